@@ -1,0 +1,1 @@
+//! OCI hooks: phases as data, and their runner.

@@ -1,0 +1,1 @@
+//! Effects on control groups: create, join, freeze, kill, remove.

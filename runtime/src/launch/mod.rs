@@ -1,0 +1,1 @@
+//! Launching a container: the parent's and the child's sequences.

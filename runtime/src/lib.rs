@@ -1,0 +1,12 @@
+//! richrun: an OCI container runtime that brings its own PID 1.
+//!
+//! The modules follow the life of a container: [`config`] is read, [`plan`]
+//! decides, [`launch`] acts, [`life`] keeps what is running.
+
+pub mod cgroup;
+pub mod config;
+pub mod error;
+pub mod launch;
+pub mod life;
+pub mod plan;
+pub mod sys;

@@ -1,0 +1,1 @@
+//! What is on disk while a container lives: status, store, signals, deletion.

@@ -1,0 +1,3 @@
+//! The `richrun` command: argv to command, nothing else.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Pure decisions: what a launch will do, as data.

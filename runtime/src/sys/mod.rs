@@ -1,0 +1,1 @@
+//! System calls: the only module of this crate with `unsafe`.
