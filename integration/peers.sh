@@ -1,0 +1,216 @@
+#!/bin/sh
+# Prepares what the tests and benchmarks compare richrun with: the peers
+# (runc, crun old and new, tini, dumb-init, catatonit, youki), the engines
+# (podman, containerd) and an ordinary user for the rootless tests.
+#
+#   integration/peers.sh            all of it but youki
+#   integration/peers.sh packages   Debian's packages
+#   integration/peers.sh crun       Debian trixie's crun, into PEERS_DIR/bin/crun
+#   integration/peers.sh user       the ordinary user TEST_USER, with a subuid and subgid range
+#   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
+#   integration/peers.sh check      what is there and what is missing; changes nothing
+#
+# Idempotent: what is there is left alone. It never asks a question. Without
+# root it installs nothing, says what is missing, and exits 1 if anything is.
+#
+# PEERS_DIR  where built peers go (default: build/peers of this repository)
+# TEST_USER  the ordinary user (default: richrun-test)
+set -eu
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+peers=${PEERS_DIR:-$here/build/peers}
+user=${TEST_USER:-richrun-test}
+lock=/run/lock/richrun-peers.lock
+
+# A package, and a file that shows it is there. Some programs come from other
+# packages on some machines, so the file decides and not the package database.
+packages='
+runc                        /usr/sbin/runc
+crun                        /usr/bin/crun
+tini                        /usr/bin/tini
+dumb-init                   /usr/bin/dumb-init
+catatonit                   /usr/bin/catatonit
+busybox-static              /usr/bin/busybox
+hyperfine                   /usr/bin/hyperfine
+strace                      /usr/bin/strace
+jq                          /usr/bin/jq
+gdb                         /usr/bin/gdb
+uidmap                      /usr/bin/newuidmap
+podman                      /usr/bin/podman
+conmon                      /usr/bin/conmon
+containerd                  /usr/bin/containerd
+slirp4netns                 /usr/bin/slirp4netns
+fuse-overlayfs              /usr/bin/fuse-overlayfs
+containernetworking-plugins /usr/lib/cni/bridge
+iptables                    /usr/sbin/iptables
+nftables                    /usr/sbin/nft
+iproute2                    /usr/bin/ip
+mmdebstrap                  /usr/bin/mmdebstrap
+patchelf                    /usr/bin/patchelf
+libseccomp-dev              /usr/include/seccomp.h
+gcc                         /usr/bin/gcc
+make                        /usr/bin/make
+'
+
+say() { printf 'peers: %s\n' "$*"; }
+fail() { printf 'peers: %s\n' "$*" >&2; exit 1; }
+
+missing_packages() {
+    printf '%s' "$packages" | while read -r package file; do
+        [ -z "$package" ] || [ -e "$file" ] || printf '%s ' "$package"
+    done
+}
+
+as_root() {
+    [ "$(id -u)" = 0 ] || fail "$1 needs root: run 'sudo integration/peers.sh $2'"
+}
+
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
+        -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef "$@"
+}
+
+install_packages() {
+    missing=$(missing_packages)
+    if [ -z "$missing" ]; then
+        say "packages: all there"
+        return
+    fi
+    as_root "installing $missing" packages
+    command -v apt-get >/dev/null || fail "no apt-get here; install by hand: $missing"
+    say "packages: installing $missing"
+    # An old list of packages is tried first: it is there in most CI images.
+    # shellcheck disable=SC2086
+    apt install --no-install-recommends $missing >/dev/null 2>&1 || {
+        apt update
+        # shellcheck disable=SC2086
+        apt install --no-install-recommends $missing
+    }
+    missing=$(missing_packages)
+    [ -z "$missing" ] || fail "packages: still missing after the installation: $missing"
+    say "packages: all there"
+}
+
+# The mirror that apt itself uses for Debian's main archive.
+mirror() {
+    for attempt in 1 2; do
+        uri=$(apt-get indextargets --format '$(REPO_URI)' \
+            'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sort -u | head -n 1)
+        if [ -n "$uri" ]; then
+            printf '%s' "$uri"
+            return
+        fi
+        [ "$attempt" = 2 ] || apt update >&2
+    done
+    fail "apt has no mirror of Debian's main archive configured"
+}
+
+# Debian's stable crun is too old to compare with (no cgroup v2 without
+# CAP_SYS_RESOURCE): the next release's runs here with the libraries it came with.
+install_crun() {
+    if "$peers/bin/crun" --version >/dev/null 2>&1; then
+        say "crun: $("$peers/bin/crun" --version | head -n 1) in $peers/bin"
+        return
+    fi
+    as_root "unpacking trixie's crun" crun
+    for program in mmdebstrap patchelf; do
+        command -v $program >/dev/null || fail "crun: $program is missing: run 'integration/peers.sh packages'"
+    done
+    say "crun: unpacking trixie's"
+    mkdir -p "$peers/bin"
+    rm -rf "$peers/trixie"
+    mmdebstrap --quiet --variant=extract --include=crun trixie "$peers/trixie" "$(mirror)" 2>"$peers/mmdebstrap.log" || {
+        tail -n 5 "$peers/mmdebstrap.log" >&2
+        fail "crun: mmdebstrap failed (log: $peers/mmdebstrap.log)"
+    }
+    libraries=$(dirname "$(find "$peers/trixie/usr/lib" -name libc.so.6 | head -n 1)")
+    loader=$(find "$libraries" -maxdepth 1 -name 'ld-linux*.so.*' | head -n 1)
+    cp "$peers/trixie/usr/bin/crun" "$peers/bin/crun.new"
+    patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$peers/bin/crun.new"
+    "$peers/bin/crun.new" --version >/dev/null || fail "crun: the unpacked crun does not run here"
+    mv "$peers/bin/crun.new" "$peers/bin/crun"
+    say "crun: $("$peers/bin/crun" --version | head -n 1) in $peers/bin"
+}
+
+# Free ranges of 65536 ids: useradd gives one where uidmap is installed.
+has_range() { grep -q "^$user:" "$1" 2>/dev/null; }
+
+next_range() {
+    awk -F: 'BEGIN { next_id = 100000 } { end = $2 + $3; if (end > next_id) next_id = end } END { print next_id }' "$1"
+}
+
+install_user() {
+    if ! id "$user" >/dev/null 2>&1; then
+        as_root "creating the user $user" user
+        useradd --create-home --shell /bin/sh "$user"
+    fi
+    for kind in uid gid; do
+        has_range "/etc/sub$kind" && continue
+        as_root "giving $user a sub$kind range" user
+        first=$(next_range "/etc/sub$kind")
+        usermod "--add-sub${kind}s" "$first-$((first + 65535))" "$user"
+    done
+    say "user: $user, $(grep "^$user:" /etc/subuid | head -n 1 | cut -d: -f2-) subordinate ids (first:count)"
+}
+
+# youki is a peer to measure; most runs do without it.
+install_youki() {
+    if [ -x "$peers/bin/youki" ]; then
+        say "youki: in $peers/bin"
+        return
+    fi
+    command -v cargo >/dev/null || fail "youki: cargo is missing"
+    say "youki: building 0.7.0 (some minutes)"
+    # Its own target directory, and none of this repository's flags.
+    mkdir -p "$peers/youki"
+    (cd "$peers/youki" && CARGO_TARGET_DIR="$peers/youki/target" CARGO_BUILD_TARGET='' \
+        cargo install --locked --version 0.7.0 --no-default-features --features v1,v2,systemd,seccomp \
+        --root "$peers/youki" youki)
+    mkdir -p "$peers/bin"
+    cp "$peers/youki/bin/youki" "$peers/bin/youki"
+    rm -rf "$peers/youki"
+    say "youki: in $peers/bin"
+}
+
+check() {
+    status=0
+    missing=$(missing_packages)
+    [ -z "$missing" ] || { say "missing packages: $missing"; status=1; }
+    "$peers/bin/crun" --version >/dev/null 2>&1 || { say "missing: trixie's crun in $peers/bin"; status=1; }
+    { has_range /etc/subuid && has_range /etc/subgid && id "$user" >/dev/null 2>&1; } || {
+        say "missing: the user $user with subuid and subgid ranges"
+        status=1
+    }
+    [ -x "$peers/bin/youki" ] || say "youki is not there (optional: integration/peers.sh youki)"
+    if [ $status = 0 ]; then
+        say "all there"
+    else
+        say "run 'sudo integration/peers.sh'; tests that need these are ignored until then"
+    fi
+    return $status
+}
+
+what=${1:-all}
+# Two runs at once (two checkouts, two CI jobs) take turns.
+if [ "$(id -u)" = 0 ] && [ "$what" != check ]; then
+    exec 9>"$lock"
+    flock 9
+fi
+case $what in
+    all)
+        if [ "$(id -u)" != 0 ]; then
+            say "not root: nothing is installed"
+            check
+            exit
+        fi
+        install_packages
+        install_crun
+        install_user
+        ;;
+    packages) install_packages ;;
+    crun) install_crun ;;
+    user) install_user ;;
+    youki) install_youki ;;
+    check) check ;;
+    *) fail "unknown part $what: all, packages, crun, user, youki or check" ;;
+esac
