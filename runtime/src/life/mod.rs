@@ -1,1 +1,9 @@
 //! What is on disk while a container lives: status, store, signals, deletion.
+
+pub mod process;
+pub mod status;
+pub mod store;
+
+pub use process::ProcessId;
+pub use status::Status;
+pub use store::{Entry, State, Store};

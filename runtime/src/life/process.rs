@@ -1,0 +1,100 @@
+//! A process that outlives the runtime: its pid together with its start time,
+//! so that a recycled pid is never taken for it.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+
+/// A pid and the start time of the process that had it (clock ticks since
+/// boot, field 22 of `/proc/PID/stat`, proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessId {
+    /// The pid in the runtime's pid namespace.
+    pub pid: i32,
+    /// Clock ticks between boot and the start of the process.
+    pub start_time: u64,
+}
+
+/// What `/proc/PID/stat` says about one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    state: u8,
+    start_time: u64,
+}
+
+impl ProcessId {
+    /// The identity of the living process `pid`.
+    ///
+    /// # Errors
+    /// [`Kind::NoSuchProcess`] when there is none.
+    pub fn of(pid: i32) -> Result<Self> {
+        match read_stat(pid) {
+            Some(stat) => Ok(ProcessId { pid, start_time: stat.start_time }),
+            None => Err(Error::new(Kind::NoSuchProcess, format!("process {pid}: no such process"))),
+        }
+    }
+
+    /// Whether this very process still runs: same pid, same start time, and
+    /// neither a zombie nor dead.
+    pub fn is_alive(&self) -> bool {
+        matches!(read_stat(self.pid), Some(stat)
+            if stat.start_time == self.start_time && !matches!(stat.state, b'Z' | b'X' | b'x'))
+    }
+
+    /// A pidfd for this very process: opened first and checked afterwards, so
+    /// that the descriptor can never name a recycled pid.
+    ///
+    /// # Errors
+    /// [`Kind::NoSuchProcess`] when it has ended.
+    pub fn pidfd(&self) -> Result<OwnedFd> {
+        let gone = || Error::new(Kind::NoSuchProcess, "container not running");
+        let pid = Pid::from_raw(self.pid).ok_or_else(gone)?;
+        let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::SRCH | Errno::INVAL) => return Err(gone()),
+            Err(errno) => return Err(Error::os(format!("pidfd_open {}", self.pid), errno)),
+        };
+        if self.is_alive() { Ok(fd) } else { Err(gone()) }
+    }
+}
+
+fn read_stat(pid: i32) -> Option<Stat> {
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Field 3 (state) and field 22 (start time); the command in field 2 may hold
+/// blanks and parentheses, so fields are counted after the last `)`.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let end = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(Stat { state, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_may_hold_anything() {
+        let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1";
+        assert_eq!(parse_stat(text), Some(Stat { state: b'S', start_time: 4711 }));
+        assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn a_forged_start_time_is_not_alive() {
+        let mut me = ProcessId::of(std::process::id() as i32).unwrap();
+        assert!(me.is_alive());
+        me.start_time += 1;
+        assert!(!me.is_alive());
+        assert!(me.pidfd().is_err());
+    }
+}

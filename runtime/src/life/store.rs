@@ -1,0 +1,349 @@
+//! The state directory: one directory a container below `--root`.
+//!
+//! `<root>/<id>/` holds `state.json` (written by rename), `config.json` (the
+//! configuration as it was at `create`: later changes of the bundle have no
+//! effect, runtime.md "create"), and while the container waits for `start` the
+//! two FIFOs of the start gate. The directory itself is the lock: `flock` on
+//! its descriptor. `mkdir` decides who wins a race for an id.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{ProcessId, Status};
+use crate::cgroup::CgroupRecord;
+use crate::error::{Error, Kind, Result, Step};
+
+/// The FIFO through which `start` releases the init process. It is there
+/// exactly as long as the container is "created".
+pub const EXEC_FIFO: &str = "exec.fifo";
+/// The FIFO through which the init process answers `start`: an error text, or
+/// nothing when the payload was executed.
+pub const RESULT_FIFO: &str = "result.fifo";
+
+const STATE: &str = "state.json";
+const STATE_NEW: &str = ".state.json.new";
+const CONFIG: &str = "config.json";
+
+/// Everything that later commands must know about a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The version of the specification that the bundle asked for.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of the root file system.
+    pub rootfs: PathBuf,
+    /// Creation time, RFC 3339 in UTC with nanoseconds.
+    pub created: String,
+    /// The user who created it.
+    pub owner: u32,
+    /// The annotations of the configuration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The init process; absent while `create` has not got that far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<ProcessId>,
+    /// Its control groups; absent where none could be made (rootless).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupRecord>,
+    /// Set once `create` has finished: what is killed before is "creating".
+    #[serde(default)]
+    pub ready: bool,
+    /// Set before the poststop hooks run, so that they run once.
+    #[serde(default)]
+    pub poststop_ran: bool,
+    /// Whether a rich init stands in front of the payload.
+    #[serde(default)]
+    pub rich: bool,
+}
+
+/// The directory below which all containers of this user live.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory, opened and locked: as long as this lives, no
+/// other command of the runtime changes the container.
+#[derive(Debug)]
+pub struct Entry {
+    root: PathBuf,
+    id: String,
+    dir: OwnedFd,
+}
+
+impl Store {
+    /// The store below `root` (`--root`). The directory is made when the first
+    /// container is.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Store { root: root.into() }
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reserves `id`: makes its directory and locks it.
+    ///
+    /// # Errors
+    /// An invalid id, or one that exists already.
+    pub fn create(&self, id: &str) -> Result<Entry> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        match fs::mkdir(&path, Mode::from_raw_mode(0o711)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                return Err(Error::new(
+                    Kind::WrongState,
+                    format!("container with given ID already exists: {id}"),
+                ));
+            }
+            Err(Errno::NOENT) => {
+                std::fs::create_dir_all(&self.root)
+                    .step(|| format!("mkdir {}", self.root.display()))?;
+                fs::chmod(&self.root, Mode::from_raw_mode(0o711))
+                    .step(|| format!("chmod {}", self.root.display()))?;
+                return self.create(id);
+            }
+            Err(errno) => return Err(Error::os(format!("mkdir {}", path.display()), errno)),
+        }
+        // Between mkdir and flock a `delete --force` may have taken it away
+        // again; then the flock succeeds on a removed directory. Nothing is
+        // lost: the first write into it fails with a clear error.
+        self.entry(id)
+    }
+
+    /// Opens and locks an existing container.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] ("container does not exist").
+    pub fn entry(&self, id: &str) -> Result<Entry> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match fs::open(&path, flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                return Err(Error::new(Kind::NotFound, format!("container does not exist: {id}")));
+            }
+            Err(errno) => return Err(Error::os(format!("open {}", path.display()), errno)),
+        };
+        rustix::io::retry_on_intr(|| flock(&dir, FlockOperation::LockExclusive))
+            .step(|| format!("lock {}", path.display()))?;
+        Ok(Entry { root: self.root.clone(), id: id.to_owned(), dir })
+    }
+
+    /// Opens, locks and reads a container.
+    pub fn load(&self, id: &str) -> Result<(Entry, State)> {
+        let entry = self.entry(id)?;
+        let state = entry.read_state()?;
+        Ok((entry, state))
+    }
+
+    /// Reads a container's state without taking its lock: state.json is
+    /// replaced whole, so a reader sees one version or the other. For `state`,
+    /// `list` and `ps`, which must not wait for a `create` under way.
+    pub fn peek(&self, id: &str) -> Result<(State, Status)> {
+        check_id(id)?;
+        let dir = self.root.join(id);
+        match std::fs::read(dir.join(STATE)) {
+            Ok(bytes) => {
+                let state = parse_state(&bytes, id)?;
+                let gate = dir.join(EXEC_FIFO).exists();
+                let status = status_of(&state, gate);
+                Ok((state, status))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::new(Kind::NotFound, format!("container does not exist: {id}")))
+            }
+            Err(error) => Err(error).step(|| format!("read {}", dir.join(STATE).display())),
+        }
+    }
+
+    /// The ids of all containers, sorted. Directories without a state (a
+    /// creation that is under way or was cut off) are included.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).step(|| format!("read {}", self.root.display())),
+        };
+        let mut ids: Vec<String> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let is_dir = entry.file_type().ok()?.is_dir();
+                let name = entry.file_name().into_string().ok()?;
+                (is_dir && check_id(&name).is_ok()).then_some(name)
+            })
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+impl Entry {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The container's directory, for making and opening files in it.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The directory's path, for messages and for what must outlive us.
+    pub fn path(&self) -> PathBuf {
+        self.root.join(&self.id)
+    }
+
+    /// Reads `state.json`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none: a creation was cut off.
+    pub fn read_state(&self) -> Result<State> {
+        match self.read(STATE) {
+            Ok(bytes) => parse_state(&bytes, &self.id),
+            Err(error) if error.errno() == Some(Errno::NOENT) => {
+                Err(Error::new(Kind::NotFound, format!("container does not exist: {}", self.id)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces `state.json`: a temporary file, then rename, so that a reader
+    /// or a crash sees one version or the other. On a file system that
+    /// outlives the machine the file is synced first.
+    pub fn save(&self, state: &State) -> Result<()> {
+        let bytes = serde_json::to_vec(state)
+            .map_err(|error| Error::system(format!("encode state.json: {error}")))?;
+        let file = self.write_file(STATE_NEW, &bytes)?;
+        if outlives_reboot(file.as_fd()) {
+            fs::fdatasync(&file).step(|| format!("sync {}/{STATE_NEW}", self.path().display()))?;
+        }
+        renameat(&self.dir, STATE_NEW, &self.dir, STATE)
+            .step(|| format!("rename {}/{STATE_NEW} to {STATE}", self.path().display()))
+    }
+
+    /// Keeps the configuration as it was at `create`.
+    pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write_file(CONFIG, bytes).map(drop)
+    }
+
+    /// The configuration as it was at `create`.
+    pub fn read_config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG)
+    }
+
+    /// The container's status as it is now.
+    pub fn status(&self, state: &State) -> Status {
+        let gate = fs::statat(&self.dir, EXEC_FIFO, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        status_of(state, gate)
+    }
+
+    /// Removes the container's directory and all in it. Repeatable.
+    pub fn remove(&self) -> Result<()> {
+        for name in [STATE, STATE_NEW, CONFIG, EXEC_FIFO, RESULT_FIFO] {
+            match unlinkat(&self.dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(Error::os(
+                        format!("remove {}/{name}", self.path().display()),
+                        errno,
+                    ));
+                }
+            }
+        }
+        match fs::rmdir(self.path()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Something else was left in it: take that too.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => std::fs::remove_dir_all(self.path())
+                .step(|| format!("remove {}", self.path().display())),
+            Err(errno) => Err(Error::os(format!("rmdir {}", self.path().display()), errno)),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let open = || openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let file = open().step(|| format!("open {}/{name}", self.path().display()))?;
+        let mut bytes = Vec::new();
+        use std::io::Read;
+        std::fs::File::from(file)
+            .read_to_end(&mut bytes)
+            .step(|| format!("read {}/{name}", self.path().display()))?;
+        Ok(bytes)
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+        use std::io::Write;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let step = || format!("write {}/{name}", self.path().display());
+        let file = openat(&self.dir, name, flags, Mode::from_raw_mode(0o600)).step(step)?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(bytes).step(step)?;
+        Ok(file.into())
+    }
+}
+
+fn parse_state(bytes: &[u8], id: &str) -> Result<State> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::system(format!("state of container {id}: {error}")))
+}
+
+/// Derives the status: the init process decides, then the start gate, then
+/// the freezer.
+fn status_of(state: &State, gate: bool) -> Status {
+    let alive = state.init.is_some_and(|init| init.is_alive());
+    match (state.ready, alive) {
+        (false, true) => Status::Creating,
+        (false, false) => Status::Stopped,
+        (true, false) => Status::Stopped,
+        (true, true) if state.cgroup.as_ref().is_some_and(CgroupRecord::is_frozen) => {
+            Status::Paused
+        }
+        (true, true) if gate => Status::Created,
+        (true, true) => Status::Running,
+    }
+}
+
+/// tmpfs and ramfs vanish with the processes that their files speak of: there
+/// a sync is no use.
+fn outlives_reboot(file: BorrowedFd<'_>) -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    const RAMFS: i64 = 0x8584_58f6;
+    !matches!(fs::fstatfs(file), Ok(stat) if matches!(stat.f_type, TMPFS | RAMFS))
+}
+
+/// Refuses ids that are empty, too long for a file name, or not made of
+/// letters, digits and `_+-.` (runc's rule).
+pub fn check_id(id: &str) -> Result<()> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+    if id.is_empty() || id.len() > 255 || id == "." || id == ".." || !id.bytes().all(good) {
+        return Err(Error::new(Kind::Usage, format!("invalid container ID format: {id:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_file_names_and_nothing_else() {
+        for good in ["a", "A-1_b.c+d", "0".repeat(255).as_str()] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "../x", "a b", "ä", "0".repeat(256).as_str(), "a\n"] {
+            assert!(check_id(bad).is_err(), "{bad:?}");
+        }
+    }
+}
