@@ -4,9 +4,12 @@
 //! decides, [`launch`] acts, [`life`] keeps what is running.
 
 pub mod cgroup;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod error;
 pub mod launch;
 pub mod life;
+pub mod log;
 pub mod plan;
 pub mod sys;

@@ -1,0 +1,270 @@
+//! The command line: argv to a [`Global`] and a [`Verb`], nothing else.
+//!
+//! Only the command that was asked for is built: the whole tree costs several
+//! times as much as reading the line, and a runtime is started very often.
+
+mod args;
+pub mod pages;
+mod spelling;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Command, FromArgMatches};
+
+pub use args::*;
+
+use crate::error::{Error, Kind};
+use spelling::Until;
+
+/// The version of the runtime specification that is implemented.
+pub const SPEC_VERSION: &str = "1.3.0";
+
+/// Lists the commands once: the enum, the builders and the names follow.
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $name:literal $variant:ident($args:ty) $until:ident;)*) => {
+        /// A command with its options.
+        #[derive(Debug, Clone)]
+        pub enum Verb { $($(#[$doc])* $variant($args)),* }
+
+        /// Every command's name, in the order in which help lists them.
+        pub const VERBS: &[&str] = &[$($name),*];
+
+        /// The options of one command, as clap has them.
+        fn build(name: &str) -> Option<(Command, Until)> {
+            match name {
+                $($name => Some((<$args>::augment_args(describe($name)), Until::$until)),)*
+                _ => None,
+            }
+        }
+
+        fn read(name: &str, command: Command, words: Vec<OsString>) -> Result<Verb, clap::Error> {
+            let mut matches = command.try_get_matches_from(words)?;
+            match name {
+                $($name => Ok(Verb::$variant(<$args>::from_arg_matches_mut(&mut matches)?)),)*
+                _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
+            }
+        }
+
+        impl Verb {
+            /// The command's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Verb::$variant(_) => $name),* }
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Set up a container.
+    "create" Create(CreateArgs) End;
+    /// Start what `create` made.
+    "start" Start(StartArgs) End;
+    /// Create, start and wait.
+    "run" Run(RunArgs) End;
+    /// Run another process in a container.
+    "exec" Exec(ExecArgs) FirstArgument;
+    /// Signal a container's init.
+    "kill" Kill(KillArgs) End;
+    /// Freeze a container.
+    "pause" Pause(PauseArgs) End;
+    /// Thaw a container.
+    "resume" Resume(ResumeArgs) End;
+    /// Remove a container.
+    "delete" Delete(DeleteArgs) End;
+    /// Print a container's state.
+    "state" State(StateArgs) End;
+    /// List containers.
+    "list" List(ListArgs) End;
+    /// List a container's processes.
+    "ps" Ps(PsArgs) FirstArgument;
+    /// Write a configuration to start from.
+    "spec" Spec(SpecArgs) End;
+    /// Print what is supported.
+    "features" Features(FeaturesArgs) End;
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// Run a command.
+    Run(Box<Verb>),
+    /// Print this text on standard output and succeed.
+    Print(String),
+}
+
+/// A command line that cannot be run; `status` is the exit status.
+#[derive(Debug)]
+pub struct Refusal {
+    /// One line for the log.
+    pub error: Error,
+    /// The exit status: 1, or runc's 3 for an unknown command.
+    pub status: u8,
+}
+
+/// Reads a command line (without the program's own name). The global options
+/// come back also when the rest is refused: they say where to log.
+pub fn parse(words: &[OsString]) -> (Global, Result<Asked, Refusal>) {
+    let command = Global::augment_args(Command::new("richrun")).disable_help_flag(true);
+    let (mut line, read) = spelling::to_gnu(&command, words, Until::FirstArgument);
+    if line.iter().any(|word| word == "--help" || word == "-h") {
+        return (Global::default(), Ok(Asked::Print(help(&mut whole()))));
+    }
+    if line.iter().any(|word| word == "--version" || word == "-v") {
+        return (Global::default(), Ok(Asked::Print(version())));
+    }
+    line.insert(0, "richrun".into());
+    let global = command
+        .try_get_matches_from(line)
+        .and_then(|mut matches| Global::from_arg_matches_mut(&mut matches));
+    match global {
+        Ok(global) => {
+            let rest = words[read..].strip_prefix(&["--".into()]).unwrap_or(&words[read..]);
+            (global, parse_verb(rest))
+        }
+        Err(error) => (Global::default(), Err(refusal("", &error))),
+    }
+}
+
+fn parse_verb(words: &[OsString]) -> Result<Asked, Refusal> {
+    let Some((name, rest)) = words.split_first() else {
+        return Ok(Asked::Print(help(&mut whole())));
+    };
+    let name = name.to_string_lossy();
+    let Some((command, until)) = build(&name) else {
+        return match &*name {
+            "help" | "h" => help_on(rest.first()),
+            _ => Err(unknown(&name)),
+        };
+    };
+    let (mut line, read) = spelling::to_gnu(&command, rest, until);
+    if line.iter().any(|word| word == "--help" || word == "-h") {
+        return help_on(Some(&words[0]));
+    }
+    if read < rest.len() {
+        // Everything from the first argument on is arguments; a `--` between
+        // ID and the command is a habit from elsewhere.
+        let tail = rest[read..].strip_prefix(&["--".into()]).unwrap_or(&rest[read..]);
+        line.push("--".into());
+        if let Some((id, tail)) = tail.split_first() {
+            line.push(id.clone());
+            line.extend_from_slice(tail.strip_prefix(&["--".into()]).unwrap_or(tail));
+        }
+    }
+    line.insert(0, words[0].clone());
+    match self::read(&name, command, line) {
+        Ok(verb) => Ok(Asked::Run(Box::new(verb))),
+        Err(error) => Err(refusal(&name, &error)),
+    }
+}
+
+fn help_on(name: Option<&OsString>) -> Result<Asked, Refusal> {
+    let Some(name) = name else { return Ok(Asked::Print(help(&mut whole()))) };
+    let name = name.to_string_lossy();
+    match build(&name) {
+        Some((command, _)) => Ok(Asked::Print(help(&mut with_page(command, pages::page(&name))))),
+        None => Err(unknown(&name)),
+    }
+}
+
+fn unknown(name: &str) -> Refusal {
+    let message = format!("unknown command '{name}' (see 'richrun --help')");
+    Refusal { error: Error::new(Kind::Usage, message), status: 3 }
+}
+
+/// A command without its words: enough to read a line.
+fn describe(name: &'static str) -> Command {
+    Command::new(name).bin_name(format!("richrun {name}")).disable_help_flag(true)
+}
+
+/// The same with all that help shows.
+fn with_page(command: Command, page: &pages::Page) -> Command {
+    command
+        .disable_help_flag(false)
+        .disable_help_subcommand(true)
+        .about(page.about)
+        .long_about(format!("{}\n\n{}", page.about, page.long))
+        .after_help(page.examples)
+}
+
+/// The whole command line as clap has it: for help, man pages, completions.
+pub fn whole() -> Command {
+    let mut command =
+        Global::augment_args(Command::new("richrun").version(env!("CARGO_PKG_VERSION")));
+    for name in VERBS {
+        if let Some((verb, _)) = build(name) {
+            command = command.subcommand(with_page(verb, pages::page(name)));
+        }
+    }
+    with_page(command, &pages::TOP).subcommand_required(true).disable_version_flag(false)
+}
+
+fn help(command: &mut Command) -> String {
+    command.render_long_help().to_string()
+}
+
+/// What `--version` prints; go-runc reads the words `version`, `commit:` and
+/// `spec:`.
+pub fn version() -> String {
+    let mut text = format!("richrun version {}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(commit) = option_env!("RICHRUN_COMMIT") {
+        text.push_str(&format!("commit: {commit}\n"));
+    }
+    text.push_str(&format!("spec: {SPEC_VERSION}\n"));
+    text
+}
+
+/// clap's error in one line.
+fn refusal(verb: &str, error: &clap::Error) -> Refusal {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let mut message = String::new();
+    if !verb.is_empty() {
+        message.push_str(&format!("{verb}: "));
+    }
+    message.push_str(&first.split_whitespace().collect::<Vec<_>>().join(" "));
+    if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedArg) {
+        message.push_str(&format!("; is it '{near}'?"));
+    }
+    let of = if verb.is_empty() { String::new() } else { format!(" {verb}") };
+    message.push_str(&format!(" (see 'richrun{of} --help')"));
+    Refusal { error: Error::new(Kind::Usage, message), status: 1 }
+}
+
+impl Global {
+    /// Where state is kept: `--root`, else `/run/richrun`, else, for an
+    /// ordinary user, `richrun` under `XDG_RUNTIME_DIR` or `/run/user/UID`.
+    pub fn root(&self) -> PathBuf {
+        if let Some(root) = &self.root {
+            return std::path::absolute(root).unwrap_or_else(|_| root.clone());
+        }
+        let user = rustix::process::geteuid();
+        let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+        match own {
+            Some(dir) if !user.is_root() || is_mapped_root() => PathBuf::from(dir).join("richrun"),
+            None if !user.is_root() => {
+                PathBuf::from(format!("/run/user/{}/richrun", user.as_raw()))
+            }
+            _ => PathBuf::from("/run/richrun"),
+        }
+    }
+
+    /// Whether `root()` was chosen in the user's runtime directory, which
+    /// clean-up services empty unless the sticky bit says otherwise.
+    pub fn root_is_users(&self) -> bool {
+        self.root.is_none() && self.root() != "/run/richrun"
+    }
+}
+
+/// Root by a user namespace's mapping, with another user's environment.
+fn is_mapped_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    !whole && std::env::var_os("USER").is_none_or(|user| user != "root")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! Every option and argument of every command, as engines send them.
+//!
+//! A doc comment here is the help text; what needs more room, and the
+//! examples, are in [`super::pages`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// `time="..." level=error msg="..."`
+    #[default]
+    Text,
+    /// One JSON object a line: `level`, `msg`, `time`.
+    Json,
+}
+
+/// Whether errors that a user without privileges cannot avoid are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Rootless {
+    /// Ignore them.
+    True,
+    /// Report them.
+    False,
+    /// Decide by who is asking.
+    #[default]
+    Auto,
+}
+
+/// Who manages the containers' cgroups (crun's option).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    /// The runtime writes to the cgroup file system itself.
+    Cgroupfs,
+    /// systemd makes a scope for each container.
+    Systemd,
+    /// No cgroup is made or joined.
+    Disabled,
+}
+
+/// How `list` and `ps` print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Aligned columns with a heading.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Options before the command's name.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Log debug messages too
+    #[arg(long)]
+    pub debug: bool,
+    /// Append the log to FILE [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// How the log is written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Where the state of containers is kept; a tmpfs is best
+    /// [default: /run/richrun, or $XDG_RUNTIME_DIR/richrun for an ordinary user]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Let systemd manage cgroups; cgroupsPath reads `slice:prefix:name`
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Who manages cgroups [default: cgroupfs]
+    #[arg(long, value_name = "MANAGER", value_enum)]
+    pub cgroup_manager: Option<CgroupManager>,
+    /// Ignore cgroup permission errors
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub rootless: Rootless,
+    /// Accepted for compatibility and ignored
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub criu: Option<PathBuf>,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct LaunchArgs {
+    /// The bundle: a directory with config.json [default: the current directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Send the terminal's master end over this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Send a pidfd of the container's init over this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Write the process id of the container's init to FILE
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Use MS_MOVE and chroot instead of pivot_root (for a root on a ramdisk)
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass N more descriptors, from 3 (and after $LISTEN_FDS) on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Run the payload under rich-init as PID 1
+    #[arg(long)]
+    pub rich: bool,
+    /// Which PID 1 [default: dumb-init]; needs --rich
+    #[arg(long, value_name = "MODE")]
+    pub rich_mode: Option<String>,
+    /// The container's name, unique on this host
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `create`
+#[derive(Debug, Clone, Args)]
+pub struct CreateArgs {
+    /// Options shared with `run`.
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+}
+
+/// `run`
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Return once the container runs
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Do not delete the container when it has ended
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not adopt and reap processes that the container's hooks leave behind
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// Options shared with `create`.
+    #[command(flatten)]
+    pub launch: LaunchArgs,
+}
+
+/// `start`
+#[derive(Debug, Clone, Args)]
+pub struct StartArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `state`
+#[derive(Debug, Clone, Args)]
+pub struct StateArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `pause`
+#[derive(Debug, Clone, Args)]
+pub struct PauseArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `resume`
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `kill`
+#[derive(Debug, Clone, Args)]
+pub struct KillArgs {
+    /// Signal every process of the container
+    #[arg(short, long, hide = true)]
+    pub all: bool,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The signal, by name or number
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM", allow_hyphen_values = true)]
+    pub signal: String,
+}
+
+/// `delete`
+#[derive(Debug, Clone, Args)]
+pub struct DeleteArgs {
+    /// Kill the container first if it still runs; no error if there is none
+    #[arg(short, long)]
+    pub force: bool,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// A user as `exec --user` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserArg {
+    /// The user id.
+    pub uid: u32,
+    /// The group id, where one was given.
+    pub gid: Option<u32>,
+}
+
+/// `exec`
+#[derive(Debug, Clone, Args)]
+pub struct ExecArgs {
+    /// Send the terminal's master end over this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Send a pidfd of the process over this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// The working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Run as this user
+    #[arg(short, long, value_name = "UID[:GID]", value_parser = super::values::user)]
+    pub user: Option<UserArg>,
+    /// Add a supplementary group
+    #[arg(short = 'g', long, value_name = "GID", value_parser = super::values::id)]
+    pub additional_gids: Vec<u32>,
+    /// Read the process from FILE (the specification's `process` object)
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Return once the process runs
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Write the process id to FILE
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// The SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// The AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Forbid gaining privileges by execve
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Add a capability
+    #[arg(short, long, value_name = "CAPABILITY")]
+    pub cap: Vec<String>,
+    /// Pass N more descriptors, from 3 (and after $LISTEN_FDS) on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Run in this existing cgroup below the container's own
+    #[arg(long, value_name = "[CONTROLLERS:]PATH")]
+    pub cgroup: Vec<String>,
+    /// Allow a paused container
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// `list`
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+    /// Print names only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `ps`
+#[derive(Debug, Clone, Args)]
+pub struct PsArgs {
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Options for ps(1) [default: -ef]
+    #[arg(value_name = "PS OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub ps_args: Vec<OsString>,
+}
+
+/// `spec`
+#[derive(Debug, Clone, Args)]
+pub struct SpecArgs {
+    /// Where to write config.json [default: the current directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Write a configuration that an ordinary user can run
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// `features`
+#[derive(Debug, Clone, Args)]
+pub struct FeaturesArgs {}

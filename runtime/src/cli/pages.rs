@@ -1,0 +1,163 @@
+//! What `--help` says beyond the options: one page a command, with examples.
+
+/// The words of one command's help.
+pub struct Page {
+    /// One line.
+    pub about: &'static str,
+    /// A paragraph or two.
+    pub long: &'static str,
+    /// Examples to copy.
+    pub examples: &'static str,
+}
+
+/// The help of `richrun` itself.
+pub const TOP: Page = Page {
+    about: "Run containers by the Open Container Initiative's runtime specification",
+    long: "richrun runs OCI bundles: a directory with a config.json and a root file system. \
+           It takes the place of runc under podman, containerd, CRI-O and Docker, and can put \
+           its own PID 1 in front of the payload (--rich).",
+    examples: "\
+Examples:
+  mkdir -p box/rootfs/bin && cp $(command -v busybox) box/rootfs/bin/sh
+  richrun spec -b box                 write a config.json to start from
+  richrun run -b box demo             run it here, in this terminal
+  richrun run --rich -b box demo      the same, with an init that reaps and forwards signals
+
+  richrun create -b box demo          prepare, then look or change, then
+  richrun start demo                  start
+  richrun exec -t demo sh             a shell inside
+  richrun kill demo TERM && richrun delete demo",
+};
+
+const CREATE: Page = Page {
+    about: "Create a container: everything is set up, the payload waits for `start`",
+    long: "Sets up the container that the bundle's config.json describes (namespaces, mounts, \
+           cgroup, devices, hooks) and leaves its init waiting for `start`.",
+    examples: "\
+Examples:
+  richrun create -b box demo
+  richrun create -b box --pid-file demo.pid --console-socket /run/console.sock demo",
+};
+
+const RUN: Page = Page {
+    about: "Create and start a container, and wait for it",
+    long: "Does what `create` and `start` do, forwards signals and the terminal while the payload \
+           runs, deletes the container when it ends, and exits with the payload's status \
+           (128+n when signal n ended it).",
+    examples: "\
+Examples:
+  richrun run -b box demo
+  richrun run --rich -b box demo      rich-init is PID 1: reaps, forwards, waits for descendants
+  richrun run -d --pid-file demo.pid -b box demo",
+};
+
+const START: Page = Page {
+    about: "Start the payload of a created container",
+    long: "Lets the init of a created container go on: it executes `process.args`.",
+    examples: "Examples:\n  richrun create -b box demo && richrun start demo",
+};
+
+const STATE: Page = Page {
+    about: "Print the state of a container as JSON",
+    long: "Prints id, pid, status (created, running, paused or stopped), bundle, root file system, \
+           creation time, annotations and owner.",
+    examples: "Examples:\n  richrun state demo | jq -r .status",
+};
+
+const KILL: Page = Page {
+    about: "Send a signal to the container's init",
+    long: "Sends the signal (SIGTERM unless another is named) to the container's first process. \
+           A signal is a name with or without SIG, or a number; RTMIN+3 is understood.",
+    examples: "Examples:\n  richrun kill demo\n  richrun kill demo KILL\n  richrun kill demo 10",
+};
+
+const DELETE: Page = Page {
+    about: "Delete a container and all that was made for it",
+    long: "Removes the state, the cgroup and what else belongs to a stopped (or only created) \
+           container, and runs its poststop hooks.",
+    examples: "\
+Examples:
+  richrun delete demo
+  richrun delete -f demo              whatever its status; exit 0 if there is none",
+};
+
+const EXEC: Page = Page {
+    about: "Run another process in a running container",
+    long: "Runs a command in the container's namespaces and cgroup, and exits with its status \
+           (255 when it could not be started). Options come before ID; everything after ID is the \
+           command.",
+    examples: "\
+Examples:
+  richrun exec demo ls -l /
+  richrun exec -t -u 1000:1000 --cwd /tmp -e LANG=C demo sh
+  richrun exec -d --pid-file job.pid -p process.json demo",
+};
+
+const LIST: Page = Page {
+    about: "List the containers under --root",
+    long: "Lists the containers whose state is under --root, with pid, status, bundle, creation \
+           time and owner.",
+    examples: "\
+Examples:
+  richrun list
+  richrun list -q | xargs -rn1 richrun delete -f
+  richrun --root /run/user/1000/richrun list -f json",
+};
+
+const PS: Page = Page {
+    about: "List the processes of a container",
+    long: "Runs ps(1) and keeps the lines of the container's processes. Options come before ID; \
+           everything after ID goes to ps.",
+    examples: "Examples:\n  richrun ps demo\n  richrun ps demo -o pid,ppid,args\n  richrun ps -f json demo",
+};
+
+const PAUSE: Page = Page {
+    about: "Freeze all processes of a container",
+    long: "Freezes the container's cgroup: its processes stay in memory and get no processor time \
+           until `resume`.",
+    examples: "Examples:\n  richrun pause demo && richrun resume demo",
+};
+
+const RESUME: Page = Page {
+    about: "Let the processes of a paused container go on",
+    long: "Thaws the container's cgroup after `pause`.",
+    examples: "Examples:\n  richrun resume demo",
+};
+
+const SPEC: Page = Page {
+    about: "Write a config.json to start from",
+    long: "Writes the configuration of a container that runs `sh` in ./rootfs on a terminal, to be \
+           edited. An existing config.json is never overwritten.",
+    examples: "\
+Examples:
+  richrun spec                        into the current directory
+  richrun spec -b box
+  richrun spec --rootless             for an ordinary user: a user namespace, no cgroup limits",
+};
+
+const FEATURES: Page = Page {
+    about: "Print what this runtime supports, as JSON",
+    long: "Prints the Features document of the runtime specification; needs no rights and no \
+           container.",
+    examples: "Examples:\n  richrun features | jq .linux.namespaces",
+};
+
+/// The page of a command.
+pub fn page(verb: &str) -> &'static Page {
+    match verb {
+        "create" => &CREATE,
+        "run" => &RUN,
+        "start" => &START,
+        "state" => &STATE,
+        "kill" => &KILL,
+        "delete" => &DELETE,
+        "exec" => &EXEC,
+        "list" => &LIST,
+        "ps" => &PS,
+        "pause" => &PAUSE,
+        "resume" => &RESUME,
+        "spec" => &SPEC,
+        "features" => &FEATURES,
+        _ => &TOP,
+    }
+}

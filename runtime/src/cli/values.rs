@@ -1,0 +1,46 @@
+//! Values that need more than clap's own parsers: ids that must not wrap.
+
+use super::args::UserArg;
+
+/// A user or group id: decimal digits, 32 bits, not the "no change" id -1.
+/// Anything else is refused, never wrapped (CVE-2016-3697 and kin).
+pub fn id(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(number) if digits && number != u32::MAX => Ok(number),
+        _ => Err("an id is a number from 0 to 4294967294".into()),
+    }
+}
+
+/// `UID` or `UID:GID`.
+pub fn user(text: &str) -> Result<UserArg, String> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok(UserArg { uid: id(uid)?, gid: Some(id(gid)?) }),
+        None => Ok(UserArg { uid: id(text)?, gid: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_never_wrap() {
+        for bad in
+            ["-1", "4294967295", "4294967296", "18446744073709551616", "", "+1", "1:", "root"]
+        {
+            assert!(id(bad).is_err(), "{bad}");
+        }
+        assert_eq!(id("0"), Ok(0));
+        assert_eq!(id("4294967294"), Ok(4294967294));
+    }
+
+    #[test]
+    fn a_user_is_one_or_two_ids() {
+        assert_eq!(user("1000"), Ok(UserArg { uid: 1000, gid: None }));
+        assert_eq!(user("1000:5"), Ok(UserArg { uid: 1000, gid: Some(5) }));
+        for bad in [":", "1:", ":1", "1:2:3", "a:b", "1:-1"] {
+            assert!(user(bad).is_err(), "{bad}");
+        }
+    }
+}
