@@ -255,7 +255,7 @@ impl Global {
     /// Whether `root()` was chosen in the user's runtime directory, which
     /// clean-up services empty unless the sticky bit says otherwise.
     pub fn root_is_users(&self) -> bool {
-        self.root.is_none() && self.root() != "/run/richrun"
+        self.root.is_none() && self.root() != std::path::Path::new("/run/richrun")
     }
 }
 
