@@ -1,1 +1,176 @@
-//! Reading and validating `config.json`: pure.
+//! Reading and validating `config.json`: pure but for reading the file.
+
+pub mod rich;
+pub mod validate;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, Result, Step};
+
+/// No configuration that an engine writes comes near this size (bytes).
+const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// A bundle's configuration as it was read.
+#[derive(Debug)]
+pub struct Config {
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// The document.
+    pub spec: Spec,
+    /// Its bytes, to be kept for later commands.
+    pub bytes: Vec<u8>,
+    /// What is tolerated and should be told.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and validates `bundle/config.json`.
+    ///
+    /// # Errors
+    /// Line and column of a syntax error; the field and cause of a wrong one.
+    pub fn load(bundle: &Path) -> Result<Config> {
+        let bundle =
+            std::fs::canonicalize(bundle).step(|| format!("bundle {}", bundle.display()))?;
+        let path = bundle.join("config.json");
+        let bytes = match read_bounded(&path) {
+            Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => {
+                return Err(Error::config(format!(
+                    "JSON specification file {} not found: no such file or directory",
+                    path.display()
+                )));
+            }
+            other => other?,
+        };
+        let mut warnings = Vec::new();
+        let spec: Spec = parse(&bytes, &path, &mut warnings)?;
+        validate::validate(&spec, &mut warnings)?;
+        Ok(Config { bundle, spec, bytes, warnings })
+    }
+
+    /// The configuration kept at `create`: valid then, so not checked again.
+    pub fn from_saved(bundle: &Path, bytes: Vec<u8>) -> Result<Config> {
+        let mut warnings = Vec::new();
+        let spec = parse(&bytes, Path::new("config.json"), &mut warnings)?;
+        Ok(Config { bundle: bundle.to_owned(), spec, bytes, warnings: Vec::new() })
+    }
+}
+
+/// Reads the process document of `exec --process`.
+pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
+    let bytes = read_bounded(path)?;
+    let process: Process = parse(&bytes, path, warnings)?;
+    validate::validate_process(&process, warnings)?;
+    Ok(process)
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let step = || format!("open {}", path.display());
+    let file = std::fs::File::open(path).step(step)?;
+    let size = file.metadata().step(step)?.len();
+    let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT) as usize + 1);
+    file.take(MAX_DOCUMENT + 1)
+        .read_to_end(&mut bytes)
+        .step(|| format!("read {}", path.display()))?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(Error::config(format!(
+            "{}: larger than {} MiB",
+            path.display(),
+            MAX_DOCUMENT >> 20
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Parses a document. Capabilities that this program does not know only warn
+/// (an engine may be newer than we are): they are taken out and the rest is
+/// parsed again.
+fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<String>) -> Result<T> {
+    let first = match serde_json::from_slice(bytes) {
+        Ok(document) => return Ok(document),
+        Err(error) => error,
+    };
+    let report = || Error::config(format!("parse {}: {first}", path.display()));
+    let mut value: Value = serde_json::from_slice(bytes).map_err(|_| report())?;
+    let unknown = drop_unknown_capabilities(&mut value);
+    if unknown.is_empty() {
+        return Err(report());
+    }
+    warnings.extend(unknown.iter().map(|name| format!("ignoring unknown capability {name}")));
+    serde_json::from_value(value)
+        .map_err(|error| Error::config(format!("parse {}: {error}", path.display())))
+}
+
+fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let pointers = ["/process/capabilities", "/capabilities"];
+    let Some(pointer) = pointers.iter().find(|pointer| value.pointer(pointer).is_some()) else {
+        return unknown;
+    };
+    let Some(sets) = value.pointer_mut(pointer).and_then(Value::as_object_mut) else {
+        return unknown;
+    };
+    for set in sets.values_mut().filter_map(Value::as_array_mut) {
+        set.retain(|name| {
+            let known = serde_json::from_value::<oci_spec::runtime::Capability>(name.clone());
+            if known.is_err() {
+                let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
+                if !unknown.contains(&name) {
+                    unknown.push(name);
+                }
+            }
+            known.is_ok()
+        });
+    }
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> (Result<Spec>, Vec<String>) {
+        let mut warnings = Vec::new();
+        (parse(text.as_bytes(), Path::new("config.json"), &mut warnings), warnings)
+    }
+
+    #[test]
+    fn a_syntax_error_names_line_and_column() {
+        let error = spec("{\n  \"ociVersion\": oops }").0.unwrap_err().to_string();
+        assert_eq!(error, "parse config.json: expected value at line 2 column 17");
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_overflow() {
+        for start in ["[", "{\"ociVersion\":\"1.0.0\",\"x\":[", "{\"linux\":{\"x\":{\"a\":"] {
+            let text = format!("{start}{}", "[".repeat(1_000_000));
+            let error = spec(&text).0.unwrap_err().to_string();
+            assert!(error.contains(" at line 1 column "), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_capability_only_warns() {
+        let text = r#"{"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":0,"gid":0},
+            "capabilities":{"bounding":["CAP_KILL","CAP_FLY"],"effective":["CAP_FLY"]}}}"#;
+        let (spec, warnings) = spec(text);
+        let spec = spec.unwrap();
+        let capabilities = spec.process().as_ref().unwrap().capabilities().as_ref().unwrap();
+        assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 1);
+        assert_eq!(warnings, ["ignoring unknown capability CAP_FLY"]);
+    }
+
+    #[test]
+    fn ids_that_do_not_fit_are_refused() {
+        for uid in ["-1", "4294967296", "\"1:2\"", "1.5"] {
+            let text = format!(
+                r#"{{"ociVersion":"1.0.0","process":{{"cwd":"/","user":{{"uid":{uid},"gid":0}}}}}}"#
+            );
+            assert!(spec(&text).0.is_err(), "{uid}");
+        }
+    }
+}

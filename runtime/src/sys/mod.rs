@@ -1,1 +1,11 @@
 //! System calls: the only module of this crate with `unsafe`.
+//!
+//! rustix and nix wrap most of what the runtime needs; what stands here is
+//! what they lack, or what takes several calls to do safely (paths resolved
+//! inside a root, the mount API with its fall-back).
+
+pub mod clone;
+pub mod inroot;
+pub mod mount;
+pub mod net;
+pub mod process;

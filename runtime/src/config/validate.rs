@@ -1,0 +1,546 @@
+//! The checks on a configuration, by name: pure, one function each.
+//!
+//! A check refuses what could not work or would not mean what it says. Each
+//! error starts with the field's path in the document.
+
+use std::path::Path;
+
+use oci_spec::runtime::{
+    Hook, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Spec,
+};
+
+use crate::error::{Error, Result};
+
+type Check = fn(&Spec, &mut Vec<String>) -> Result<()>;
+
+/// Every check on a whole configuration, in the order in which they run.
+const CHECKS: &[Check] = &[
+    version,
+    root,
+    process,
+    namespaces,
+    id_mappings,
+    hostname,
+    mounts,
+    paths_need_a_mount_namespace,
+    sysctls,
+    time_offsets,
+    devices,
+    hooks,
+    rootfs_propagation,
+];
+
+/// Runs every check; what is merely odd goes to `warnings`.
+///
+/// # Errors
+/// The first check that fails: field and cause.
+pub fn validate(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+    CHECKS.iter().try_for_each(|check| check(spec, warnings))
+}
+
+fn wrong(field: &str, cause: impl std::fmt::Display) -> Error {
+    Error::config(format!("{field}: {cause}"))
+}
+
+fn version(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let version = spec.version();
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<Option<u64>> = core.split('.').map(|part| part.parse().ok()).collect();
+    match parts.as_slice() {
+        [Some(1), Some(_), Some(_)] => Ok(()),
+        [Some(_), Some(_), Some(_)] => {
+            Err(wrong("ociVersion", format!("unsupported version {version:?}: not 1.x.y")))
+        }
+        _ => Err(wrong("ociVersion", format!("not a semantic version: {version:?}"))),
+    }
+}
+
+fn root(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    match spec.root() {
+        Some(root) if !root.path().as_os_str().is_empty() => Ok(()),
+        _ => Err(wrong("root.path", "root file system must be specified")),
+    }
+}
+
+fn process(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+    match spec.process() {
+        Some(process) => validate_process(process, warnings),
+        None => Err(wrong("process", "process must be specified")),
+    }
+}
+
+/// The checks on a process, also for `exec --process`.
+pub fn validate_process(process: &Process, warnings: &mut Vec<String>) -> Result<()> {
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
+        return Err(wrong("process.args", "args must not be empty"));
+    }
+    if process.args().iter().flatten().any(|arg| arg.contains('\0')) {
+        return Err(wrong("process.args", "must not contain a NUL byte"));
+    }
+    if !process.cwd().is_absolute() {
+        let cwd = process.cwd().display();
+        return Err(wrong(
+            "process.cwd",
+            format!("cwd must be an absolute path, not {cwd:?}", cwd = cwd.to_string()),
+        ));
+    }
+    for entry in process.env().iter().flatten() {
+        if entry.contains('\0') {
+            return Err(wrong("process.env", "must not contain a NUL byte"));
+        }
+        if !entry.contains('=') || entry.starts_with('=') {
+            return Err(wrong("process.env", format!("{entry:?} is not NAME=value")));
+        }
+    }
+    rlimits(process)?;
+    if let Some(adj) = process.oom_score_adj()
+        && !(-1000..=1000).contains(&adj)
+    {
+        return Err(wrong("process.oomScoreAdj", format!("{adj} is not within -1000 and 1000")));
+    }
+    if let Some(priority) = process.io_priority()
+        && !(0..=7).contains(&priority.priority())
+    {
+        let value = priority.priority();
+        return Err(wrong("process.ioPriority.priority", format!("{value} is not within 0 and 7")));
+    }
+    scheduler(process)?;
+    if let Some(umask) = process.user().umask()
+        && umask > 0o777
+    {
+        return Err(wrong("process.user.umask", format!("{umask:#o} is more than 0777")));
+    }
+    if process.terminal() != Some(true) && process.console_size().is_some() {
+        warnings.push("process.consoleSize: ignored without a terminal".to_owned());
+    }
+    Ok(())
+}
+
+fn rlimits(process: &Process) -> Result<()> {
+    let mut seen = Vec::new();
+    for limit in process.rlimits().iter().flatten() {
+        if seen.contains(&limit.typ()) {
+            return Err(wrong("process.rlimits", format!("{} is given twice", limit.typ())));
+        }
+        seen.push(limit.typ());
+        if limit.soft() > limit.hard() {
+            let (name, soft, hard) = (limit.typ(), limit.soft(), limit.hard());
+            let cause = format!("{name}: the soft limit {soft} exceeds the hard limit {hard}");
+            return Err(wrong("process.rlimits", cause));
+        }
+    }
+    Ok(())
+}
+
+fn scheduler(process: &Process) -> Result<()> {
+    let Some(scheduler) = process.scheduler() else { return Ok(()) };
+    let real_time = matches!(
+        scheduler.policy(),
+        LinuxSchedulerPolicy::SchedFifo | LinuxSchedulerPolicy::SchedRr
+    );
+    if let Some(nice) = scheduler.nice()
+        && !(-20..=19).contains(nice)
+    {
+        return Err(wrong("process.scheduler.nice", format!("{nice} is not within -20 and 19")));
+    }
+    if scheduler.priority().unwrap_or(0) != 0 && !real_time {
+        return Err(wrong("process.scheduler.priority", "only for SCHED_FIFO and SCHED_RR"));
+    }
+    let deadline = [scheduler.runtime(), scheduler.deadline(), scheduler.period()];
+    let asked = deadline.iter().any(|value| value.unwrap_or(0) != 0);
+    if asked && *scheduler.policy() != LinuxSchedulerPolicy::SchedDeadline {
+        return Err(wrong("process.scheduler.runtime", "only for SCHED_DEADLINE"));
+    }
+    Ok(())
+}
+
+/// Whether the configuration names a namespace of this type, new or joined.
+pub fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
+    let linux = spec.linux().as_ref();
+    linux
+        .and_then(|linux| linux.namespaces().as_ref())
+        .into_iter()
+        .flatten()
+        .any(|ns| ns.typ() == typ)
+}
+
+fn linux(spec: &Spec) -> Option<&Linux> {
+    spec.linux().as_ref()
+}
+
+fn namespaces(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let mut seen = Vec::new();
+    for ns in linux(spec).and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten() {
+        if seen.contains(&ns.typ()) {
+            return Err(wrong("linux.namespaces", format!("{} is given twice", name_of(ns.typ()))));
+        }
+        seen.push(ns.typ());
+        if let Some(path) = ns.path()
+            && !path.as_os_str().is_empty()
+            && !path.is_absolute()
+        {
+            let cause = format!("{}: path {} must be absolute", name_of(ns.typ()), path.display());
+            return Err(wrong("linux.namespaces", cause));
+        }
+    }
+    Ok(())
+}
+
+/// The specification's word for a namespace type.
+pub fn name_of(typ: LinuxNamespaceType) -> &'static str {
+    match typ {
+        LinuxNamespaceType::Mount => "mount",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Time => "time",
+    }
+}
+
+fn id_mappings(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let Some(linux) = linux(spec) else { return Ok(()) };
+    let count = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().map_or(0, Vec::len);
+    let (uids, gids) = (count(linux.uid_mappings()), count(linux.gid_mappings()));
+    let user = linux.namespaces().iter().flatten().find(|ns| ns.typ() == LinuxNamespaceType::User);
+    match user {
+        None if uids + gids > 0 => {
+            Err(wrong("linux.uidMappings", "mappings need a user namespace in linux.namespaces"))
+        }
+        Some(ns) if ns.path().is_none() && (uids == 0 || gids == 0) => {
+            let field = if uids == 0 { "linux.uidMappings" } else { "linux.gidMappings" };
+            Err(wrong(field, "a new user namespace needs at least one mapping"))
+        }
+        _ => {
+            mapping_sizes("linux.uidMappings", linux.uid_mappings())?;
+            mapping_sizes("linux.gidMappings", linux.gid_mappings())
+        }
+    }
+}
+
+fn mapping_sizes(field: &str, mappings: &Option<Vec<LinuxIdMapping>>) -> Result<()> {
+    for map in mappings.iter().flatten() {
+        let fits = |first: u32| u64::from(first) + u64::from(map.size()) <= u64::from(u32::MAX);
+        if map.size() == 0 {
+            return Err(wrong(field, "size must not be 0"));
+        }
+        if !fits(map.host_id()) || !fits(map.container_id()) {
+            return Err(wrong(field, "goes beyond the largest id"));
+        }
+    }
+    Ok(())
+}
+
+fn hostname(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let uts = has_namespace(spec, LinuxNamespaceType::Uts);
+    let given = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    if given(spec.hostname()) && !uts {
+        return Err(wrong("hostname", "unable to set hostname without a private UTS namespace"));
+    }
+    if given(spec.domainname()) && !uts {
+        return Err(wrong(
+            "domainname",
+            "unable to set domainname without a private UTS namespace",
+        ));
+    }
+    Ok(())
+}
+
+fn mounts(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let field = format!("mounts[{index}]");
+        let destination = mount.destination();
+        if destination.as_os_str().is_empty() {
+            return Err(wrong(&format!("{field}.destination"), "must not be empty"));
+        }
+        if !destination.is_absolute() {
+            let shown = destination.display();
+            warnings.push(format!("{field}.destination: {shown} is not absolute; taken from /"));
+        }
+        let options = || mount.options().iter().flatten().map(String::as_str);
+        let bind = options().any(|option| option == "bind" || option == "rbind")
+            || mount.typ().as_deref() == Some("bind");
+        if bind && mount.source().is_none() {
+            return Err(wrong(&format!("{field}.source"), "a bind mount needs a source"));
+        }
+        if !bind && mount.typ().as_deref().unwrap_or_default().is_empty() {
+            return Err(wrong(
+                &format!("{field}.type"),
+                "must be given for what is not a bind mount",
+            ));
+        }
+        let uids = mount.uid_mappings().is_some();
+        if uids != mount.gid_mappings().is_some() {
+            let cause = "uidMappings and gidMappings must be given together";
+            return Err(wrong(&format!("{field}.uidMappings"), cause));
+        }
+        if uids && !bind {
+            let cause = "id-mapped mounts are only supported for bind mounts";
+            return Err(wrong(&format!("{field}.uidMappings"), cause));
+        }
+        mapping_sizes(&format!("{field}.uidMappings"), mount.uid_mappings())?;
+        mapping_sizes(&format!("{field}.gidMappings"), mount.gid_mappings())?;
+    }
+    Ok(())
+}
+
+fn paths_need_a_mount_namespace(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    if has_namespace(spec, LinuxNamespaceType::Mount) {
+        return Ok(());
+    }
+    let Some(linux) = linux(spec) else {
+        return Err(wrong("linux.namespaces", "a mount namespace is required"));
+    };
+    let some = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
+    if some(linux.masked_paths()) {
+        return Err(wrong(
+            "linux.maskedPaths",
+            "unable to restrict sys entries without a private mount namespace",
+        ));
+    }
+    if some(linux.readonly_paths()) {
+        return Err(wrong(
+            "linux.readonlyPaths",
+            "unable to restrict sys entries without a private mount namespace",
+        ));
+    }
+    Err(wrong("linux.namespaces", "a mount namespace is required"))
+}
+
+/// Sysctls of the IPC namespace (ipc_namespaces(7)).
+const IPC_SYSCTLS: &[&str] = &[
+    "kernel.auto_msgmni",
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.msg_next_id",
+    "kernel.sem",
+    "kernel.sem_next_id",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_next_id",
+    "kernel.shm_rmid_forced",
+];
+
+/// Which namespace must be the container's own for a sysctl to be its own.
+/// `None`: no namespace owns it.
+fn sysctl_owner(key: &str) -> Option<LinuxNamespaceType> {
+    if IPC_SYSCTLS.contains(&key) || key.starts_with("fs.mqueue.") {
+        Some(LinuxNamespaceType::Ipc)
+    } else if key.starts_with("net.") {
+        Some(LinuxNamespaceType::Network)
+    } else if key == "kernel.domainname" || key == "kernel.hostname" {
+        Some(LinuxNamespaceType::Uts)
+    } else {
+        None
+    }
+}
+
+/// A sysctl's name with dots: `net/ipv4/conf/eth0.1/forwarding` (slashes
+/// first) keeps its dots as part of names, as sysctl(8) reads it.
+pub fn sysctl_path(key: &str) -> String {
+    match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
+        Some(b'/') => key.to_owned(),
+        _ => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+    }
+}
+
+fn sysctls(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let Some(linux) = linux(spec) else { return Ok(()) };
+    for key in linux.sysctl().iter().flat_map(|map| map.keys()) {
+        let field = format!("linux.sysctl[{key:?}]");
+        let path = sysctl_path(key);
+        if key.is_empty() || Path::new(&path).components().any(|part| part.as_os_str() == "..") {
+            return Err(wrong(&field, "not the name of a sysctl"));
+        }
+        let dotted = path.replace('/', ".");
+        let Some(owner) = sysctl_owner(&dotted) else {
+            return Err(wrong(&field, "is not in a separate kernel namespace"));
+        };
+        // A sysctl of a namespace that is the host's would change the host. A
+        // namespace joined by path is somebody's own.
+        if !has_namespace(spec, owner) {
+            let cause = format!("not allowed in the host's {} namespace", name_of(owner));
+            return Err(wrong(&field, cause));
+        }
+        if dotted == "kernel.hostname" && spec.hostname().is_some() {
+            return Err(wrong(&field, "conflicts with hostname"));
+        }
+    }
+    Ok(())
+}
+
+fn time_offsets(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let Some(linux) = linux(spec) else { return Ok(()) };
+    let offsets = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty());
+    let Some(offsets) = offsets else { return Ok(()) };
+    let new_ns = linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .any(|ns| ns.typ() == LinuxNamespaceType::Time && ns.path().is_none());
+    if !new_ns {
+        return Err(wrong("linux.timeOffsets", "time offsets need a new time namespace"));
+    }
+    for clock in offsets.keys() {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(wrong("linux.timeOffsets", format!("unknown clock {clock:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn devices(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let devices = linux(spec).and_then(|linux| linux.devices().as_ref());
+    for (index, device) in devices.into_iter().flatten().enumerate() {
+        if !device.path().is_absolute() {
+            return Err(wrong(&format!("linux.devices[{index}].path"), "must be absolute"));
+        }
+    }
+    Ok(())
+}
+
+fn hooks(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    #[allow(deprecated)]
+    let phases: [(&str, &Option<Vec<Hook>>); 6] = [
+        ("prestart", hooks.prestart()),
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    for (phase, hooks) in phases {
+        for (index, hook) in hooks.iter().flatten().enumerate() {
+            if !hook.path().is_absolute() {
+                let field = format!("hooks.{phase}[{index}].path");
+                return Err(wrong(&field, format!("{} must be absolute", hook.path().display())));
+            }
+            if hook.timeout().is_some_and(|timeout| timeout <= 0) {
+                let field = format!("hooks.{phase}[{index}].timeout");
+                return Err(wrong(&field, "must be greater than 0"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rootfs_propagation(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let word = linux(spec).and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or("");
+    let known = [
+        "",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "private",
+        "rprivate",
+        "unbindable",
+        "runbindable",
+    ];
+    if known.contains(&word) {
+        return Ok(());
+    }
+    Err(wrong("linux.rootfsPropagation", format!("unknown word {word:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{
+        "ociVersion": "1.0.2-dev",
+        "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["true"], "user": {"uid": 0, "gid": 0}},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "uts"}]}
+    }"#;
+
+    /// The error of the good document with `patch` merged into it.
+    fn error_with(patch: &str) -> Option<String> {
+        let mut value: serde_json::Value = serde_json::from_str(GOOD).unwrap();
+        merge(&mut value, serde_json::from_str(patch).unwrap());
+        let spec: Spec = serde_json::from_value(value).unwrap();
+        validate(&spec, &mut Vec::new()).err().map(|error| error.to_string())
+    }
+
+    fn merge(into: &mut serde_json::Value, patch: serde_json::Value) {
+        match (into, patch) {
+            (serde_json::Value::Object(into), serde_json::Value::Object(patch)) => {
+                for (key, value) in patch {
+                    merge(into.entry(key).or_insert(serde_json::Value::Null), value);
+                }
+            }
+            (into, patch) => *into = patch,
+        }
+    }
+
+    #[test]
+    fn each_check_names_its_field() {
+        assert_eq!(error_with("{}"), None);
+        let table = [
+            (r#"{"ociVersion": "2.0.0"}"#, "ociVersion: "),
+            (r#"{"ociVersion": "one"}"#, "ociVersion: "),
+            (r#"{"root": null}"#, "root.path: "),
+            (r#"{"process": null}"#, "process: "),
+            (r#"{"process": {"args": []}}"#, "process.args: "),
+            (r#"{"process": {"cwd": "tmp"}}"#, "process.cwd: "),
+            (r#"{"process": {"env": ["A"]}}"#, "process.env: "),
+            (r#"{"process": {"oomScoreAdj": 1001}}"#, "process.oomScoreAdj: "),
+            (
+                r#"{"process": {"rlimits": [{"type":"RLIMIT_CORE","soft":2,"hard":1}]}}"#,
+                "process.rlimits: RLIMIT_CORE: ",
+            ),
+            (r#"{"linux": {"namespaces": []}}"#, "linux.namespaces: "),
+            (
+                r#"{"linux": {"namespaces": [{"type":"mount"},{"type":"mount"}]}}"#,
+                "linux.namespaces: mount is given twice",
+            ),
+            (
+                r#"{"linux": {"namespaces": [{"type":"mount"},{"type":"user"}]}}"#,
+                "linux.uidMappings: ",
+            ),
+            (
+                r#"{"linux": {"uidMappings": [{"containerID":0,"hostID":0,"size":1}]}}"#,
+                "linux.uidMappings: ",
+            ),
+            (r#"{"hostname":"a","linux": {"namespaces": [{"type":"mount"}]}}"#, "hostname: "),
+            (
+                r#"{"linux": {"sysctl": {"vm.swappiness": "1"}}}"#,
+                "linux.sysctl[\"vm.swappiness\"]: ",
+            ),
+            (r#"{"linux": {"sysctl": {"net.ipv4.ip_forward": "1"}}}"#, "linux.sysctl[\"net.ipv4"),
+            (r#"{"linux": {"sysctl": {"net/../kernel/x": "1"}}}"#, "linux.sysctl[\"net/.."),
+            (r#"{"linux": {"timeOffsets": {"monotonic": {"secs": 1}}}}"#, "linux.timeOffsets: "),
+            (r#"{"mounts": [{"destination": "/x"}]}"#, "mounts[0].type: "),
+            (r#"{"mounts": [{"destination": "/x", "type": "bind"}]}"#, "mounts[0].source: "),
+            (r#"{"hooks": {"poststop": [{"path": "x"}]}}"#, "hooks.poststop[0].path: "),
+            (
+                r#"{"hooks": {"poststop": [{"path": "/x", "timeout": 0}]}}"#,
+                "hooks.poststop[0].timeout: ",
+            ),
+            (r#"{"linux": {"rootfsPropagation": "up"}}"#, "linux.rootfsPropagation: "),
+        ];
+        for (patch, start) in table {
+            let error = error_with(patch).unwrap_or_else(|| panic!("{patch} was accepted"));
+            assert!(error.starts_with(start), "{patch}: {error}");
+        }
+    }
+
+    #[test]
+    fn sysctl_names_with_slashes_keep_their_dots() {
+        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
+        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/x"), "net/ipv4/conf/eth0.1/x");
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.x"), "net/ipv4/conf/eth0.1/x");
+    }
+}

@@ -1,0 +1,278 @@
+//! The mount API by descriptor (Linux 5.2, `mount_setattr` 5.12), and its
+//! fall-back to mount(2) on older kernels.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount as api;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::clone::last_errno;
+
+/// Attributes of a mount as `mount_setattr(2)` names them.
+pub mod attr {
+    /// Read-only.
+    pub const RDONLY: u64 = 0x1;
+    /// No set-uid.
+    pub const NOSUID: u64 = 0x2;
+    /// No devices.
+    pub const NODEV: u64 = 0x4;
+    /// No programs.
+    pub const NOEXEC: u64 = 0x8;
+    /// The mask of the access-time modes.
+    pub const ATIME: u64 = 0x70;
+    /// relatime (the mode's value is 0).
+    pub const RELATIME: u64 = 0x0;
+    /// noatime.
+    pub const NOATIME: u64 = 0x10;
+    /// strictatime.
+    pub const STRICTATIME: u64 = 0x20;
+    /// nodiratime.
+    pub const NODIRATIME: u64 = 0x80;
+    /// Id-mapped (Linux 5.12).
+    pub const IDMAP: u64 = 0x0010_0000;
+    /// No symbolic links followed (Linux 5.14).
+    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
+}
+
+/// `struct mount_attr` of mount_setattr(2).
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct MountAttr {
+    /// Attributes to set.
+    pub set: u64,
+    /// Attributes to clear.
+    pub clear: u64,
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
+    pub propagation: u64,
+    /// The user namespace of an id-mapped mount.
+    pub userns_fd: u64,
+}
+
+impl MountAttr {
+    /// Whether it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.set == 0 && self.clear == 0 && self.propagation == 0
+    }
+}
+
+/// `mount_setattr(2)` on the mount that `mount` refers to; `recursive`: on all
+/// below it too. Falls back to a bind remount and `MS_*` propagation.
+pub fn set_attr(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
+    if attr.is_empty() {
+        return Ok(());
+    }
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    const AT_RECURSIVE: u32 = 0x8000;
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: an empty C string, a valid mount_attr and its size.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const *attr,
+            std::mem::size_of::<MountAttr>(),
+        )
+    };
+    match ret {
+        -1 if last_errno() == Errno::NOSYS => set_attr_old(mount, attr, recursive),
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+fn set_attr_old(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
+    if attr.set & attr::IDMAP != 0 {
+        return Err(Errno::NOSYS);
+    }
+    let path = fd_path(mount);
+    if attr.propagation != 0 {
+        let rec = if recursive { libc::MS_REC } else { 0 };
+        old_mount(None, &path, None, attr.propagation | rec, None)?;
+    }
+    if attr.set != 0 || attr.clear != 0 {
+        let now = rustix::fs::fstatvfs(mount)?.f_flag.bits();
+        let flags = (old_flags_of_statvfs(now) & !old_flags(attr.clear)) | old_flags(attr.set);
+        old_mount(None, &path, None, libc::MS_REMOUNT | libc::MS_BIND | flags, None)?;
+    }
+    Ok(())
+}
+
+/// The `MS_*` flags of mount(2) for mount attributes.
+fn old_flags(attrs: u64) -> u64 {
+    let table = [
+        (attr::RDONLY, libc::MS_RDONLY),
+        (attr::NOSUID, libc::MS_NOSUID),
+        (attr::NODEV, libc::MS_NODEV),
+        (attr::NOEXEC, libc::MS_NOEXEC),
+        (attr::NOATIME, libc::MS_NOATIME),
+        (attr::STRICTATIME, libc::MS_STRICTATIME),
+        (attr::NODIRATIME, libc::MS_NODIRATIME),
+        (attr::NOSYMFOLLOW, 256),
+    ];
+    table.iter().filter(|row| attrs & row.0 != 0).fold(0, |flags, row| flags | row.1)
+}
+
+/// statvfs(3) reports `ST_*` flags; those that a remount must repeat.
+fn old_flags_of_statvfs(flags: u64) -> u64 {
+    let table = [
+        (libc::ST_RDONLY, libc::MS_RDONLY),
+        (libc::ST_NOSUID, libc::MS_NOSUID),
+        (libc::ST_NODEV, libc::MS_NODEV),
+        (libc::ST_NOEXEC, libc::MS_NOEXEC),
+        (libc::ST_NOATIME, libc::MS_NOATIME),
+        (libc::ST_NODIRATIME, libc::MS_NODIRATIME),
+        (libc::ST_RELATIME, libc::MS_RELATIME),
+    ];
+    table.iter().filter(|row| flags & row.0 != 0).fold(0, |all, row| all | row.1)
+}
+
+/// One parameter of a file system: `key` or `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FsParam {
+    /// The option's name.
+    pub key: CString,
+    /// Its value; `None` for a flag.
+    pub value: Option<CString>,
+}
+
+/// Makes a new mount of a file system, not yet attached anywhere
+/// (`fsopen`, `fsconfig`, `fsmount`).
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.2; otherwise what the file system says.
+pub fn new_fs(
+    kind: &CStr,
+    source: Option<&CStr>,
+    params: &[FsParam],
+    attrs: u64,
+) -> Result<OwnedFd, Errno> {
+    let context = api::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if let Some(source) = source {
+        api::fsconfig_set_string(context.as_fd(), c"source", source)?;
+    }
+    for param in params {
+        match &param.value {
+            None => api::fsconfig_set_flag(context.as_fd(), param.key.as_c_str())?,
+            Some(value) => {
+                api::fsconfig_set_string(context.as_fd(), param.key.as_c_str(), value.as_c_str())?
+            }
+        }
+    }
+    api::fsconfig_create(context.as_fd())?;
+    let attrs = MountAttrFlags::from_bits_retain(attrs as u32);
+    api::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+}
+
+/// A detached copy of the mount at an open file (`open_tree` with
+/// `OPEN_TREE_CLONE`): what a bind mount is made of.
+pub fn clone_tree(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
+    open_tree(source, c"", recursive)
+}
+
+/// A detached copy of the mount at a path of the current root.
+pub fn clone_tree_at(source: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+    open_tree(CWD, source, recursive)
+}
+
+fn open_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    api::open_tree(dir, path, flags)
+}
+
+/// Attaches a detached mount on top of an open file or directory.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    api::move_mount(
+        mount,
+        c"",
+        target,
+        c"",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+}
+
+/// mount(2) of a file system on an open directory, for kernels without the
+/// mount API. The mount is to be opened again afterwards.
+pub fn old_fs(
+    kind: &CStr,
+    source: Option<&CStr>,
+    params: &[FsParam],
+    attrs: u64,
+    target: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let mut data = Vec::new();
+    for param in params {
+        if !data.is_empty() {
+            data.push(b',');
+        }
+        data.extend_from_slice(param.key.as_bytes());
+        if let Some(value) = &param.value {
+            data.push(b'=');
+            data.extend_from_slice(value.as_bytes());
+        }
+    }
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+    old_mount(source.or(Some(kind)), &fd_path(target), Some(kind), old_flags(attrs), Some(&data))
+}
+
+/// mount(2) with `MS_BIND` from one open file onto another, for kernels
+/// without the mount API. The mount is to be opened again afterwards.
+pub fn old_bind(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let rec = if recursive { libc::MS_REC } else { 0 };
+    old_mount(Some(&fd_path(source)), &fd_path(target), None, libc::MS_BIND | rec, None)
+}
+
+fn fd_path(fd: BorrowedFd<'_>) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+fn old_mount(
+    source: Option<&CStr>,
+    target: &CStr,
+    kind: Option<&CStr>,
+    flags: u64,
+    data: Option<&CStr>,
+) -> Result<(), Errno> {
+    let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: every pointer is null or a C string that outlives the call.
+    let ret = unsafe {
+        libc::mount(pointer(source), target.as_ptr(), pointer(kind), flags, pointer(data).cast())
+    };
+    if ret == -1 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Makes the directory `new_root` the root of this mount namespace and lets
+/// go of the old one: the kernel puts the old root on top of the new one when
+/// both arguments of pivot_root(2) are ".", from where it is detached.
+pub fn pivot_into(new_root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let old_root = rustix::fs::open(
+        c"/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    rustix::process::fchdir(new_root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    // The old root lies on "." now; nothing unmounted there may reach the
+    // host, so it is made a slave first.
+    rustix::process::fchdir(&old_root)?;
+    set_attr(
+        old_root.as_fd(),
+        &MountAttr { propagation: libc::MS_SLAVE, ..Default::default() },
+        true,
+    )?;
+    api::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}

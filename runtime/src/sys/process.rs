@@ -1,0 +1,219 @@
+//! Calls on the calling process that rustix and nix do not wrap.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::clone::last_errno;
+
+fn check(ret: i64) -> Result<i64, Errno> {
+    if ret == -1 { Err(last_errno()) } else { Ok(ret) }
+}
+
+/// `unshare(2)` with `CLONE_NEW*` flags. Only ever called by the
+/// single-threaded child, so no other thread keeps the old namespaces.
+pub fn unshare(flags: u64) -> Result<(), Errno> {
+    // SAFETY: no pointers; namespaces of the calling thread only.
+    check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+}
+
+/// `setns(2)`: `fd` is a namespace or, since Linux 5.8, a pidfd; `flags` are
+/// `CLONE_NEW*` (0: whatever `fd` is).
+pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
+    // SAFETY: a valid borrowed descriptor and a flag word.
+    check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags as i32) }).map(drop)
+}
+
+/// `execveat(2)`: executes `path` relative to `dir`; with an empty path, the
+/// file `dir` itself. Returns only when it failed.
+pub fn execveat(dir: BorrowedFd<'_>, path: &CStr, argv: &[&CStr], env: &[&CStr]) -> Errno {
+    let argv = pointers(argv);
+    let env = pointers(env);
+    // SAFETY: both arrays are null-terminated arrays of valid C strings that
+    // outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 },
+        );
+    }
+    last_errno()
+}
+
+/// `execve(2)`. Returns only when it failed.
+pub fn execve(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> Errno {
+    let argv = pointers(argv);
+    let env = pointers(env);
+    // SAFETY: as in `execveat`.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    last_errno()
+}
+
+fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Ends the process at once, without destructors or exit handlers: for the
+/// child, whose memory is a copy of the parent's.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: never returns and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+/// `close_range(2)` with `CLOSE_RANGE_CLOEXEC` (Linux 5.11): every descriptor
+/// from `first` on closes at the next exec.
+pub fn cloexec_from(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: sets a flag on descriptors; no memory is involved.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    match check(ret) {
+        Ok(_) => Ok(()),
+        // Before 5.9 no call, before 5.11 no flag.
+        Err(Errno::NOSYS | Errno::INVAL) => cloexec_each(first),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn cloexec_each(first: u32) -> Result<(), Errno> {
+    let entries = std::fs::read_dir("/proc/self/fd").map_err(|_| Errno::IO)?;
+    let fds: Vec<i32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&fd: &i32| fd as u32 >= first)
+        .collect();
+    for fd in fds {
+        // SAFETY: fcntl(F_SETFD) on a number; a closed one gives EBADF (the
+        // directory's own descriptor), which is fine.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Clears or sets close-on-exec by number, for descriptors that were passed
+/// to us by number (`LISTEN_FDS`, `--preserve-fds`).
+///
+/// # Errors
+/// `EBADF` when the number is not open.
+pub fn set_cloexec(fd: i32, on: bool) -> Result<(), Errno> {
+    let flag = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: sets a flag on a descriptor number; no memory is involved.
+    check(i64::from(unsafe { libc::fcntl(fd, libc::F_SETFD, flag) })).map(drop)
+}
+
+/// Resets every signal to its default action and unblocks all: what we were
+/// started with must not reach the payload (execve(2) keeps ignored signals
+/// and the mask).
+pub fn reset_signals() {
+    // SAFETY: plain sigaction/sigprocmask with zeroed, valid structures;
+    // signals that cannot be set give EINVAL, which is fine.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=64 {
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Joins a new session keyring called `name` (keyctl(2),
+/// `KEYCTL_JOIN_SESSION_KEYRING`); returns its serial.
+pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a valid C string that the kernel copies.
+    let ret =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    check(ret).map(|serial| serial as i32)
+}
+
+/// Gives the possessor of keyring `serial` and its user the right to search
+/// it (keyctl(2), `KEYCTL_DESCRIBE` and `KEYCTL_SETPERM`), as runc does so
+/// that `exec` can join it.
+pub fn make_keyring_searchable(serial: i32) -> Result<(), Errno> {
+    const KEYCTL_SETPERM: i32 = 5;
+    const KEYCTL_DESCRIBE: i32 = 6;
+    const USER_SEARCH: u32 = 0x0008_0000;
+    let mut text = [0u8; 1024];
+    // SAFETY: the kernel writes at most text.len() bytes into `text`.
+    let len = check(unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, serial, text.as_mut_ptr(), text.len())
+    })? as usize;
+    // "type;uid;gid;perm;description"
+    let text = std::str::from_utf8(&text[..len.min(text.len())]).map_err(|_| Errno::INVAL)?;
+    let perm = text.split(';').nth(3).and_then(|field| u32::from_str_radix(field, 16).ok());
+    let perm = perm.ok_or(Errno::INVAL)? | USER_SEARCH;
+    // SAFETY: no pointers.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, serial, perm) }).map(drop)
+}
+
+/// `ioprio_set(2)` for the calling process: class 1 to 3, level 0 to 7.
+pub fn set_io_priority(class: u32, level: u32) -> Result<(), Errno> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    const IOPRIO_CLASS_SHIFT: u32 = 13;
+    let value = (class << IOPRIO_CLASS_SHIFT) | level;
+    // SAFETY: no pointers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
+}
+
+/// `struct sched_attr` of sched_setattr(2), version 1.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SchedAttr {
+    /// Size of this structure; set by [`set_scheduler`].
+    pub size: u32,
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// For `SCHED_OTHER` and `SCHED_BATCH`.
+    pub nice: i32,
+    /// For `SCHED_FIFO` and `SCHED_RR`.
+    pub priority: u32,
+    /// For `SCHED_DEADLINE`, nanoseconds.
+    pub runtime: u64,
+    /// For `SCHED_DEADLINE`, nanoseconds.
+    pub deadline: u64,
+    /// For `SCHED_DEADLINE`, nanoseconds.
+    pub period: u64,
+}
+
+/// `sched_setattr(2)` for the calling process (Linux 3.14).
+pub fn set_scheduler(mut attr: SchedAttr) -> Result<(), Errno> {
+    attr.size = std::mem::size_of::<SchedAttr>() as u32;
+    // SAFETY: a valid sched_attr whose size field is its size.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// `personality(2)`.
+pub fn set_personality(persona: u32) -> Result<(), Errno> {
+    // SAFETY: no pointers.
+    check(i64::from(unsafe { libc::personality(libc::c_ulong::from(persona)) })).map(drop)
+}
+
+/// `set_mempolicy(2)` with `mode | flags` and the nodes' bit mask.
+pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    // SAFETY: the mask holds `bits - 1` bits; the kernel only reads it.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+}
+
+/// A raw `prctl(2)` that takes numbers only.
+pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<i64, Errno> {
+    // SAFETY: callers pass only options whose arguments are numbers.
+    check(i64::from(unsafe { libc::prctl(option, arg2, arg3, 0u64, 0u64) }))
+}
+
+/// `setrlimit`-like call for the process `pid` by number of the resource.
+pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: a valid rlimit64 that the kernel reads; the old one is not asked.
+    check(i64::from(unsafe { libc::prlimit64(pid, resource, &limit, std::ptr::null_mut()) }))
+        .map(drop)
+}
