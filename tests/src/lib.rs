@@ -1,1 +1,28 @@
-//! The harness of the black-box tests.
+//! The harness of the black-box tests: it runs the built `richrun` (or another
+//! OCI runtime, for comparison) the way an engine would, and looks at what
+//! containers, the kernel and the disk say.
+//!
+//! A *trial* is one behaviour in one view of the cgroups as one kind of user.
+//! Each runs in its own process tree: a fresh pid namespace (so that nothing
+//! outlives it and every leftover process is seen), a fresh mount namespace
+//! (so that the host's mounts are never touched), and a tmpfs for its files.
+//! See [`stage`] for how that tree is built and [`suite`] for how trials are
+//! registered and run.
+
+pub mod bundle;
+pub mod command;
+pub mod container;
+pub mod inside;
+pub mod leftovers;
+pub mod runtime;
+pub mod stage;
+pub mod suite;
+pub mod sys;
+pub mod terminal;
+pub mod trial;
+
+pub use bundle::Bundle;
+pub use command::Output;
+pub use runtime::Kind;
+pub use suite::Suite;
+pub use trial::{Trial, User, View};

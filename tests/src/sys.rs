@@ -1,0 +1,143 @@
+//! What the harness asks of the kernel and the standard library does not offer.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Forks this process, which must have one thread only.
+///
+/// Returns the child's pid in the parent and 0 in the child.
+pub fn fork() -> i32 {
+    // SAFETY: called before any thread is started (see `stage::enter`), so the
+    // child may go on running arbitrary code.
+    unsafe { libc::fork() }
+}
+
+/// Waits for any child: its pid and wait status, or `None` when there is none.
+pub fn wait_any() -> Option<(i32, i32)> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a valid place for the kernel to write an int.
+        let pid = unsafe { libc::waitpid(-1, &mut status, 0) };
+        if pid > 0 {
+            return Some((pid, status));
+        }
+        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+/// Makes the kernel send `KILL` to this process when its parent thread ends.
+pub fn die_with_parent() {
+    // SAFETY: prctl with integer arguments only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Sends `signal` to `pid`; -1 means every process of the pid namespace but
+/// its first and the caller. Returns whether it was delivered.
+pub fn kill(pid: i32, signal: i32) -> bool {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid, signal) == 0 }
+}
+
+/// Takes ownership of a descriptor that arrived as a bare number.
+pub fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the callers got the number from the kernel just now and hand it
+    // to nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Gives the command's process the descriptors under the given numbers.
+pub fn pass_fds(command: &mut Command, fds: Vec<(RawFd, OwnedFd)>) {
+    let close = move || {
+        // Two passes: first out of the way of every target number.
+        let mut high = Vec::with_capacity(fds.len());
+        for (target, fd) in &fds {
+            // SAFETY: plain descriptor duplication.
+            let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 500) };
+            high.push((*target, copy));
+        }
+        for (target, copy) in high {
+            // SAFETY: as above; the copy has close-on-exec, the target has not.
+            if unsafe { libc::dup2(copy, target) } < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes descriptor calls and one small allocation in a
+    // freshly forked child of a process whose other threads hold no allocator
+    // lock across fork (glibc guards its allocator with atfork handlers).
+    unsafe { command.pre_exec(close) };
+}
+
+/// Makes the command the leader of a new session whose controlling terminal is
+/// its standard input.
+pub fn own_terminal(command: &mut Command) {
+    let take = || {
+        // SAFETY: no memory is involved.
+        unsafe {
+            if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes two async-signal-safe calls.
+    unsafe { command.pre_exec(take) };
+}
+
+/// Drops to the given ids without supplementary groups, runs in its own closure
+/// so that the group list is emptied even where the standard library would not.
+pub fn drop_to(command: &mut Command, uid: u32, gid: u32) {
+    let drop = move || {
+        // SAFETY: an empty group list needs no memory; the rest are integers.
+        unsafe {
+            if libc::setgroups(0, std::ptr::null()) < 0
+                || libc::setresgid(gid, gid, gid) < 0
+                || libc::setresuid(uid, uid, uid) < 0
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes async-signal-safe calls only.
+    unsafe { command.pre_exec(drop) };
+}
+
+/// Joins the command's process to the cgroups behind the open `cgroup.procs` files.
+pub fn join_cgroups(command: &mut Command, procs: Vec<OwnedFd>) {
+    let join = move || {
+        for file in &procs {
+            // SAFETY: the buffer is one valid byte.
+            if unsafe { libc::write(file.as_raw_fd(), b"0".as_ptr().cast(), 1) } != 1 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes async-signal-safe calls only.
+    unsafe { command.pre_exec(join) };
+}
+
+/// Makes every descriptor above 2 close on exec, so that trials start clean.
+pub fn cloexec_all() {
+    // SAFETY: close_range takes integers only.
+    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// Swaps two paths atomically.
+pub fn exchange(one: &std::path::Path, other: &std::path::Path) -> std::io::Result<()> {
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        one,
+        rustix::fs::CWD,
+        other,
+        rustix::fs::RenameFlags::EXCHANGE,
+    )
+    .map_err(Into::into)
+}

@@ -1,0 +1,144 @@
+//! Terminals: a pair of our own for foreground runs, and the receiving end of
+//! a console socket.
+
+use std::fs::File;
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// The master side of a terminal.
+pub struct Terminal {
+    file: File,
+    seen: String,
+}
+
+/// Makes a pair: the master, and the slave to be some command's terminal.
+pub fn pair(rows: u16, cols: u16) -> (Terminal, File) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).expect("openpt");
+    grantpt(&master).expect("grantpt");
+    unlockpt(&master).expect("unlockpt");
+    let name = ptsname(&master, Vec::new()).expect("ptsname").into_string().expect("utf-8");
+    let slave = File::options().read(true).write(true).open(name).expect("open the slave");
+    let terminal = Terminal::from(master);
+    terminal.resize(rows, cols);
+    (terminal, slave)
+}
+
+impl From<OwnedFd> for Terminal {
+    fn from(fd: OwnedFd) -> Terminal {
+        Terminal { file: File::from(fd), seen: String::new() }
+    }
+}
+
+impl Terminal {
+    /// Sets the window size.
+    pub fn resize(&self, rows: u16, cols: u16) {
+        let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.file, size).expect("set the window size");
+    }
+
+    /// Types a text.
+    pub fn send(&mut self, text: &str) {
+        self.file.write_all(text.as_bytes()).expect("write to the terminal");
+    }
+
+    /// Everything read so far.
+    pub fn seen(&self) -> &str {
+        &self.seen
+    }
+
+    /// Reads until `word` has been seen or ten seconds have passed.
+    #[track_caller]
+    pub fn expect(&mut self, word: &str) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.seen.contains(word) {
+            assert!(Instant::now() < end, "no {word:?} on the terminal: {:?}", self.seen);
+            if !self.read_some() {
+                assert!(
+                    self.seen.contains(word),
+                    "the terminal ended without {word:?}: {:?}",
+                    self.seen
+                );
+            }
+        }
+    }
+
+    /// Reads to the end, for at most ten seconds.
+    pub fn drain(&mut self) -> &str {
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end && self.read_some() {}
+        &self.seen
+    }
+
+    /// Reads what is there within 100 ms; false at the end.
+    fn read_some(&mut self) -> bool {
+        let wait = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let ready = poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&wait));
+        if !matches!(ready, Ok(n) if n > 0) {
+            return true;
+        }
+        let mut buffer = [0; 4096];
+        match self.file.read(&mut buffer) {
+            Ok(0) | Err(_) => false,
+            Ok(n) => {
+                self.seen.push_str(&String::from_utf8_lossy(&buffer[..n]));
+                true
+            }
+        }
+    }
+}
+
+/// A listening socket that waits for descriptors.
+pub struct FdSocket {
+    listener: UnixListener,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl FdSocket {
+    /// Listens at `path`, for everybody.
+    pub fn new(path: &Path) -> FdSocket {
+        use std::os::unix::fs::PermissionsExt;
+        let listener = UnixListener::bind(path).expect("bind the console socket");
+        let all = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(path, all).expect("chmod the console socket");
+        FdSocket { listener, path: path.to_path_buf() }
+    }
+
+    /// The path as text.
+    pub fn path(&self) -> &str {
+        self.path.to_str().expect("utf-8 path")
+    }
+
+    /// Receives one message with one descriptor, within ten seconds.
+    pub fn receive(&self) -> (String, OwnedFd) {
+        let wait = Timespec { tv_sec: 10, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&wait));
+        assert!(matches!(ready, Ok(n) if n > 0), "nobody connected to {}", self.path.display());
+        let (stream, _) = self.listener.accept().expect("accept");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a time limit");
+        let mut data = [0; 256];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut vectors = [IoSliceMut::new(&mut data)];
+        let got = recvmsg(stream.as_fd(), &mut vectors, &mut control, RecvFlags::CMSG_CLOEXEC)
+            .expect("receive a descriptor");
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                fds.extend(rights);
+            }
+        }
+        assert_eq!(fds.len(), 1, "one descriptor in the message");
+        let text = String::from_utf8_lossy(&data[..got.bytes]).into_owned();
+        (text, fds.remove(0))
+    }
+}

@@ -1,0 +1,201 @@
+//! One trial: a behaviour, in a view of the cgroups, as a user.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::bundle::Bundle;
+use crate::command::Cmd;
+use crate::leftovers;
+use crate::runtime::{Kind, Runtime};
+use crate::stage::{SKIP_MARK, SKIPPED};
+
+/// How the runtime sees the cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The machine's own v1 (or hybrid) hierarchies.
+    V1,
+    /// cgroup2 on `/sys/fs/cgroup`.
+    V2,
+    /// Whichever the runtime under test can work in: for behaviours that have
+    /// nothing to do with cgroups.
+    Any,
+}
+
+impl View {
+    /// The view that stands for [`View::Any`]: v2, but v1 for crun, whose older
+    /// versions want `CAP_SYS_RESOURCE` in the v2 view.
+    pub fn settled(self, kind: Kind) -> View {
+        match self {
+            View::Any if kind == Kind::Crun && !host_is_unified() => View::V1,
+            View::Any => View::V2,
+            named => named,
+        }
+    }
+}
+
+/// Who calls the runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// The superuser.
+    Root,
+    /// An ordinary user with a range of subordinate ids.
+    Ordinary,
+}
+
+/// Whether this machine has cgroup2 only.
+pub fn host_is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.procs").exists()
+}
+
+/// What a trial's function works with.
+pub struct Trial {
+    /// The runtime under test.
+    pub runtime: Runtime,
+    /// The cgroup view.
+    pub view: View,
+    /// The caller.
+    pub user: User,
+    /// A name that nothing else on this machine has.
+    pub id: String,
+    /// The trial's own directory, on a tmpfs.
+    pub dir: PathBuf,
+    mounts: RefCell<BTreeSet<String>>,
+    counter: Cell<u32>,
+}
+
+impl Trial {
+    /// A trial on a prepared stage.
+    pub fn new(runtime: Runtime, view: View, user: User, id: &str, dir: PathBuf) -> Trial {
+        let trial = Trial {
+            runtime,
+            view,
+            user,
+            id: id.to_owned(),
+            dir,
+            mounts: RefCell::default(),
+            counter: Cell::new(0),
+        };
+        trial.reachable();
+        trial.accept_mounts();
+        trial
+    }
+
+    /// Binds the runtime to a path that an ordinary user can reach.
+    fn reachable(&self) {
+        if self.user == User::Ordinary {
+            let place = self.runtime_path();
+            fs::write(&place, "").expect("make the runtime's place");
+            nix::mount::mount(
+                Some(&self.runtime.path),
+                &place,
+                None::<&str>,
+                nix::mount::MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .expect("bind the runtime");
+        }
+    }
+
+    /// The path by which the runtime is called.
+    pub fn runtime_path(&self) -> PathBuf {
+        match self.user {
+            User::Root => self.runtime.path.clone(),
+            User::Ordinary => self.dir.join("bin/runtime"),
+        }
+    }
+
+    /// Takes the present mounts as those that may stay.
+    pub fn accept_mounts(&self) {
+        *self.mounts.borrow_mut() = leftovers::mounts();
+    }
+
+    /// Which runtime answers.
+    pub fn kind(&self) -> Kind {
+        self.runtime.kind
+    }
+
+    /// Whether the project's own runtime is under test.
+    pub fn is_richrun(&self) -> bool {
+        self.kind() == Kind::Richrun
+    }
+
+    /// Whether the caller is the superuser.
+    pub fn is_root(&self) -> bool {
+        self.user == User::Root
+    }
+
+    /// Ends the trial as ignored: the machine, or the peer under test, lacks something.
+    pub fn skip(&self, reason: &str) -> ! {
+        eprintln!("{SKIP_MARK}{reason}");
+        std::process::exit(SKIPPED)
+    }
+
+    /// Goes on only with the named runtimes; `why` says what the others lack.
+    pub fn only(&self, kinds: &[Kind], why: &str) {
+        if !kinds.contains(&self.kind()) {
+            self.skip(&format!("{:?}: {why}", self.kind()));
+        }
+    }
+
+    /// The number of the next file, bundle or container.
+    pub fn next(&self) -> u32 {
+        self.counter.set(self.counter.get() + 1);
+        self.counter.get()
+    }
+
+    /// The state directory given with `--root`.
+    pub fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// A container id of this trial.
+    pub fn name(&self, word: &str) -> String {
+        format!("{}-{word}", self.id)
+    }
+
+    /// A bundle with the stock configuration, changed by `edit`.
+    pub fn bundle(&self, edit: impl FnOnce(&mut Value)) -> Bundle {
+        Bundle::new(self, edit)
+    }
+
+    /// A command of the runtime, `--root` given.
+    pub fn rt<S: AsRef<str>>(&self, args: &[S]) -> Cmd<'_> {
+        let mut command = Cmd::new(self, &self.runtime_path());
+        command = command.arg("--root").arg(self.root().to_str().expect("utf-8 path"));
+        for arg in args {
+            command = command.arg(arg.as_ref());
+        }
+        command
+    }
+
+    /// Any other program.
+    pub fn cmd<S: AsRef<str>>(&self, program: &str, args: &[S]) -> Cmd<'_> {
+        args.iter().fold(Cmd::new(self, Path::new(program)), |cmd, arg| cmd.arg(arg.as_ref()))
+    }
+
+    /// Checks that nothing is left behind; panics with the list otherwise.
+    pub fn finish(&self) {
+        let mounts = self.mounts.borrow();
+        if let Err(left) = leftovers::check(self.kind(), &self.id, &self.root(), &mounts) {
+            panic!("{left}");
+        }
+    }
+
+    /// The cgroup directories of a container whose `cgroupsPath` is `/<name>`.
+    pub fn cgroup_dirs(&self, name: &str) -> Vec<PathBuf> {
+        leftovers::cgroups(name)
+    }
+
+    /// The cgroup directory of `name` under a v1 controller, or the only one on v2.
+    pub fn cgroup(&self, controller: &str, name: &str) -> PathBuf {
+        let base = Path::new("/sys/fs/cgroup");
+        match self.view {
+            View::V1 => base.join(controller).join(name),
+            View::V2 | View::Any => base.join(name),
+        }
+    }
+}
