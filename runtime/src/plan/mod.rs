@@ -1,1 +1,3 @@
 //! Pure decisions: what a launch will do, as data.
+
+pub mod cgroup;

@@ -1,0 +1,172 @@
+//! Making a container's groups.
+
+use rustix::fs::{AtFlags, CWD, Mode as FileMode, mkdirat, unlinkat};
+use rustix::io::Errno;
+
+use super::walk::open_dir;
+use super::{Cgroup, Group, file};
+use crate::error::{Error, Kind, Result, Step};
+use crate::plan::cgroup::{CgroupPlan, Mode, Place};
+
+/// Group directories are made like runc's.
+const PERMISSIONS: FileMode = FileMode::from_raw_mode(0o755);
+
+impl Cgroup {
+    /// Makes the group in every hierarchy of the plan. After a failure nothing
+    /// that was made is left.
+    ///
+    /// # Errors
+    /// A group cannot be made, has processes already, or is frozen. Without
+    /// rights and without limits there is no error and no group
+    /// ([`Cgroup::is_none`]).
+    pub fn create(plan: &CgroupPlan) -> Result<Self> {
+        let mut made = Made(Vec::with_capacity(plan.v1.len() + 1));
+        let result = create(plan, &mut made);
+        if result.is_err() {
+            made.undo();
+        }
+        result
+    }
+}
+
+/// The directories made so far, for the way back.
+struct Made(Vec<String>);
+
+impl Made {
+    fn undo(self) {
+        for path in self.0.iter().rev() {
+            // The failure that led here is the one to report.
+            let _ = unlinkat(CWD, path.as_str(), AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+fn create(plan: &CgroupPlan, made: &mut Made) -> Result<Cgroup> {
+    let mut cgroup =
+        Cgroup { mode: plan.mode, v1: Vec::with_capacity(plan.v1.len()), unified: None };
+    for place in &plan.v1 {
+        cgroup.v1.extend(create_one(plan, place, made)?);
+    }
+    if let Some(place) = &plan.unified {
+        match create_one(plan, place, made) {
+            Ok(group) => cgroup.unified = group,
+            // Beside v1 hierarchies the unified one is a convenience.
+            Err(error) if plan.mode == Mode::Hybrid && error.kind() == Kind::System => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if cgroup.is_none() {
+        cgroup.mode = Mode::None;
+    }
+    cgroup.check_thawed()?;
+    Ok(cgroup)
+}
+
+/// Makes one group; `None` when an unprivileged runtime may not.
+fn create_one(plan: &CgroupPlan, place: &Place, made: &mut Made) -> Result<Option<Group>> {
+    let path = place.directory();
+    let fresh = match make(place, &path, made) {
+        Ok(fresh) => fresh,
+        Err(Errno::PERM | Errno::ACCESS | Errno::ROFS) if plan.unprivileged => {
+            return Ok(None);
+        }
+        Err(errno) => return Err(Error::os(format!("make cgroup {path}"), errno)),
+    };
+    let dir = open_dir(CWD, path.as_str()).step(|| format!("open cgroup {path}"))?;
+    let group = Group { place: place.clone(), dir };
+    if !fresh {
+        group.check_empty()?;
+    }
+    if place.has("cpuset") {
+        inherit_cpuset(&group)?;
+    }
+    Ok(Some(group))
+}
+
+/// Makes a group and the groups above it; says whether it is new.
+fn make(place: &Place, path: &str, made: &mut Made) -> std::result::Result<bool, Errno> {
+    match mkdirat(CWD, path, PERMISSIONS) {
+        Err(Errno::NOENT) => {}
+        Err(Errno::EXIST) => return Ok(false),
+        Err(errno) => return Err(errno),
+        Ok(()) => {
+            made.0.push(path.to_owned());
+            return Ok(true);
+        }
+    }
+    let slashes = place.path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    for end in slashes.chain([place.path.len()]) {
+        let ancestor = format!("{}{}", place.mount, &place.path[..end]);
+        match mkdirat(CWD, ancestor.as_str(), PERMISSIONS) {
+            Ok(()) => made.0.push(ancestor),
+            Err(Errno::EXIST) if end < place.path.len() => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(true)
+}
+
+impl Group {
+    /// Refuses a group that somebody lives in.
+    fn check_empty(&self) -> Result<()> {
+        let mut pids = Vec::new();
+        self.pids_into(&mut pids)?;
+        match pids.len() {
+            0 => Ok(()),
+            n => Err(Error::new(
+                Kind::WrongState,
+                format!(
+                    "container's cgroup is not empty: {n} process(es) found in {}",
+                    self.place.directory()
+                ),
+            )),
+        }
+    }
+}
+
+impl Cgroup {
+    /// Refuses a group that is frozen, or lies below one: whoever joined it
+    /// would never run.
+    fn check_thawed(&self) -> Result<()> {
+        match self.is_frozen()? {
+            false => Ok(()),
+            true => Err(Error::new(Kind::WrongState, "container's cgroup unexpectedly frozen")),
+        }
+    }
+}
+
+/// A fresh v1 cpuset is empty and takes no process: it gets what its parent
+/// has, and so do the ancestors that were made with it (cpuset(7)).
+fn inherit_cpuset(group: &Group) -> Result<()> {
+    for knob in ["cpuset.cpus", "cpuset.mems"] {
+        if group.get(knob)?.trim().is_empty() {
+            let value = inherited(&group.place, knob)?;
+            group.put(knob, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The value of `knob` in the nearest ancestor that has one, written into the
+/// ancestors below it.
+fn inherited(place: &Place, knob: &str) -> Result<String> {
+    let mut empty = Vec::new();
+    let mut path = place.path.as_str();
+    loop {
+        let (above, _) = path
+            .rsplit_once('/')
+            .ok_or_else(|| Error::system(format!("no {knob} in {} or above", place.directory())))?;
+        let ancestor = format!("{}{above}", place.mount);
+        let dir = open_dir(CWD, ancestor.as_str()).step(|| format!("open cgroup {ancestor}"))?;
+        let value = file::get(&dir, knob).step(|| format!("read {ancestor}/{knob}"))?;
+        if !value.trim().is_empty() {
+            for (dir, ancestor) in empty.iter().rev() {
+                file::put(dir, knob, value.trim())
+                    .step(|| format!("write {:?} to {ancestor}/{knob}", value.trim()))?;
+            }
+            return Ok(value.trim().to_owned());
+        }
+        empty.push((dir, ancestor));
+        path = above;
+    }
+}
