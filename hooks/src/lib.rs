@@ -1,1 +1,60 @@
-//! OCI hooks: phases as data, and their runner.
+//! OCI hooks: the six phases as data, and their runner.
+//!
+//! A container's configuration may name programs that run at fixed points of
+//! its life ([runtime-spec 1.3, config.md, "POSIX-platform
+//! Hooks"](https://github.com/opencontainers/runtime-spec/blob/v1.3.0/config.md#posix-platform-hooks)).
+//! This crate knows those points ([`Phase`]: when, in which namespaces, with
+//! whose environment, and what a failure means: one row each) and runs what
+//! stands there ([`run_phase`]).
+//!
+//! ```no_run
+//! use rich_hooks::{Options, Phase, run_phase};
+//!
+//! let hooks: Vec<oci_spec::runtime::Hook> = Vec::new(); // from config.json
+//! let state = br#"{"ociVersion":"1.3.0","id":"web","status":"creating"}"#;
+//! run_phase(Phase::CreateRuntime, &hooks, state, &Options::default())?;
+//! # Ok::<(), rich_hooks::HookError>(())
+//! ```
+//!
+//! # What a hook gets
+//!
+//! - its path (absolute, never searched for) and exactly the arguments given; without any, its path alone;
+//! - exactly the `env` given; a hook without `env` gets the environment that its phase's row
+//!   names ([`Environment`]), as runc and crun do;
+//! - the caller's working directory, or [`Options::cwd`];
+//! - the state document on standard input, a sealed file in memory: reading little of it, or
+//!   none, is no error, and its size does not matter;
+//! - standard output and error that are captured: line by line to [`Options::sink`], and the
+//!   last bytes of each in the error if the hook fails;
+//! - no other descriptor, no blocked or ignored signal, and a process group of its own.
+//!
+//! # What a timeout does
+//!
+//! A hook with a deadline (its own `timeout`, or [`Options::phase_timeout`])
+//! runs below a *warden*: a process between the caller and the hook that is a
+//! child subreaper (`PR_SET_CHILD_SUBREAPER`, prctl(2)). Whatever the hook starts, in
+//! whatever session or process group, by whatever number of forks, stays below
+//! the warden, so a hook that overruns dies with all of it, and nothing
+//! else can be hit: the caller's other children are no descendants of the warden. A hook that
+//! ends in time leaves its daemons running, as with runc: the warden exits, and they go
+//! to the next reaper above.
+//!
+//! No threads are started; nothing polls on a timer.
+//!
+//! # Kernel
+//!
+//! Linux 5.4 (`CLONE_PIDFD`, `waitid(P_PIDFD)`); `close_range` (5.9) is
+//! used where it exists.
+
+mod command;
+mod error;
+mod output;
+mod phase;
+mod run;
+mod sys;
+
+pub use command::check_hook;
+pub use error::{Cause, Failure, HookError};
+pub use output::{OutputLine, Stream};
+pub use phase::{Environment, Namespaces, OnFailure, Phase, PhaseRow};
+pub use run::{Options, run_phase};
