@@ -1,0 +1,7 @@
+//! The program: everything is in the library; this adds what a program without a C
+//! library must bring itself (entry point, panic message, memory copying).
+#![no_std]
+#![no_main]
+
+#[path = "sys/entry.rs"]
+mod sys;

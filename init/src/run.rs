@@ -1,0 +1,283 @@
+//! The story of PID 1: read the command line, block all signals, leave the terminal, start
+//! the payload, then wait, forward and reap until there is nothing left to wait for.
+
+use crate::dialect::Dialect;
+use crate::message::Line;
+use crate::options::{self, Options, Request, Session, Target};
+use crate::processes;
+use crate::reap::{self, Act, Acts, Machine, Note, To};
+use crate::signals::{self, SignalSet};
+use crate::sys::{self, Errno, Failure, Reaped, Received, Spawn, Start, Step};
+use crate::time::FOREVER;
+
+/// Runs the program; its exit status.
+pub fn run(start: Start) -> u8 {
+    match options::read(&start) {
+        Ok(Request::Run(options)) => Init::new(start, options).run(),
+        Ok(Request::Print(text)) => {
+            let written = sys::write(1, text.as_bytes());
+            u8::from(written != Ok(text.len()))
+        }
+        Err(mistake) => {
+            let line = Line::new(mistake.dialect.name()).text(mistake.what);
+            match mistake.word {
+                b"" => line.text("; try --help"),
+                word => line.text(": ").bytes(word),
+            }
+            .write();
+            mistake.status()
+        }
+    }
+}
+
+struct Init {
+    start: Start,
+    options: Options,
+    machine: Machine,
+    me: i32,
+    payload: i32,
+    /// The payload's wait status is in.
+    reaped: bool,
+}
+
+impl Init {
+    fn new(start: Start, options: Options) -> Init {
+        let machine = Machine::new(options);
+        Init { start, options, machine, me: sys::getpid(), payload: 0, reaped: false }
+    }
+
+    fn run(mut self) -> u8 {
+        // Blocked signals wait for us, even those whose default PID 1 would ignore; so from
+        // here on none is lost, and there is no handler that could interrupt anything.
+        let mask = sys::set_mask(SignalSet::ALL.without(self.options.uncaught));
+        // An inherited "ignore" would make the kernel reap in our place.
+        let ignored = sys::ignore_child_signal(false);
+        self.take_role();
+        if self.options.pause {
+            return self.pause();
+        }
+        let spawn = Spawn {
+            start: self.start,
+            command: self.options.command,
+            session: self.options.session,
+            mask,
+            ignore_child_signal: ignored,
+        };
+        match sys::spawn(spawn) {
+            Ok(pid) => self.payload = pid,
+            Err(failure) => return self.cannot_start(failure),
+        }
+        // What was passed through belongs to the payload alone, and no mount is kept busy.
+        sys::close_from(3);
+        sys::chdir_root();
+        loop {
+            if let Some(status) = self.step() {
+                return status;
+            }
+        }
+    }
+
+    /// Name, parent's death, orphans, terminal: what must be settled before the payload runs.
+    fn take_role(&self) {
+        if self.options.dialect == Dialect::Rich {
+            sys::set_name(b"rich-init\0\0\0\0\0\0\0");
+        }
+        if self.options.parent_death_signal != 0 {
+            let _ = sys::parent_death_signal(self.options.parent_death_signal);
+        }
+        if self.me != 1 {
+            if self.options.subreaper {
+                // Without it (Linux before 3.4) orphans go to PID 1, as ever.
+                let _ = sys::become_subreaper();
+            } else if self.options.dialect == Dialect::Tini && self.options.verbosity > 0 {
+                self.line()
+                    .text("not PID 1 and not a subreaper (-s): orphans will not be reaped")
+                    .write();
+            }
+        }
+        if self.options.session == Session::New && sys::leave_terminal().is_ok() {
+            // A session's leader that leaves its terminal hangs up on its own group, that is
+            // on us. Those two signals name us as their sender, so that no other is lost.
+            for signal in [signals::HUP, signals::CONT] {
+                match sys::wait_signal(SignalSet::of(&[signal]), 0) {
+                    Some(received) if received.sender != self.me => {
+                        let _ = sys::kill(self.me, signal);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Waits for one event and acts on it; the exit status when it was the last.
+    fn step(&mut self) -> Option<u8> {
+        let deadline = self.machine.deadline();
+        let timeout = match deadline {
+            FOREVER => FOREVER,
+            // One more, for the part of a millisecond that the clock does not show.
+            _ => deadline.saturating_sub(sys::now()).saturating_add(1),
+        };
+        if let Some(received) =
+            sys::wait_signal(SignalSet::ALL.without(self.options.uncaught), timeout)
+        {
+            let status = self.receive(received);
+            if status.is_some() {
+                return status;
+            }
+        }
+        if self.machine.deadline() == FOREVER {
+            return None;
+        }
+        let acts = self.machine.time(sys::now());
+        self.perform(acts)
+    }
+
+    fn receive(&mut self, received: Received) -> Option<u8> {
+        if received.signal == signals::CHLD {
+            let status = self.reap();
+            // One that a process sent is meant for the payload.
+            if status.is_some() || !received.by_process {
+                return status;
+            }
+        }
+        if self.options.verbosity > 1 {
+            self.line().text("received ").signal(received.signal).write();
+        }
+        let acts = self.machine.signal(received.signal, sys::now());
+        self.perform(acts)
+    }
+
+    /// Takes in all that have ended.
+    fn reap(&mut self) -> Option<u8> {
+        let mut ended = None;
+        let acts = loop {
+            match (sys::reap(), ended) {
+                (Reaped::Ended(pid, status), _) if pid == self.payload && !self.reaped => {
+                    self.reaped = true;
+                    self.tell_ended(status);
+                    ended = Some(reap::exit_status(status));
+                }
+                (Reaped::Ended(pid, _), _) => self.tell_reaped(pid),
+                (left, Some(status)) => {
+                    break self.machine.payload_ended(status, left == Reaped::AllLive, sys::now());
+                }
+                (Reaped::AllLive, None) => return None,
+                (Reaped::NoChildren, None) => break self.machine.childless(),
+            }
+        };
+        self.perform(acts)
+    }
+
+    fn perform(&mut self, acts: Acts) -> Option<u8> {
+        for act in acts.iter() {
+            match act {
+                Act::Send(signal, to) => self.send(signal, to),
+                Act::Suspend => {
+                    // Ignored for PID 1, whom nobody in the container could continue.
+                    let _ = sys::kill(self.me, signals::STOP);
+                }
+                Act::Tell(note) => self.tell(note),
+                Act::Exit(status) => return Some(status),
+            }
+        }
+        None
+    }
+
+    /// A receiver that no longer exists is no error.
+    fn send(&self, signal: u8, to: To) {
+        let group = self.payload;
+        match to {
+            To::Target(Target::Child) if self.reaped => {}
+            To::Target(Target::Child) => drop(sys::kill(self.payload, signal)),
+            // Without a group of its own, the payload's would be ours.
+            To::Target(Target::Group) if self.options.session == Session::Keep => {
+                if !self.reaped {
+                    let _ = sys::kill(self.payload, signal);
+                }
+            }
+            To::Target(Target::Group) => drop(sys::kill(-group, signal)),
+            To::Target(Target::All) if self.me == 1 => drop(sys::kill(-1, signal)),
+            To::Target(Target::All) => {
+                if !processes::signal_descendants(self.me, signal, |_| true) {
+                    let _ = sys::kill(-group, signal);
+                }
+            }
+            To::OutsideGroup => {
+                let known = processes::signal_descendants(self.me, signal, |process| {
+                    process.group != group
+                });
+                if !known && self.me == 1 {
+                    let _ = sys::kill(-1, signal);
+                }
+            }
+        }
+    }
+
+    /// catatonit's pause: no payload, only reaping, until a stop request comes.
+    fn pause(&mut self) -> u8 {
+        loop {
+            match sys::wait_signal(SignalSet::ALL.without(self.options.uncaught), FOREVER) {
+                Some(received) if SignalSet::STOP_REQUESTS.has(received.signal) => return 0,
+                _ => while let Reaped::Ended(..) = sys::reap() {},
+            }
+        }
+    }
+
+    fn cannot_start(&self, failure: Failure) -> u8 {
+        let line = match failure.step {
+            Step::Clone => self.line().text("clone"),
+            Step::Session => self.line().text("payload's session"),
+            Step::Exec => {
+                let name = self.start.arg(self.options.command).unwrap_or_default();
+                self.line().text("exec \"").bytes(name.to_bytes()).text("\"")
+            }
+        };
+        line.text(": ").errno(failure.errno).write();
+        match (failure.step, failure.errno) {
+            (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => self.options.exec_failure.0,
+            (Step::Exec, _) => self.options.exec_failure.1,
+            _ if self.options.dialect == Dialect::Rich => options::OWN_FAILURE,
+            _ => 1,
+        }
+    }
+
+    fn line(&self) -> Line {
+        Line::new(self.options.dialect.name())
+    }
+
+    fn tell(&self, note: Note) {
+        let line = self.line();
+        match note {
+            Note::StopTimeout => line
+                .text("the payload lived ")
+                .millis(self.options.stop_timeout)
+                .text(" after the request to stop: killed"),
+            Note::GraceOver => line
+                .text("processes lived ")
+                .millis(self.options.grace)
+                .text(" after the payload's end and their TERM: killed"),
+            Note::PayloadLost => line.text("the payload is gone, and nobody was told how it ended"),
+        }
+        .write();
+    }
+
+    fn tell_ended(&self, status: i32) {
+        if self.options.verbosity == 0 || self.options.dialect != Dialect::Rich {
+            return;
+        }
+        match reap::ending_signal(status) {
+            Some(signal) => self.line().text("the payload was ended by ").signal(signal),
+            None => self
+                .line()
+                .text("the payload exited with ")
+                .number(u64::from(reap::exit_status(status))),
+        }
+        .write();
+    }
+
+    fn tell_reaped(&self, pid: i32) {
+        if self.options.verbosity > 1 {
+            self.line().text("reaped ").number(pid as u64).write();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! System calls on 64-bit ARM: the instruction, and the numbers (`asm-generic/unistd.h`).
+
+use core::arch::asm;
+
+/// Performs system call `nr`.
+///
+/// # Safety
+/// As the system call itself asks.
+pub unsafe fn call(nr: usize, a: [usize; 5]) -> isize {
+    let ret: isize;
+    // SAFETY: the kernel keeps all registers but x0.
+    unsafe {
+        asm!(
+            "svc 0",
+            in("x8") nr,
+            inlateout("x0") a[0] as isize => ret,
+            in("x1") a[1],
+            in("x2") a[2],
+            in("x3") a[3],
+            in("x4") a[4],
+            options(nostack)
+        );
+    }
+    ret
+}
+
+/// `clone(flags, stack)` whose child calls `entry(arg)` on that stack.
+///
+/// # Safety
+/// `stack` is the 16-byte aligned top of memory that nothing else uses while the child
+/// does; `entry` never returns.
+pub unsafe fn clone_call(
+    flags: usize,
+    stack: *mut u8,
+    entry: unsafe extern "C" fn(*mut u8) -> !,
+    arg: *mut u8,
+) -> isize {
+    let ret: isize;
+    // SAFETY: the child leaves this frame at once, on its own stack, for a function
+    // that never returns; the parent continues behind the label.
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, #0",
+            "mov x30, #0",
+            "mov x0, x10",
+            "blr x11",
+            "brk #1",
+            "2:",
+            in("x8") nr::CLONE,
+            inlateout("x0") flags as isize => ret,
+            in("x1") stack,
+            in("x2") 0,
+            in("x3") 0,
+            in("x4") 0,
+            in("x10") arg,
+            in("x11") entry,
+            lateout("x30") _,
+        );
+    }
+    ret
+}
+
+/// System call numbers.
+#[allow(missing_docs)]
+pub mod nr {
+    pub const IOCTL: usize = 29;
+    pub const CHDIR: usize = 49;
+    pub const OPENAT: usize = 56;
+    pub const CLOSE: usize = 57;
+    pub const GETDENTS64: usize = 61;
+    pub const READ: usize = 63;
+    pub const WRITE: usize = 64;
+    pub const EXIT_GROUP: usize = 94;
+    pub const CLOCK_GETTIME: usize = 113;
+    pub const KILL: usize = 129;
+    pub const RT_SIGACTION: usize = 134;
+    pub const RT_SIGPROCMASK: usize = 135;
+    pub const RT_SIGTIMEDWAIT: usize = 137;
+    pub const SETPGID: usize = 154;
+    pub const SETSID: usize = 157;
+    pub const PRCTL: usize = 167;
+    pub const GETPID: usize = 172;
+    pub const CLONE: usize = 220;
+    pub const EXECVE: usize = 221;
+    pub const WAIT4: usize = 260;
+    pub const CLOSE_RANGE: usize = 436;
+}

@@ -1,0 +1,244 @@
+//! System calls of PID 1, each a thin safe function; errors are errno values.
+//!
+//! Raw calls rather than a library's: the program has no C library, and the runtime's
+//! build script compiles it without any dependency.
+#![allow(unsafe_code)]
+
+#[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
+#[cfg_attr(target_arch = "x86_64", path = "arch_x86_64.rs")]
+mod arch;
+mod spawn;
+mod start;
+
+use crate::signals::SignalSet;
+use crate::time::{FOREVER, Millis};
+use arch::{call, nr};
+
+pub use spawn::{Failure, Spawn, Step, spawn};
+pub use start::Start;
+
+/// An errno value as the kernel returned it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// No such file or directory.
+    pub const ENOENT: Errno = Errno(2);
+    /// No such process.
+    pub const ESRCH: Errno = Errno(3);
+    /// Interrupted.
+    pub const EINTR: Errno = Errno(4);
+    /// Argument list too long.
+    pub const E2BIG: Errno = Errno(7);
+    /// Not an executable format.
+    pub const ENOEXEC: Errno = Errno(8);
+    /// No child processes.
+    pub const ECHILD: Errno = Errno(10);
+    /// Permission denied.
+    pub const EACCES: Errno = Errno(13);
+    /// Not a directory.
+    pub const ENOTDIR: Errno = Errno(20);
+    /// File name too long.
+    pub const ENAMETOOLONG: Errno = Errno(36);
+}
+
+/// Result of a system call.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+fn check(ret: isize) -> Result<usize> {
+    if (-4095..0).contains(&ret) { Err(Errno(-ret as i32)) } else { Ok(ret as usize) }
+}
+
+/// Ends the program with an exit status (exit_group(2)).
+pub fn exit(status: u8) -> ! {
+    loop {
+        // SAFETY: takes a number only.
+        unsafe { call(nr::EXIT_GROUP, [status as usize, 0, 0, 0, 0]) };
+    }
+}
+
+/// Writes once to a descriptor; how much was written.
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
+    // SAFETY: the kernel only reads `bytes.len()` bytes from `bytes`.
+    check(unsafe { call(nr::WRITE, [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0]) })
+}
+
+/// This process's id, in its own pid namespace.
+pub fn getpid() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { call(nr::GETPID, [0; 5]) as i32 }
+}
+
+/// Milliseconds of the monotonic clock (clock_gettime(2)).
+pub fn now() -> Millis {
+    let mut time = [0_i64; 2];
+    // SAFETY: a timespec is two 64-bit numbers, and `time` is that.
+    unsafe { call(nr::CLOCK_GETTIME, [1, time.as_mut_ptr() as usize, 0, 0, 0]) };
+    time[0] as u64 * 1000 + time[1] as u64 / 1_000_000
+}
+
+/// kill(2): a positive pid, the group `-pid`, or everything with -1.
+pub fn kill(pid: i32, signal: u8) -> Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { call(nr::KILL, [pid as isize as usize, signal as usize, 0, 0, 0]) }).map(drop)
+}
+
+/// Sets the mask of blocked signals; the one before (rt_sigprocmask(2), SIG_SETMASK).
+pub fn set_mask(mask: SignalSet) -> SignalSet {
+    let (new, mut old) = (mask.0, 0_u64);
+    // SAFETY: both are 8-byte signal sets that live through the call.
+    unsafe {
+        let (new, old) = (&raw const new as usize, &raw mut old as usize);
+        call(nr::RT_SIGPROCMASK, [2, new, old, 8, 0])
+    };
+    SignalSet(old)
+}
+
+/// Gives SIGCHLD its default meaning or ignores it; whether it was ignored before.
+pub fn ignore_child_signal(ignore: bool) -> bool {
+    // struct kernel_sigaction: handler, flags, restorer, mask; SIG_IGN is handler 1.
+    let (new, mut old) = ([usize::from(ignore), 0, 0, 0], [0_usize; 4]);
+    // SAFETY: both are as large as the kernel's structure and live through the call.
+    unsafe {
+        let (new, old) = (new.as_ptr() as usize, old.as_mut_ptr() as usize);
+        call(nr::RT_SIGACTION, [17, new, old, 8, 0])
+    };
+    old[0] == 1
+}
+
+/// A signal that was waiting, and who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: u8,
+    /// Whether a process sent it (si_code <= 0), not the kernel by itself.
+    pub by_process: bool,
+    /// The sender's pid, when `by_process`; 0 when it is outside of the pid namespace.
+    pub sender: i32,
+}
+
+/// Waits for one of the (blocked) signals, at most `timeout`; None when none came.
+pub fn wait_signal(set: SignalSet, timeout: Millis) -> Option<Received> {
+    let mut info = [0_i32; 32];
+    let spec = [(timeout / 1000) as i64, (timeout % 1000) as i64 * 1_000_000];
+    let spec = if timeout == FOREVER { 0 } else { spec.as_ptr() as usize };
+    // SAFETY: the set is 8 bytes, siginfo_t 128, the timespec two 64-bit numbers or
+    // null, and all of them live through the call.
+    let ret = unsafe {
+        let (set, info) = (&raw const set.0 as usize, info.as_mut_ptr() as usize);
+        call(nr::RT_SIGTIMEDWAIT, [set, info, spec, 8, 0])
+    };
+    let signal = check(ret).ok()? as u8;
+    Some(Received { signal, by_process: info[2] <= 0, sender: info[4] })
+}
+
+/// What [`reap`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// A child has ended: its pid and its wait status.
+    Ended(i32, i32),
+    /// There are children, and all of them live.
+    AllLive,
+    /// There are no children.
+    NoChildren,
+}
+
+/// Takes in one ended child, without waiting (wait4(2), WNOHANG).
+pub fn reap() -> Reaped {
+    loop {
+        match wait4(-1, 1) {
+            Ok((0, _)) => return Reaped::AllLive,
+            Ok((pid, status)) => return Reaped::Ended(pid, status),
+            Err(Errno::EINTR) => {}
+            Err(_) => return Reaped::NoChildren,
+        }
+    }
+}
+
+fn wait4(pid: i32, options: usize) -> Result<(i32, i32)> {
+    let mut status = 0_i32;
+    // SAFETY: the status is an int that lives through the call.
+    let ret = unsafe {
+        let status = &raw mut status as usize;
+        call(nr::WAIT4, [pid as isize as usize, status, options, 0, 0])
+    };
+    check(ret).map(|pid| (pid as i32, status))
+}
+
+/// Leaves the controlling terminal, if standard input is it (TIOCNOTTY).
+pub fn leave_terminal() -> Result<()> {
+    // SAFETY: takes no argument.
+    check(unsafe { call(nr::IOCTL, [0, 0x5422, 0, 0, 0]) }).map(drop)
+}
+
+/// Names this process (PR_SET_NAME): what `comm` in /proc says.
+pub fn set_name(name: &[u8; 16]) {
+    // SAFETY: 16 bytes, which is what the kernel reads.
+    unsafe { call(nr::PRCTL, [15, name.as_ptr() as usize, 0, 0, 0]) };
+}
+
+/// Asks for a signal when the parent dies (PR_SET_PDEATHSIG).
+pub fn parent_death_signal(signal: u8) -> Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { call(nr::PRCTL, [1, signal as usize, 0, 0, 0]) }).map(drop)
+}
+
+/// Becomes the parent of orphaned descendants (PR_SET_CHILD_SUBREAPER, Linux 3.4).
+pub fn become_subreaper() -> Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { call(nr::PRCTL, [36, 1, 0, 0, 0]) }).map(drop)
+}
+
+/// Goes to `/`, so that no mount is kept busy by PID 1.
+pub fn chdir_root() {
+    // SAFETY: a path that ends in NUL. It cannot fail in a way that matters.
+    unsafe { call(nr::CHDIR, [c"/".as_ptr() as usize, 0, 0, 0, 0]) };
+}
+
+/// Closes every descriptor from `first` on (close_range(2), Linux 5.9; older: nothing).
+pub fn close_from(first: u32) {
+    // SAFETY: closes descriptors that this program never uses by number.
+    unsafe { call(nr::CLOSE_RANGE, [first as usize, u32::MAX as usize, 0, 0, 0]) };
+}
+
+/// A descriptor that closes itself.
+pub struct File(i32);
+
+impl File {
+    /// Opens for reading; `path` ends in NUL.
+    pub fn open(path: &core::ffi::CStr, directory: bool) -> Result<File> {
+        const AT_FDCWD: isize = -100;
+        const O_CLOEXEC: usize = 0o2000000;
+        const O_DIRECTORY: usize = if cfg!(target_arch = "aarch64") { 0o40000 } else { 0o200000 };
+        let flags = O_CLOEXEC | if directory { O_DIRECTORY } else { 0 };
+        // SAFETY: `path` ends in NUL and lives through the call.
+        let ret =
+            unsafe { call(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, flags, 0, 0]) };
+        check(ret).map(|fd| File(fd as i32))
+    }
+
+    /// Reads once; how many bytes came.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.fill(nr::READ, buffer)
+    }
+
+    /// Reads directory entries (getdents64(2)); how many bytes of them came.
+    pub fn entries(&self, buffer: &mut [u8]) -> Result<usize> {
+        self.fill(nr::GETDENTS64, buffer)
+    }
+
+    fn fill(&self, nr: usize, buffer: &mut [u8]) -> Result<usize> {
+        // SAFETY: the kernel writes at most `buffer.len()` bytes into `buffer`.
+        let ret = unsafe {
+            call(nr, [self.0 as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0])
+        };
+        check(ret)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is this value's own.
+        unsafe { call(nr::CLOSE, [self.0 as usize, 0, 0, 0, 0]) };
+    }
+}

@@ -1,0 +1,188 @@
+//! Starting the payload: one clone that shares memory until the child has executed, so
+//! that no page is copied, the child's session exists before the first signal can be
+//! forwarded, and a failure to execute comes back as a plain value.
+
+use super::arch::{call, clone_call, nr};
+use super::{Errno, Result, Start, check, ignore_child_signal, set_mask, wait4};
+use crate::options::Session;
+use crate::signals::SignalSet;
+use core::ptr::addr_of_mut;
+
+/// The step at which starting the payload failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// clone(2).
+    Clone,
+    /// setsid(2) or setpgid(2).
+    Session,
+    /// execve(2).
+    Exec,
+}
+
+/// Why the payload could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where.
+    pub step: Step,
+    /// With which error.
+    pub errno: Errno,
+}
+
+/// What is to be started, and how.
+pub struct Spawn {
+    /// Arguments and environment of this process.
+    pub start: Start,
+    /// Index of the payload's name among the arguments.
+    pub command: usize,
+    /// The session or group that the payload gets.
+    pub session: Session,
+    /// The signal mask to restore.
+    pub mask: SignalSet,
+    /// Whether SIGCHLD is to be ignored again.
+    pub ignore_child_signal: bool,
+}
+
+/// Shared with the child, which runs in this process's memory.
+struct Shared {
+    spawn: Spawn,
+    failure: Option<Failure>,
+}
+
+const STACK: usize = 16 * 1024;
+#[repr(C, align(16))]
+struct Stack([u8; STACK]);
+static mut CHILD_STACK: Stack = Stack([0; STACK]);
+
+/// Starts the payload; its pid. Must be called only once at a time (it is: at start).
+pub fn spawn(spawn: Spawn) -> core::result::Result<i32, Failure> {
+    const CLONE_VM: usize = 0x100;
+    const CLONE_VFORK: usize = 0x4000;
+    const SIGCHLD: usize = 17;
+    let mut shared = Shared { spawn, failure: None };
+    let shared = &raw mut shared;
+    // SAFETY: the stack is used by this child alone; CLONE_VFORK holds this process
+    // until the child has executed or ended, so `shared` outlives its use and is never
+    // touched by both at a time.
+    let ret = unsafe {
+        let top = addr_of_mut!(CHILD_STACK).cast::<u8>().add(STACK);
+        clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, top, child, shared.cast())
+    };
+    let pid = check(ret).map_err(|errno| Failure { step: Step::Clone, errno })? as i32;
+    // SAFETY: the child no longer uses it. Volatile, because the child wrote it.
+    match unsafe { (&raw const (*shared).failure).read_volatile() } {
+        None => Ok(pid),
+        Some(failure) => {
+            while let Err(Errno::EINTR) = wait4(pid, 0) {}
+            Err(failure)
+        }
+    }
+}
+
+/// The child: own session, then the caller's signals, then the payload.
+///
+/// # Safety
+/// `shared` points at a [`Shared`] that nobody else uses meanwhile.
+unsafe extern "C" fn child(shared: *mut u8) -> ! {
+    // SAFETY: the promise above.
+    let shared = unsafe { &mut *shared.cast::<Shared>() };
+    let spawn = &shared.spawn;
+    shared.failure = Some(match enter_session(spawn.session) {
+        Err(errno) => Failure { step: Step::Session, errno },
+        Ok(()) => {
+            if spawn.ignore_child_signal {
+                ignore_child_signal(true);
+            }
+            set_mask(spawn.mask);
+            Failure { step: Step::Exec, errno: execute(spawn) }
+        }
+    });
+    super::exit(127)
+}
+
+/// The payload's session or group, and the terminal if there is one.
+fn enter_session(session: Session) -> Result<()> {
+    const TIOCSCTTY: usize = 0x540e;
+    const TIOCSPGRP: usize = 0x5410;
+    match session {
+        Session::New => {
+            // SAFETY: no arguments.
+            check(unsafe { call(nr::SETSID, [0; 5]) })?;
+            // Without a terminal, or with one of another session, this fails: so be it.
+            // SAFETY: the argument is a number.
+            unsafe { call(nr::IOCTL, [0, TIOCSCTTY, 0, 0, 0]) };
+        }
+        Session::Group => {
+            // SAFETY: numbers only.
+            check(unsafe { call(nr::SETPGID, [0; 5]) })?;
+            let group = super::getpid();
+            // SIGTTOU is still blocked, so a background group may do this.
+            // SAFETY: the argument is a pid_t that lives through the call.
+            unsafe { call(nr::IOCTL, [0, TIOCSPGRP, &raw const group as usize, 0, 0]) };
+        }
+        Session::Keep => {}
+    }
+    Ok(())
+}
+
+/// Executes the payload, as execvp(3) does: along PATH where the name has no slash, and
+/// by the shell where the file has no format that the kernel knows. Returns on failure.
+fn execute(spawn: &Spawn) -> Errno {
+    let Some(name) = spawn.start.arg(spawn.command).map(|name| name.to_bytes_with_nul()) else {
+        return Errno::ENOENT;
+    };
+    if name.contains(&b'/') {
+        return execute_file(spawn, name);
+    }
+    if name.len() == 1 {
+        return Errno::ENOENT;
+    }
+    let path = spawn.start.var(b"PATH").unwrap_or(crate::options::DEFAULT_PATH);
+    let mut denied = None;
+    let mut buffer = [0; 4096];
+    for directory in path.split(|byte| *byte == b':') {
+        let errno = match join(&mut buffer, directory, name) {
+            Some(file) => execute_file(spawn, file),
+            None => Errno::ENAMETOOLONG,
+        };
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG => {}
+            Errno::EACCES => denied = Some(errno),
+            other => return other,
+        }
+    }
+    denied.unwrap_or(Errno::ENOENT)
+}
+
+/// `directory/name` in the buffer; an empty directory is the current one.
+fn join<'a>(buffer: &'a mut [u8], directory: &[u8], name: &[u8]) -> Option<&'a [u8]> {
+    let slash = usize::from(!directory.is_empty());
+    let len = directory.len() + slash + name.len();
+    let file = buffer.get_mut(..len)?;
+    file[..directory.len()].copy_from_slice(directory);
+    if slash == 1 {
+        file[directory.len()] = b'/';
+    }
+    file[directory.len() + slash..].copy_from_slice(name);
+    Some(file)
+}
+
+/// execve(2) of one file, whose name ends in NUL.
+fn execute_file(spawn: &Spawn, file: &[u8]) -> Errno {
+    let argv = spawn.start.argv_from(spawn.command);
+    let envp = spawn.start.envp() as usize;
+    // SAFETY: a string that ends in NUL and two arrays that end in null.
+    let ret = unsafe { call(nr::EXECVE, [file.as_ptr() as usize, argv as usize, envp, 0, 0]) };
+    let errno = Errno(-ret as i32);
+    if errno != Errno::ENOEXEC || spawn.command == 0 {
+        return errno;
+    }
+    // SAFETY: `command > 0`, so there is a slot before the payload's name; the arguments
+    // are this process's own memory, and the parent does not look at them again.
+    unsafe {
+        let shell = argv.sub(1);
+        *shell = c"/bin/sh".as_ptr().cast();
+        *argv = file.as_ptr().cast();
+        call(nr::EXECVE, [*shell as usize, shell as usize, envp, 0, 0]);
+    }
+    errno
+}

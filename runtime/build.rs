@@ -1,0 +1,59 @@
+//! Builds rich-init, so that the runtime carries its own PID 1.
+//!
+//! Two calls of rustc rather than cargo: rich-init has no dependencies, and a cargo inside
+//! of cargo would wait for the lock that the outer one holds, or need a second target
+//! directory. Always optimised for size, whatever the profile of the runtime.
+
+#[path = "../init/link_args.rs"]
+mod link_args;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let init = here.parent().expect("the crate is in a workspace").join("init");
+    let out = PathBuf::from(variable("OUT_DIR"));
+    println!("cargo:rerun-if-changed={}", init.join("src").display());
+    println!("cargo:rerun-if-changed={}", init.join("link_args.rs").display());
+    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
+
+    let library = out.join("librich_init.rlib");
+    let mut rustc = compiler("rich_init", "lib", &init.join("src/lib.rs"), &library);
+    run(rustc.arg("-Cembed-bitcode=yes"));
+
+    let mut rustc =
+        compiler("rich_init_program", "bin", &init.join("src/main.rs"), &out.join("rich-init"));
+    rustc.arg("-Clto=fat").arg("-Cstrip=symbols");
+    rustc.arg(format!("--extern=rich_init={}", library.display()));
+    for arg in link_args::LINK_ARGS {
+        rustc.arg(format!("-Clink-arg={arg}"));
+    }
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
+    run(&mut rustc);
+}
+
+/// rustc with what the library and the program have in common.
+fn compiler(name: &str, kind: &str, source: &Path, output: &Path) -> Command {
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.args(["--edition=2024", "-Copt-level=s", "-Cpanic=abort", "-Ccodegen-units=1"]);
+    rustc.arg(format!("--target={}", variable("TARGET")));
+    rustc.arg("-Ctarget-feature=+crt-static");
+    rustc.arg(format!("--crate-name={name}")).arg(format!("--crate-type={kind}"));
+    rustc.arg(source).arg("-o").arg(output);
+    rustc.env("CARGO_PKG_VERSION", variable("CARGO_PKG_VERSION"));
+    rustc
+}
+
+fn run(rustc: &mut Command) {
+    let output = rustc.output().unwrap_or_else(|error| panic!("{rustc:?}: {error}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{rustc:?}: {}\n{told}", output.status);
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
+}
