@@ -12,4 +12,5 @@ pub mod launch;
 pub mod life;
 pub mod log;
 pub mod plan;
+pub mod rich_init;
 pub mod sys;
