@@ -1,0 +1,76 @@
+# What a distribution packager expects; `make help` lists it.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+DOCDIR ?= $(PREFIX)/share/doc/richrun
+
+CARGO ?= cargo
+INSTALL ?= install
+CARGO_TARGET_DIR ?= target
+TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+RELEASE := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
+export CARGO_TARGET_DIR
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test test-unit test-blackbox test-differential test-engines test-long \
+	bench install uninstall fmt lint doc clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+build: ## the static release binaries: richrun, rich-init
+	$(CARGO) build --release --locked --package richrun --package rich-init
+
+demo: build ## a rich container, step by step (as root or as you)
+	@RICHRUN=$(RELEASE)/richrun integration/demo.sh
+
+test: build ## everything but the long and the virtual machine's tests; installs what it needs when root
+	@integration/test.sh
+
+test-unit: ## the unit tests of all crates, and the layering check
+	@integration/test.sh unit
+
+test-blackbox: build ## the built binary: as root and as an ordinary user, cgroup v1 and v2
+	@integration/test.sh blackbox
+
+test-differential: build ## against runc and crun
+	@integration/test.sh differential
+
+test-engines: build ## under podman and containerd
+	@integration/test.sh engines
+
+test-long: build ## 10 000 runs, and all that takes minutes
+	@integration/test.sh long
+
+bench: build ## side by side with the kernel's floor, crun, runc and youki: build/bench/results.md
+	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh
+
+install: build ## to $(DESTDIR)$(PREFIX)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)
+	$(INSTALL) -m 755 $(RELEASE)/richrun $(RELEASE)/rich-init $(DESTDIR)$(BINDIR)/
+	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/rich-init
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+lint: ## format check, clippy and documentation, warnings denied; shellcheck where it is installed
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	@if command -v shellcheck >/dev/null; then integration/shellcheck.sh; else echo 'shellcheck is not installed: skipped'; fi
+
+doc: ## the code's documentation
+	$(CARGO) doc --workspace --no-deps
+
+clean: ## what was built
+	$(CARGO) clean
+	rm -rf build

@@ -1,0 +1,71 @@
+#!/bin/bash
+# test.sh [SUITE...]: the tests, one suite after the other; every suite runs
+# even if one before it failed, and their own summary lines stand at the end.
+#
+#   unit          unit tests of all crates, and who may import whom
+#   blackbox      the built binary, as root and as an ordinary user, cgroup v1 and v2
+#   differential  the same bundles and seccomp profiles under runc and crun
+#   engines       podman and containerd, natively
+#   long          what takes minutes: 10 000 runs and the like (not part of the default)
+#
+# Root installs what is missing (integration/peers.sh; INSTALL=no to leave the
+# machine alone). An ordinary user installs nothing: what cannot run then is
+# counted as ignored, with the reason.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+suites=("$@")
+[ $# -gt 0 ] || suites=(unit blackbox differential engines)
+logs=build/test
+mkdir -p "$logs"
+failed=0
+summary=()
+
+prepare() {
+    if [ "$(id -u)" != 0 ]; then
+        echo "not root: nothing is installed, and tests that need the superuser are ignored"
+        integration/peers.sh check || true
+    elif [ "${INSTALL:-yes}" = yes ]; then
+        integration/peers.sh
+    fi
+}
+
+# suite NAME COMMAND...: runs it, keeps its log, remembers its summary lines.
+suite() {
+    local name=$1 log=$logs/$1.log start=$SECONDS status line
+    shift
+    printf '\n== %s: %s\n' "$name" "$*"
+    "$@" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    [ "$status" = 0 ] || failed=1
+    summary+=("$(printf '%-14s %s, %d s' "$name" "$([ "$status" = 0 ] && echo passed || echo "FAILED ($status)")" $((SECONDS - start)))")
+    while IFS= read -r line; do
+        summary+=("    $line")
+    done < <(grep -E '^test result:.*[1-9][0-9]* (passed|failed|ignored)' "$log")
+}
+
+needs_install() {
+    case " ${suites[*]} " in *' blackbox '* | *' differential '* | *' engines '*) return 0 ;; esac
+    return 1
+}
+
+if needs_install; then
+    prepare || { echo "test.sh: the machine could not be prepared" >&2; exit 1; }
+fi
+for name in "${suites[@]}"; do
+    case $name in
+    unit)
+        suite unit cargo test --locked --workspace --exclude richrun-tests --exclude richrun-engines
+        suite harness cargo test --locked --package richrun-tests --lib --bins --test layering
+        ;;
+    blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
+    engines) suite engines cargo test --locked --package richrun-engines --test engines ;;
+    long) suite long cargo test --locked --package richrun-tests --test blackbox -- --ignored ;;
+    *)
+        echo "test.sh: no suite $name" >&2
+        exit 2
+        ;;
+    esac
+done
+printf '\n== Summary (logs in %s)\n' "$logs"
+printf '%s\n' "${summary[@]}"
+exit $failed
