@@ -15,6 +15,10 @@ pub const IDLE: &str = "trap 'exit 7' TERM; while :; do sleep 0.05; done";
 /// Whether the process has a handler for `TERM`: a container's first process
 /// without one does not even notice the signal.
 fn catches_term(pid: &str) -> bool {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if !["sh", "busybox", "rich-init"].contains(&comm.trim()) {
+        return false; // still the runtime's own program, which may catch everything
+    }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
     mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|bits| bits & 0x4000 != 0)

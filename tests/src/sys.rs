@@ -141,3 +141,9 @@ pub fn exchange(one: &std::path::Path, other: &std::path::Path) -> std::io::Resu
     )
     .map_err(Into::into)
 }
+
+/// The calling thread's I/O priority, class and level in one number.
+pub fn io_priority() -> i64 {
+    // SAFETY: ioprio_get(IOPRIO_WHO_PROCESS, self) takes integers only.
+    unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }
+}
