@@ -1,0 +1,171 @@
+//! podman: standard streams, terminals, logs, and processes that join.
+
+use richrun_engines::podman::Podman;
+use richrun_engines::terminal::Terminal;
+use richrun_engines::{Verdict, ensure};
+
+use crate::{PodmanScenario, scenario};
+
+const SLEEPER: [&str; 3] = ["sh", "-c", "echo ready; while :; do sleep 1; done"];
+
+pub const PODMAN: &[PodmanScenario] = &[
+    scenario("stdin", stdin),
+    scenario("big_output", big_output),
+    scenario("terminal", terminal),
+    scenario("terminal_interrupt", terminal_interrupt),
+    scenario("terminal_detach", terminal_detach),
+    scenario("logs", logs),
+    scenario("exec", exec),
+    scenario("exec_environment", exec_environment),
+    scenario("exec_failures", exec_failures),
+    scenario("exec_terminal", exec_terminal),
+    scenario("exec_detached", exec_detached),
+    scenario("exec_many", exec_many),
+];
+
+fn stdin(podman: &Podman<'_>) -> Verdict {
+    let text = "line\n".repeat(5000);
+    let outcome = podman
+        .call_with(&["run", "--rm", "-i", richrun_engines::image::NAME, "cat"], &text)?
+        .exits(0)?;
+    ensure(outcome.stdout == text, || {
+        format!("{} bytes in, {} out: {}", text.len(), outcome.stdout.len(), outcome.stderr)
+    })
+}
+
+fn big_output(podman: &Podman<'_>) -> Verdict {
+    let outcome = podman
+        .run(&[], &["sh", "-c", "dd if=/dev/zero bs=65536 count=64 2>/dev/null; echo end >&2"])?
+        .exits(0)?;
+    ensure(outcome.stdout.len() == 64 * 65536, || format!("{} bytes", outcome.stdout.len()))?;
+    ensure(outcome.stderr == "end\n", || format!("stderr {:?}", outcome.stderr))
+}
+
+fn terminal(podman: &Podman<'_>) -> Verdict {
+    let mut terminal = podman.terminal(&[], &["sh"])?;
+    terminal.shows("/ #")?;
+    terminal.types("tty; stty size\r")?;
+    terminal.shows("/dev/pts/")?;
+    terminal.shows("40 100")?;
+    terminal.resize(50, 120)?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.types("stty size; echo $((6*7))\r")?;
+    terminal.shows("50 120")?;
+    terminal.shows("42")?;
+    terminal.types("exit 5\r")?;
+    let code = terminal.ends()?;
+    ensure(code == 5, || format!("exit 5 expected, {code} got"))
+}
+
+fn terminal_interrupt(podman: &Podman<'_>) -> Verdict {
+    let mut terminal = podman.terminal(
+        &[],
+        &["sh", "-c", "trap 'exit 130' INT; echo ready; while :; do sleep 0.1; done"],
+    )?;
+    terminal.shows("ready")?;
+    terminal.types("\x03")?;
+    let code = terminal.ends()?;
+    ensure(code == 130, || format!("130 after ^C expected, {code} got"))
+}
+
+fn terminal_detach(podman: &Podman<'_>) -> Verdict {
+    let name = podman.unique("leave");
+    let mut terminal = Terminal::start(&podman.command(&[
+        "run",
+        "-it",
+        "--name",
+        &name,
+        richrun_engines::image::NAME,
+        "sh",
+    ]))?;
+    terminal.shows("/ #")?;
+    // podman takes the keys of the sequence only one by one.
+    terminal.types("\x10")?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.types("\x11")?;
+    terminal.ends()?;
+    let status = podman.call(&["inspect", "--format", "{{.State.Status}}", &name])?.text()?;
+    let removed = podman.call(&["rm", "-f", "-t", "0", &name])?;
+    ensure(status == "running", || format!("running after detaching expected: {status}"))?;
+    removed.exits(0).map(drop)
+}
+
+fn logs(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(
+        &podman.unique("logs"),
+        &[],
+        &["sh", "-c", "echo to-stdout; echo to-stderr >&2; exit 6"],
+    )?;
+    ensure(container.wait()? == 6, || "exit code 6".into())?;
+    container.logs("to-stdout")?;
+    let outcome = podman.call(&["logs", &container.name])?.exits(0)?;
+    ensure(outcome.stdout == "to-stdout\n" && outcome.stderr == "to-stderr\n", || {
+        format!("logs: {outcome}")
+    })
+}
+
+fn exec(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(&podman.unique("exec"), &[], &SLEEPER)?;
+    container.exec(&[], &["echo", "inside"])?.prints("inside")?;
+    container.exec(&[], &["sh", "-c", "exit 9"])?.exits(9)?;
+    container.exec(&[], &["sh", "-c", "kill -TERM $$"])?.exits(143)?;
+    let script = "for n in pid mnt net ipc uts cgroup; do readlink /proc/$0/ns/$n; done";
+    let here = container.exec(&[], &["sh", "-c", script, "self"])?.text()?;
+    let there = container.exec(&[], &["sh", "-c", script, "1"])?.text()?;
+    ensure(here == there, || format!("namespaces differ: {here}, {there}"))?;
+    let piped = podman.call_with(&["exec", "-i", &container.name, "cat"], "through\n")?.exits(0)?;
+    ensure(piped.stdout == "through\n", || format!("{piped}"))
+}
+
+fn exec_environment(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(&podman.unique("execenv"), &["-e", "FROM=run"], &SLEEPER)?;
+    container
+        .exec(
+            &["-e", "MINE=x y", "-w", "/tmp", "-u", "1000:2000"],
+            &["sh", "-c", "echo $FROM,$MINE,$PWD,$(id -u):$(id -g)"],
+        )?
+        .prints("run,x y,/tmp,1000:2000")?;
+    container.exec(&["-u", "user"], &["id", "-G"])?.prints("1000 2000")?;
+    let caps = container.exec(&["-u", "user"], &["grep", "CapEff", "/proc/self/status"])?.text()?;
+    ensure(caps.ends_with("0000000000000000"), || {
+        format!("an ordinary user's capabilities: {caps}")
+    })
+}
+
+fn exec_failures(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(&podman.unique("execfail"), &[], &SLEEPER)?;
+    container.exec(&[], &["no-such-program"])?.exits(127)?;
+    container.exec(&[], &["/etc/passwd"])?.exits(126)?;
+    container.exec(&[], &["true"])?.exits(0).map(drop)
+}
+
+fn exec_terminal(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(&podman.unique("exectty"), &[], &SLEEPER)?;
+    let mut terminal = Terminal::start(&podman.command(&["exec", "-it", &container.name, "sh"]))?;
+    terminal.shows("/ #")?;
+    terminal.types("stty size; tty\r")?;
+    terminal.shows("40 100")?;
+    terminal.shows("/dev/pts/")?;
+    terminal.types("exit 8\r")?;
+    let code = terminal.ends()?;
+    ensure(code == 8, || format!("exit 8 expected, {code} got"))
+}
+
+fn exec_detached(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(&podman.unique("execd"), &[], &SLEEPER)?;
+    container.exec(&["-d"], &["sh", "-c", "echo done >/tmp/mark; sleep 100"])?.exits(0)?;
+    richrun_engines::within(10, "the detached process wrote", || {
+        container.exec(&[], &["cat", "/tmp/mark"]).ok().filter(|outcome| outcome.stdout == "done\n")
+    })
+    .map(drop)
+}
+
+fn exec_many(podman: &Podman<'_>) -> Verdict {
+    let container = podman.detached(&podman.unique("execmany"), &[], &SLEEPER)?;
+    (0..10).try_for_each(|number| {
+        container
+            .exec(&[], &["sh", "-c", &format!("echo {number}; exit {number}")])?
+            .exits(number)
+            .map(drop)
+    })
+}

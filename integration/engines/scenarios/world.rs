@@ -1,0 +1,151 @@
+//! What trials share: the runtimes, and per cgroup view one sandbox, made when the first trial needs it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+
+use richrun_engines::command::find;
+use richrun_engines::containerd::Containerd;
+use richrun_engines::podman::{self, User};
+use richrun_engines::sandbox::{Sandbox, ordinary_user};
+use richrun_engines::view::View;
+use richrun_engines::{Verdict, image};
+
+/// A runtime to try.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Its name in trial names.
+    pub name: &'static str,
+    path: PathBuf,
+    /// Why it cannot be tried here.
+    pub lacks: Option<String>,
+}
+
+/// The peer that can serve `view`, then richrun. crun refuses hybrid
+/// hierarchies with a controller in `unified`; Debian 12's cannot start
+/// anything on v2 without CAP_SYS_RESOURCE, so the newer one is taken.
+pub fn runtimes(view: View) -> [Runtime; 2] {
+    let peers = std::env::var("PEERS_DIR")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../build/peers").into());
+    let newer = Path::new(&peers).join("bin/crun");
+    let peer = match view {
+        View::Hybrid => named("runc", find("runc"), "no runc"),
+        View::V1 => named("crun", newer.canonicalize().ok().or_else(|| find("crun")), "no crun"),
+        View::V2 => {
+            named("crun", newer.canonicalize().ok(), "no newer crun: integration/peers.sh crun")
+        }
+    };
+    [peer, named("richrun", richrun(), "no richrun: build it, or name it in RICHRUN")]
+}
+
+fn named(name: &'static str, path: Option<PathBuf>, lacks: &str) -> Runtime {
+    let lacks = if path.is_none() { Some(lacks.to_owned()) } else { None };
+    Runtime { name, path: path.unwrap_or_default(), lacks }
+}
+
+/// RICHRUN, or the binary beside this test's own directory.
+fn richrun() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("RICHRUN") {
+        return PathBuf::from(path).canonicalize().ok();
+    }
+    let own = std::env::current_exe().ok()?;
+    Some(own.parent()?.parent()?.join("richrun")).filter(|path| path.is_file())
+}
+
+/// The first of these that is missing, as a reason.
+pub fn lacks(programs: &[&str], files: &[&str]) -> Option<String> {
+    if std::fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).ok()
+        != Some(0)
+    {
+        return Some("needs root".into());
+    }
+    let tools = ["unshare", "nsenter", "setsid", "tar", "sha256sum", "ip"];
+    let mut all = tools.iter().chain(programs);
+    if let Some(program) = all.find(|program| find(program).is_none()) {
+        return Some(format!("no {program}"));
+    }
+    files.iter().find(|file| !Path::new(file).exists()).map(|file| format!("no {file}"))
+}
+
+/// Why there is no ordinary user to act as.
+pub fn lacks_user() -> Option<String> {
+    let user = ordinary_user();
+    let has_range = std::fs::read_to_string("/etc/subuid")
+        .is_ok_and(|table| table.lines().any(|line| line.starts_with(&format!("{user}:"))));
+    if has_range {
+        None
+    } else {
+        Some(format!("no user {user} with subordinate ids: integration/peers.sh user"))
+    }
+}
+
+/// The trials' shared place for one view; made when the first trial needs it.
+pub struct World {
+    /// The cgroup layout.
+    pub view: View,
+    inside: OnceLock<Result<Inside, String>>,
+}
+
+impl World {
+    /// A world that does not exist yet.
+    pub fn new(view: View) -> Self {
+        Self { view, inside: OnceLock::new() }
+    }
+
+    /// The world's inside.
+    pub fn inside(&self) -> Result<&Inside, String> {
+        self.inside.get_or_init(|| Inside::new(self.view)).as_ref().map_err(Clone::clone)
+    }
+
+    /// Ends it all; an error names what is left.
+    pub fn close(self) -> Verdict {
+        match self.inside.into_inner() {
+            Some(Ok(inside)) => {
+                drop(inside.containerd);
+                inside.sandbox.close()
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A sandbox, its image, and the engines that run in it.
+pub struct Inside {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    archive: PathBuf,
+    containerd: OnceLock<Result<Containerd, String>>,
+    images: [OnceLock<Verdict>; 2],
+    staged: Mutex<()>,
+}
+
+impl Inside {
+    fn new(view: View) -> Result<Self, String> {
+        let sandbox = Sandbox::start(view)?;
+        let archive = image::root_archive(&sandbox.work)?;
+        let images = [OnceLock::new(), OnceLock::new()];
+        Ok(Self { sandbox, archive, containerd: OnceLock::new(), images, staged: Mutex::new(()) })
+    }
+
+    /// The runtime's path inside, where the ordinary user can reach it too.
+    pub fn stage(&self, runtime: &Runtime) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staged.lock().map_err(|error| error.to_string())?;
+        self.sandbox.stage(runtime.name, &runtime.path)
+    }
+
+    /// Sees to it that podman has the image for `user`.
+    pub fn podman_image(&self, user: User) -> Verdict {
+        let slot = &self.images[usize::from(user == User::Ordinary)];
+        slot.get_or_init(|| podman::prepare(&self.sandbox, &self.archive, user)).clone()
+    }
+
+    /// containerd, with the image.
+    pub fn containerd(&self) -> Result<&Containerd, String> {
+        let start = || {
+            Containerd::start(
+                &self.sandbox,
+                &image::oci_archive(&self.sandbox.work, &self.archive)?,
+            )
+        };
+        self.containerd.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+}

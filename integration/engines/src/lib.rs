@@ -1,0 +1,41 @@
+//! Scenarios under real engines, with the OCI runtime as a parameter: what
+//! podman and containerd do with runc or crun they must do with richrun.
+//!
+//! Everything happens in a [`sandbox::Sandbox`]: private mount, network, pid
+//! and ipc namespaces, private engine roots and sockets, a cgroup of its own.
+//! When it ends nothing of it is left. Images are made from busybox: no
+//! registry is asked.
+
+pub mod command;
+pub mod containerd;
+pub mod image;
+pub mod podman;
+pub mod sandbox;
+pub mod terminal;
+pub mod view;
+
+/// What a scenario says: nothing, or why it failed.
+pub type Verdict = Result<(), String>;
+
+/// Fails a scenario unless `condition` holds.
+pub fn ensure(condition: bool, what: impl FnOnce() -> String) -> Verdict {
+    if condition { Ok(()) } else { Err(what()) }
+}
+
+/// Asks `probe` every 20 ms until it answers, for at most `seconds`.
+pub fn within<T>(
+    seconds: u64,
+    what: &str,
+    mut probe: impl FnMut() -> Option<T>,
+) -> Result<T, String> {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    loop {
+        if let Some(answer) = probe() {
+            return Ok(answer);
+        }
+        if std::time::Instant::now() > end {
+            return Err(format!("not within {seconds} s: {what}"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

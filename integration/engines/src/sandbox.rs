@@ -1,0 +1,188 @@
+//! A private world for engines: namespaces, directories, cgroups.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::command::{PATIENCE, run};
+use crate::view::{View, hierarchies};
+
+/// The beginning of the name of everything a sandbox makes outside itself; the pid follows.
+const PREFIX: &str = "richrun-engines-";
+
+/// The ordinary user of the rootless scenarios.
+pub fn ordinary_user() -> String {
+    std::env::var("TEST_USER").unwrap_or_else(|_| "richrun-test".into())
+}
+
+/// Private mount, network, pid and ipc namespaces, held by a shell as PID 1.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The cgroup layout seen inside.
+    pub view: View,
+    /// A directory of its own. `private` in it is a tmpfs that only the inside sees.
+    pub work: PathBuf,
+    /// The name of the cgroup, in every hierarchy, under which engines put containers.
+    pub cgroup: String,
+    holder: Child,
+    /// PID 1 of the sandbox, as the host numbers it.
+    init: i32,
+}
+
+impl Sandbox {
+    /// Starts a sandbox. Needs root.
+    pub fn start(view: View) -> Result<Self, String> {
+        let name = format!("{PREFIX}{}-{}", std::process::id(), view.name());
+        let work = std::env::temp_dir().join(&name);
+        fs::create_dir_all(work.join("private"))
+            .map_err(|error| format!("{}: {error}", work.display()))?;
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
+        command
+            .args(["sh", "-c", include_str!("sandbox.sh"), "sandbox", view.name()])
+            .arg(&work)
+            .arg(ordinary_user());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = command.spawn().map_err(|error| format!("unshare: {error}"))?;
+        let mut ready = String::new();
+        if let Some(stdout) = holder.stdout.take() {
+            let _ = BufReader::new(stdout).read_line(&mut ready);
+        }
+        let init = only_child(holder.id());
+        let mut sandbox = Self { view, work, cgroup: name, holder, init: 0 };
+        if ready.trim() != "ready" {
+            return Err(format!("the sandbox of view {} did not come up", sandbox.view.name()));
+        }
+        sandbox.init = init.ok_or("the sandbox has no first process")?;
+        Ok(sandbox)
+    }
+
+    /// `program` inside the sandbox.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &self.init.to_string(), "--mount", "--net", "--pid", "--ipc", "--"])
+            .arg(program);
+        command
+    }
+
+    /// `program` inside the sandbox, as the ordinary user.
+    pub fn command_as_user(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let user = ordinary_user();
+        let mut command = self.command("setpriv");
+        command
+            .args(["--reuid", &user, "--regid", &user, "--init-groups", "--inh-caps=-all", "--"])
+            .arg(program);
+        command
+    }
+
+    /// The directory that only the inside sees.
+    pub fn private(&self) -> PathBuf {
+        self.work.join("private")
+    }
+
+    /// Copies a program, once, to where everybody inside, the ordinary user too, can start it.
+    pub fn stage(&self, name: &str, program: &Path) -> Result<PathBuf, String> {
+        let target = self.work.join(name);
+        if target.exists() {
+            return Ok(target);
+        }
+        fs::copy(program, &target).map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok(target)
+    }
+
+    /// The file of a knob of a process's cgroup, where the host sees it.
+    /// `pid` is its number inside; `controller` the v1 hierarchy.
+    pub fn knob(&self, pid: i32, controller: &str, file: &str) -> Result<PathBuf, String> {
+        let mut command = self.command("cat");
+        command.arg(format!("/proc/{pid}/cgroup"));
+        let table = run(command, b"", PATIENCE)?.text()?;
+        Ok(self.view.knob(&self.view.path_in(&table, controller)?, controller, file))
+    }
+
+    /// Ends everything and checks that nothing is left.
+    pub fn close(mut self) -> Result<(), String> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if self.holder.stdin.take().is_none() {
+            return Ok(());
+        }
+        let _ = crate::command::wait(&mut self.holder, Duration::from_secs(5));
+        let left = remove_cgroups(&self.cgroup);
+        let removed = fs::remove_dir_all(&self.work);
+        if left.is_empty() {
+            removed.map_err(|error| error.to_string())
+        } else {
+            Err(format!("cgroups left: {left:?}"))
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Err(reason) = self.end() {
+            eprintln!("sandbox {}: {reason}", self.cgroup);
+        }
+    }
+}
+
+/// Removes what an earlier run, ended by force, has left.
+pub fn sweep() {
+    let dead = |name: &str| {
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+    };
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| dead(name))
+            .collect()
+    };
+    for name in hierarchies().iter().flat_map(|root| names(root)) {
+        remove_cgroups(&name);
+    }
+    for name in names(&std::env::temp_dir()) {
+        let _ = fs::remove_dir_all(std::env::temp_dir().join(name));
+    }
+}
+
+/// Removes the cgroup `name` from every hierarchy; gives those that stay.
+fn remove_cgroups(name: &str) -> Vec<PathBuf> {
+    let tops: Vec<PathBuf> = hierarchies().iter().map(|root| root.join(name)).collect();
+    // Processes that were just killed leave their cgroup a moment later.
+    for _ in 0..100 {
+        tops.iter().for_each(|top| remove_tree(top));
+        if tops.iter().all(|top| !top.exists()) {
+            return Vec::new();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    tops.into_iter().filter(|top| top.exists()).collect()
+}
+
+fn remove_tree(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(group);
+}
+
+fn only_child(pid: u32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
