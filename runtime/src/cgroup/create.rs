@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use super::walk::open_dir;
 use super::{Cgroup, Group, file};
 use crate::error::{Error, Kind, Result, Step};
+use crate::plan::cgroup::knob::Knob;
 use crate::plan::cgroup::{CgroupPlan, Mode, Place};
 
 /// Group directories are made like runc's.
@@ -67,20 +68,39 @@ fn create_one(plan: &CgroupPlan, place: &Place, made: &mut Made) -> Result<Optio
     let path = place.directory();
     let fresh = match make(place, &path, made) {
         Ok(fresh) => fresh,
-        Err(Errno::PERM | Errno::ACCESS | Errno::ROFS) if plan.unprivileged => {
-            return Ok(None);
+        Err(errno @ (Errno::PERM | Errno::ACCESS | Errno::ROFS)) if plan.unprivileged => {
+            return no_right(plan, place, errno);
         }
         Err(errno) => return Err(Error::os(format!("make cgroup {path}"), errno)),
     };
     let dir = open_dir(CWD, path.as_str()).step(|| format!("open cgroup {path}"))?;
-    let group = Group { place: place.clone(), dir };
+    let group = Group { place: place.clone(), dir, fresh };
     if !fresh {
         group.check_empty()?;
     }
     if place.has("cpuset") {
         inherit_cpuset(&group)?;
     }
+    if plan.mode == Mode::V2 {
+        group.enable_controllers()?;
+    }
     Ok(Some(group))
+}
+
+/// An unprivileged runtime does without a group, unless a limit needs it.
+fn no_right(plan: &CgroupPlan, place: &Place, errno: Errno) -> Result<Option<Group>> {
+    let needed = |row: &&Knob| plan.mode == Mode::V2 || place.has(&row.controller);
+    match plan.knobs.rows.iter().find(needed) {
+        None => Ok(None),
+        Some(row) => Err(Error::os(
+            format!(
+                "{}: cannot be set without the right to make cgroup {}",
+                row.field,
+                place.directory()
+            ),
+            errno,
+        )),
+    }
 }
 
 /// Makes a group and the groups above it; says whether it is new.
@@ -121,6 +141,42 @@ impl Group {
                 ),
             )),
         }
+    }
+}
+
+impl Group {
+    /// v2: a group has the controllers that all groups above it pass on. As runc
+    /// does, all that there are: statistics need them too. What cannot be passed
+    /// on is no failure here: the limit that needs it will say so.
+    fn enable_controllers(&self) -> Result<()> {
+        let mount = self.place.mount.as_str();
+        let top = open_dir(CWD, mount).step(|| format!("open cgroup {mount}"))?;
+        let all = file::get(&top, "cgroup.controllers")
+            .step(|| format!("read {mount}/cgroup.controllers"))?;
+        let has = self.get("cgroup.controllers")?;
+        let has: Vec<&str> = has.split_whitespace().collect();
+        let missing: Vec<String> = all
+            .split_whitespace()
+            .filter(|name| !has.contains(name))
+            .map(|name| format!("+{name}"))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let above = self.place.path.rsplit_once('/').map_or("", |(above, _)| above);
+        let mut dir = top;
+        for name in [""].into_iter().chain(above.split('/').filter(|name| !name.is_empty())) {
+            if !name.is_empty() {
+                dir = open_dir(&dir, name).step(|| format!("open cgroup {name} of {above}"))?;
+            }
+            if file::put(&dir, "cgroup.subtree_control", &missing.join(" ")).is_err() {
+                for one in &missing {
+                    // One that cannot be passed on must not hold up the others.
+                    let _ = file::put(&dir, "cgroup.subtree_control", one);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

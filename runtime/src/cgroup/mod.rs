@@ -4,6 +4,7 @@
 //! descriptor of its directory: what is read and written goes to the group
 //! that was made, whatever its path names by then.
 
+mod apply;
 mod create;
 mod file;
 mod freeze;
@@ -59,12 +60,18 @@ impl CgroupRecord {
 struct Group {
     place: Place,
     dir: OwnedFd,
+    /// It was made by this process just now.
+    fresh: bool,
 }
 
 impl Group {
     /// Opens an existing group.
     fn open(place: &Place) -> std::result::Result<Self, Errno> {
-        Ok(Group { dir: open_dir(CWD, place.directory().as_str())?, place: place.clone() })
+        Ok(Group {
+            dir: open_dir(CWD, place.directory().as_str())?,
+            place: place.clone(),
+            fresh: false,
+        })
     }
 
     fn error(&self, step: &str, file: &str, errno: Errno) -> Error {

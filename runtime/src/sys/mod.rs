@@ -4,6 +4,7 @@
 //! what they lack, or what takes several calls to do safely (paths resolved
 //! inside a root, the mount API with its fall-back).
 
+pub mod bpf;
 pub mod clone;
 pub mod inroot;
 pub mod mount;

@@ -1,15 +1,26 @@
 //! The control groups of a container, as data: where they lie, what is written
 //! into them and in which order. Knobs are rows of tables in [`v1`] and [`v2`].
 
+pub mod bpf;
+pub mod devices;
+pub mod knob;
 pub mod layout;
+pub mod owner;
 pub mod path;
+mod shared;
+#[cfg(test)]
+mod tests;
+pub mod v1;
+pub mod v2;
 
+use devices::DeviceRules;
+use knob::Knobs;
 pub use layout::{Hierarchy, Layout, Mode};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use path::GroupPath;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One group in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +59,12 @@ pub struct CgroupPlan {
     pub v1: Vec<Place>,
     /// The group in the unified hierarchy (v2 and hybrid).
     pub unified: Option<Place>,
+    /// What is written into the groups.
+    pub knobs: Knobs,
+    /// Which devices the container may use.
+    pub devices: DevicePlan,
+    /// The host uid to which the group in the unified hierarchy is given (v2).
+    pub owner: Option<u32>,
     /// The process may lack the right to make groups: without limits that is
     /// no failure, and the container then runs in the caller's groups.
     pub unprivileged: bool,
@@ -57,7 +74,56 @@ impl CgroupPlan {
     /// A container that stays in the caller's groups (`--cgroup-manager
     /// disabled`, or a host without control groups).
     pub fn none() -> Self {
-        CgroupPlan { mode: Mode::None, v1: Vec::new(), unified: None, unprivileged: true }
+        CgroupPlan {
+            mode: Mode::None,
+            v1: Vec::new(),
+            unified: None,
+            knobs: Knobs::default(),
+            devices: DevicePlan::Nothing,
+            owner: None,
+            unprivileged: true,
+        }
+    }
+
+    /// The group that a knob's file is in.
+    fn carries(&self, controller: &str) -> bool {
+        match self.mode {
+            Mode::V1 | Mode::Hybrid => self.v1.iter().any(|place| place.has(controller)),
+            Mode::V2 => self.unified.is_some(),
+            Mode::None => false,
+        }
+    }
+
+    /// Every limit must have a hierarchy that can take it.
+    fn check_controllers(&self) -> Result<()> {
+        let missing = self.knobs.rows.iter().find(|row| !self.carries(&row.controller));
+        missing.map_or(Ok(()), |row| {
+            Err(Error::config(format!(
+                "{}: no cgroup controller {} is mounted on this host",
+                row.field, row.controller
+            )))
+        })
+    }
+}
+
+/// How the device rules are brought to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DevicePlan {
+    /// Nothing is denied.
+    Nothing,
+    /// Files of v1 and their lines, in order.
+    Lines(Vec<(&'static str, String)>),
+    /// A program for the group of v2.
+    Program(Vec<bpf::Insn>),
+}
+
+impl DevicePlan {
+    fn new(rules: &DeviceRules, mode: Mode) -> Result<Self> {
+        Ok(match mode {
+            Mode::V1 | Mode::Hybrid => DevicePlan::Lines(rules.v1_lines()?),
+            Mode::V2 => bpf::compile(rules).map_or(DevicePlan::Nothing, DevicePlan::Program),
+            Mode::None => DevicePlan::Nothing,
+        })
     }
 }
 
@@ -81,7 +147,25 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
         };
         place(h, path)
     });
-    Ok(CgroupPlan { mode: layout.mode, v1, unified, unprivileged })
+    let none = LinuxResources::default();
+    let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
+    let plan = CgroupPlan {
+        mode: layout.mode,
+        v1,
+        unified,
+        knobs: match layout.mode {
+            Mode::V2 => v2::knobs(resources)?,
+            Mode::V1 | Mode::Hybrid | Mode::None => v1::knobs(resources)?,
+        },
+        devices: DevicePlan::new(
+            &devices::rules(resources.devices().as_deref().unwrap_or_default())?,
+            layout.mode,
+        )?,
+        owner: owner::of(spec).filter(|_| layout.mode == Mode::V2),
+        unprivileged,
+    };
+    plan.check_controllers()?;
+    Ok(plan)
 }
 
 fn place(hierarchy: &Hierarchy, path: String) -> Place {
