@@ -12,7 +12,7 @@
 # machine alone). An ordinary user installs nothing: what cannot run then is
 # counted as ignored, with the reason.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 suites=("$@")
 [ $# -gt 0 ] || suites=(unit blackbox differential engines)
 logs=build/test

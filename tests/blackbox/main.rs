@@ -2,9 +2,14 @@
 //!
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
+mod cgroups;
+mod devices;
 mod exec;
+mod host;
 mod lifecycle;
 mod listing;
+mod mounts;
+mod namespaces;
 mod process;
 mod signals;
 
@@ -14,7 +19,12 @@ fn main() -> std::process::ExitCode {
     let mut suite = Suite::default();
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
+    cgroups::register(suite.module("cgroups"));
+    devices::register(suite.module("devices"));
+    host::register(suite.module("host"));
     listing::register(suite.module("listing"));
+    mounts::register(suite.module("mounts"));
+    namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
     signals::register(suite.module("signals"));
     suite.main()

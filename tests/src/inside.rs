@@ -9,6 +9,7 @@ pub fn main(words: &[String]) -> ExitCode {
             let value = crate::sys::io_priority();
             println!("{} {}", value >> 13, value & 0x1fff);
         }
+        Some("keyring") => println!("{}", crate::sys::session_keyring()),
         Some("name") => println!("probe"),
         _ => return ExitCode::from(2),
     }

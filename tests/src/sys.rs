@@ -147,3 +147,19 @@ pub fn io_priority() -> i64 {
     // SAFETY: ioprio_get(IOPRIO_WHO_PROCESS, self) takes integers only.
     unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }
 }
+
+/// The name of the session keyring this process has.
+pub fn session_keyring() -> String {
+    const KEYCTL_DESCRIBE: i32 = 6;
+    const SESSION: i32 = -3;
+    let mut text = [0u8; 256];
+    // SAFETY: the kernel writes at most the length given into the buffer.
+    let length = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_DESCRIBE, SESSION, text.as_mut_ptr(), text.len())
+    };
+    if length < 1 {
+        return format!("{}", std::io::Error::last_os_error());
+    }
+    let text = String::from_utf8_lossy(&text[..length as usize - 1]).into_owned();
+    text.rsplit(';').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,97 @@
+//! rich-init's own figures: size, private memory as PID 1, wakes when idle.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::row::{remove, start_with};
+use crate::stage::{Result, Runtime, Stage};
+
+/// How long PID 1 is watched.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// What was seen of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct InitFigures {
+    /// Bytes of the program on disk.
+    pub bytes: Option<u64>,
+    /// Private (clean and dirty) KiB of the running PID 1.
+    pub private_kib: Option<u64>,
+    /// Resident KiB of the running PID 1.
+    pub resident_kib: Option<u64>,
+    /// Context switches in ten seconds of idleness.
+    pub wakes: Option<u64>,
+    /// What could not be seen, if anything.
+    pub trouble: Option<String>,
+}
+
+/// Looks at a rich container whose payload sleeps.
+pub fn look(stage: &Stage) -> InitFigures {
+    let mut figures = InitFigures::default();
+    let Some(runtime) = stage.runtime("richrun") else { return figures };
+    let beside = Path::new(&runtime.path).with_file_name("rich-init");
+    figures.bytes = fs::metadata(beside).ok().map(|data| data.len());
+    eprintln!("rich-init as an idle PID 1 ({} s)", WATCH.as_secs());
+    let id = format!("bench-{}-init", std::process::id());
+    let watched = start_with(runtime, &["--rich"], &stage.sleeping, &id)
+        .and_then(|()| watch(runtime, &id, &mut figures));
+    remove(runtime, &id);
+    figures.trouble = watched.err();
+    figures
+}
+
+fn watch(runtime: &Runtime, id: &str, figures: &mut InitFigures) -> Result<()> {
+    let output = Command::new(&runtime.path)
+        .args(["state", id])
+        .output()
+        .map_err(|error| format!("state: {error}"))?;
+    let state: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("state: {error}"))?;
+    let pid = state["pid"].as_u64().filter(|&pid| pid > 0).ok_or("state: no pid")?;
+    std::thread::sleep(Duration::from_secs(1));
+    let before = switches(pid)?;
+    std::thread::sleep(WATCH);
+    figures.wakes = Some(switches(pid)? - before);
+    let rollup = read(pid, "smaps_rollup")?;
+    figures.private_kib =
+        Some(field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?);
+    figures.resident_kib = Some(field(&rollup, "Rss:")?);
+    Ok(())
+}
+
+/// Voluntary and involuntary switches: whatever made it run.
+fn switches(pid: u64) -> Result<u64> {
+    let status = read(pid, "status")?;
+    Ok(field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?)
+}
+
+fn read(pid: u64, name: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/{name}");
+    fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
+}
+
+/// The number after a name at the start of a line.
+fn field(text: &str, name: &str) -> Result<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| format!("no {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_the_whole_name() {
+        let text = "voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t2\n";
+        assert_eq!(field(text, "voluntary_ctxt_switches:").unwrap(), 7);
+        assert_eq!(field(text, "nonvoluntary_ctxt_switches:").unwrap(), 2);
+        assert!(field(text, "Rss:").is_err());
+    }
+}

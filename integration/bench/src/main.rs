@@ -1,0 +1,113 @@
+//! `make bench`: richrun beside the kernel's floor, crun, runc and youki.
+//!
+//! ```text
+//! main ── prepares, then runs itself in each view of the cgroups
+//!   ├─ integration/v2view richrun-bench rows v2   -> build/bench/rows-v2.json
+//!   ├─ integration/v1view richrun-bench rows v1   -> build/bench/rows-v1.json
+//!   └─ results.md, results.json, results.svg
+//! ```
+
+mod init;
+mod plot;
+mod report;
+mod row;
+mod sample;
+mod stage;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use init::InitFigures;
+use row::{Row, View};
+use stage::{Result, Stage};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => everything(),
+        ["rows", "v1"] => rows(View::V1),
+        ["rows", "v2"] => rows(View::V2),
+        ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
+        _ => Err("usage: richrun-bench [rows v1|v2 | report]".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository this program was built from.
+fn repository() -> Result<PathBuf> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    top.canonicalize().map_err(|error| format!("{}: {error}", top.display()))
+}
+
+/// At least 40 runs of everything; `RUNS` says how many.
+fn runs() -> usize {
+    std::env::var("RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+}
+
+/// Measures both views, each in a process of its own, then reports.
+fn everything() -> Result<()> {
+    let top = repository()?;
+    let stage = Stage::prepare(&top)?;
+    let own = std::env::current_exe().map_err(|error| format!("current executable: {error}"))?;
+    for view in [View::V2, View::V1] {
+        let _ = fs::remove_file(part(&stage, view));
+        let status = Command::new(top.join(format!("integration/{}view", view.name())))
+            .arg(&own)
+            .args(["rows", view.name()])
+            .status()
+            .map_err(|error| format!("integration/{}view: {error}", view.name()))?;
+        if !status.success() {
+            eprintln!("bench: no rows of cgroup {}: {status}", view.name());
+        }
+    }
+    tell(&stage)
+}
+
+fn part(stage: &Stage, view: View) -> PathBuf {
+    stage.out.join(format!("rows-{}.json", view.name()))
+}
+
+/// Measures one view; called inside it.
+fn rows(view: View) -> Result<()> {
+    let stage = Stage::prepare(&repository()?)?;
+    let rows = row::measure(&stage, view, runs());
+    let figures = (view == View::V2).then(|| init::look(&stage));
+    let text = serde_json::to_string(&(rows, figures)).map_err(|error| error.to_string())?;
+    let path = part(&stage, view);
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes the three files and prints the table.
+fn tell(stage: &Stage) -> Result<()> {
+    let (mut all, mut figures) = (Vec::new(), InitFigures::default());
+    for view in [View::V2, View::V1] {
+        let Ok(text) = fs::read_to_string(part(stage, view)) else { continue };
+        let (rows, seen): (Vec<Row>, Option<InitFigures>) =
+            serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        all.extend(rows);
+        figures = seen.unwrap_or(figures);
+    }
+    if all.is_empty() {
+        return Err("nothing was measured".into());
+    }
+    let markdown = report::markdown(stage, &all, &figures);
+    let files = [
+        ("results.md", markdown.clone()),
+        ("results.json", report::json(stage, &all, &figures)),
+        ("results.svg", plot::svg(&all)),
+    ];
+    for (name, text) in files {
+        let path = stage.out.join(name);
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    print!("{markdown}");
+    println!("\nFiles: {}/results.md, results.json, results.svg", stage.out.display());
+    Ok(())
+}

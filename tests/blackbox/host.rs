@@ -1,0 +1,162 @@
+//! What belongs to the whole container: sysctl, host name, annotations, root.
+
+use richrun_tests::bundle::{sh, without_namespace};
+use richrun_tests::suite::{BOTH, ONE};
+use richrun_tests::{Kind, Suite, Trial};
+use serde_json::json;
+
+pub fn register(suite: &mut Suite) {
+    suite
+        .on(BOTH, "hostname", hostname)
+        .on(ONE, "domainname", domainname)
+        .on(ONE, "hostname_without_uts", hostname_without_uts)
+        .on(BOTH, "sysctl", sysctl)
+        .on(ONE, "sysctl_slashes", sysctl_slashes)
+        .on(ONE, "sysctl_of_the_host", sysctl_of_the_host)
+        .on(ONE, "sysctl_unknown", sysctl_unknown)
+        .on(ONE, "host_sysctls_unchanged", host_sysctls_unchanged)
+        .on(ONE, "unknown_fields_ignored", unknown_fields_ignored)
+        .on(ONE, "minimal_config", minimal_config)
+        .on(ONE, "older_and_newer_versions", older_and_newer_versions);
+}
+
+fn hostname(t: &Trial) {
+    t.sh_with("hostname", |c| c["hostname"] = json!("mars.example")).ok().prints("mars.example");
+}
+
+fn domainname(t: &Trial) {
+    t.only(&[Kind::Richrun, Kind::Crun], "1.1 has no domainname");
+    t.sh_with("cat /proc/sys/kernel/domainname", |c| c["domainname"] = json!("planets"))
+        .ok()
+        .prints("planets");
+}
+
+fn hostname_without_uts(t: &Trial) {
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+    t.sh_with("true", |c| without_namespace(c, "uts")).fails().says("host");
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname"), own);
+}
+
+fn sysctl(t: &Trial) {
+    let out = t.sh_with("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shm_rmid_forced /proc/sys/fs/mqueue/msg_max", |c| {
+        c["linux"]["sysctl"] = json!({
+            "net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1", "fs.mqueue.msg_max": "11",
+        });
+    });
+    if !t.is_root() && out.code != 0 {
+        // The kernel lets only the owner of the first user namespace write some of these.
+        out.says("sysctl").says("fs.mqueue");
+        t.sh_with("cat /proc/sys/net/ipv4/ip_forward", |c| {
+            c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        })
+        .ok()
+        .prints("1");
+        return;
+    }
+    out.ok().prints("1\n1\n11");
+}
+
+fn sysctl_slashes(t: &Trial) {
+    t.only(&[Kind::Richrun], "1.1 takes dots only");
+    t.sh_with("cat /proc/sys/net/ipv4/ip_forward", |c| {
+        c["linux"]["sysctl"] = json!({"net/ipv4/ip_forward": "1"});
+    })
+    .ok()
+    .prints("1");
+}
+
+/// Only the sysctls of namespaces that the container owns.
+fn sysctl_of_the_host(t: &Trial) {
+    for (name, kind) in [
+        ("net.ipv4.ip_forward", "network"),
+        ("kernel.shm_rmid_forced", "ipc"),
+        ("kernel.domainname", "uts"),
+    ] {
+        if kind == "uts" && t.kind() != Kind::Richrun {
+            continue;
+        }
+        let out = t.sh_with("true", |c| {
+            without_namespace(c, kind);
+            if kind == "uts" {
+                c.as_object_mut().expect("config").remove("hostname");
+            }
+            c["linux"]["sysctl"] = json!({name: "1"});
+        });
+        out.exits(1).says(name);
+    }
+    for name in [
+        "vm.swappiness",
+        "kernel.panic",
+        "kernel.core_pattern",
+        "fs.file-max",
+        "../x",
+        "kernel/../vm/swappiness",
+    ] {
+        let out = t.sh_with("true", |c| c["linux"]["sysctl"] = json!({name: "1"})).fails();
+        if t.kind() != Kind::Crun {
+            out.exits(1).says(if name.contains("..") { "sysctl" } else { name });
+        }
+    }
+}
+
+fn sysctl_unknown(t: &Trial) {
+    let out = t.sh_with("true", |c| c["linux"]["sysctl"] = json!({"net.no.such": "1"})).fails();
+    out.says("no");
+}
+
+fn host_sysctls_unchanged(t: &Trial) {
+    let read = || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("read");
+    let before = read();
+    t.sh_with("true", |c| c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"})).ok();
+    assert_eq!(read(), before);
+}
+
+fn unknown_fields_ignored(t: &Trial) {
+    let out = t.sh_with("echo fine", |c| {
+        c["x-vendor"] = json!({"deep": [1, 2]});
+        c["process"]["x-vendor"] = json!(true);
+        c["linux"]["x-vendor"] = json!("text");
+    });
+    out.ok().prints("fine");
+}
+
+/// The least that the specification asks for.
+fn minimal_config(t: &Trial) {
+    let bundle = t.bundle(|c| {
+        let id = c["linux"]["cgroupsPath"].clone();
+        *c = json!({
+            "ociVersion": "1.0.2",
+            "root": {"path": "rootfs"},
+            "process": {"cwd": "/", "args": ["/bin/sh", "-c", "echo least"], "user": {"uid": 0, "gid": 0}},
+            "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": id},
+        });
+        if t.kind() == Kind::Runc {
+            // Its own start needs /proc inside.
+            c["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
+        }
+    });
+    t.run(&bundle).ok().prints("least");
+}
+
+fn older_and_newer_versions(t: &Trial) {
+    let bundle = t.bundle(|c| sh(c, "echo fine"));
+    let mut fine = vec!["1.0.0", "1.0.2", "1.0.2-dev"];
+    if t.is_richrun() {
+        fine.extend(["1.1.0", "1.2.1", "1.3.0", "1.9.0"]);
+    }
+    for version in fine {
+        bundle.edit(|c| c["ociVersion"] = json!(version));
+        t.run(&bundle).ok().prints("fine");
+    }
+    if t.kind() != Kind::Crun {
+        for version in ["2.0.0", "0.9", "", "abc", "1"] {
+            bundle.edit(|c| c["ociVersion"] = json!(version));
+            let out = t.run(&bundle);
+            if t.is_richrun() {
+                out.exits(1).says("ociVersion");
+            } else if ["2.0.0", ""].contains(&version) {
+                drop(out);
+            }
+        }
+    }
+}
