@@ -10,3 +10,4 @@ pub mod inroot;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod signals;
