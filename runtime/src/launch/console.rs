@@ -89,7 +89,7 @@ pub fn resize(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
 
 fn is_devpts(fd: BorrowedFd<'_>) -> Result<bool> {
     let stat = fstatfs(fd).step(|| "terminal: statfs /dev/pts")?;
-    Ok(i64::from(stat.f_type) == DEVPTS_SUPER_MAGIC)
+    Ok(stat.f_type == DEVPTS_SUPER_MAGIC)
 }
 
 fn is_device(fd: BorrowedFd<'_>, good: impl Fn(u32, u32) -> bool) -> Result<bool> {
