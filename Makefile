@@ -26,7 +26,8 @@ help: ## this list
 build: ## the static release binaries: richrun, rich-init
 	$(CARGO) build --release --locked --package richrun --package rich-init
 
-demo: build ## a rich container, step by step (as root or as you)
+demo: ## a rich container, step by step (as root or as you)
+	$(CARGO) build --release --locked --package richrun --package richrun-demo
 	@RICHRUN=$(RELEASE)/richrun integration/demo.sh
 
 test: build ## everything but the long and the virtual machine's tests; installs what it needs when root
