@@ -91,20 +91,6 @@ install_packages() {
     say "packages: all there"
 }
 
-# The mirror that apt itself uses for Debian's main archive.
-mirror() {
-    for attempt in 1 2; do
-        uri=$(apt-get indextargets --format '$(REPO_URI)' \
-            'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sort -u | head -n 1)
-        if [ -n "$uri" ]; then
-            printf '%s' "$uri"
-            return
-        fi
-        [ "$attempt" = 2 ] || apt update >&2
-    done
-    fail "apt has no mirror of Debian's main archive configured"
-}
-
 # Debian's stable crun is too old to compare with (no cgroup v2 without
 # CAP_SYS_RESOURCE): the next release's runs here with the libraries it came with.
 install_crun() {
@@ -119,7 +105,7 @@ install_crun() {
     say "crun: unpacking trixie's"
     mkdir -p "$peers/bin"
     rm -rf "$peers/trixie"
-    mmdebstrap --quiet --variant=extract --include=crun trixie "$peers/trixie" "$(mirror)" 2>"$peers/mmdebstrap.log" || {
+    mmdebstrap --quiet --variant=extract --include=crun trixie "$peers/trixie" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
         tail -n 5 "$peers/mmdebstrap.log" >&2
         fail "crun: mmdebstrap failed (log: $peers/mmdebstrap.log)"
     }

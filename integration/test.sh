@@ -5,7 +5,7 @@
 #   unit          unit tests of all crates, and who may import whom
 #   blackbox      the built binary, as root and as an ordinary user, cgroup v1 and v2
 #   differential  the same bundles and seccomp profiles under runc and crun
-#   engines       podman and containerd, natively
+#   engines       podman and containerd, natively; and the pages of bundles/
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
 #
 # Root installs what is missing (integration/peers.sh; INSTALL=no to leave the
@@ -58,7 +58,7 @@ for name in "${suites[@]}"; do
         suite harness cargo test --locked --package richrun-tests --lib --bins --test layering
         ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
-    engines) suite engines cargo test --locked --package richrun-engines --test engines ;;
+    engines) suite engines cargo test --locked --package richrun-engines ;;
     long) suite long cargo test --locked --package richrun-tests --test blackbox -- --ignored ;;
     *)
         echo "test.sh: no suite $name" >&2

@@ -15,7 +15,6 @@ mod lifecycle;
 mod network;
 mod rootless;
 mod streams;
-mod world;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,8 +24,7 @@ use richrun_engines::Verdict;
 use richrun_engines::containerd::Ctr;
 use richrun_engines::podman::{Podman, User};
 use richrun_engines::view::View;
-
-use world::{Runtime, World};
+use richrun_engines::world::{self, Runtime, World};
 
 /// A behaviour, shown by a function `F` of an engine with a runtime.
 struct Scenario<F> {

@@ -12,7 +12,9 @@ pub mod image;
 pub mod podman;
 pub mod sandbox;
 pub mod terminal;
+pub mod transcript;
 pub mod view;
+pub mod world;
 
 /// What a scenario says: nothing, or why it failed.
 pub type Verdict = Result<(), String>;

@@ -79,7 +79,7 @@ impl Podman<'_> {
         command.arg(match self.user {
             User::Root => "XDG_RUNTIME_DIR=/run".to_owned(),
             User::Ordinary => {
-                format!("XDG_RUNTIME_DIR=/run/user/{}", uid(&crate::sandbox::ordinary_user()))
+                format!("XDG_RUNTIME_DIR={}", sandbox.user_runtime_dir().display())
             }
         });
         command.args(["podman", "--runtime"]).arg(self.runtime).args(args);
@@ -229,11 +229,4 @@ fn label(user: User) -> &'static str {
 
 fn home(sandbox: &Sandbox, user: User) -> PathBuf {
     sandbox.private().join(label(user))
-}
-
-/// The number of a user of this machine.
-fn uid(user: &str) -> u32 {
-    let table = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let entry = table.lines().find(|line| line.split(':').next() == Some(user));
-    entry.and_then(|line| line.split(':').nth(2)?.parse().ok()).unwrap_or(65534)
 }

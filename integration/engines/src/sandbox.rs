@@ -86,6 +86,11 @@ impl Sandbox {
         command
     }
 
+    /// The ordinary user's runtime directory, inside.
+    pub fn user_runtime_dir(&self) -> PathBuf {
+        Path::new("/run/user").join(uid(&ordinary_user()).to_string())
+    }
+
     /// The directory that only the inside sees.
     pub fn private(&self) -> PathBuf {
         self.work.join("private")
@@ -185,4 +190,11 @@ fn remove_tree(group: &Path) {
 fn only_child(pid: u32) -> Option<i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
+}
+
+/// The number of a user of this machine.
+fn uid(user: &str) -> u32 {
+    let table = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let entry = table.lines().find(|line| line.split(':').next() == Some(user));
+    entry.and_then(|line| line.split(':').nth(2)?.parse().ok()).unwrap_or(65534)
 }

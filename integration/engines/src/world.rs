@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use richrun_engines::command::find;
-use richrun_engines::containerd::Containerd;
-use richrun_engines::podman::{self, User};
-use richrun_engines::sandbox::{Sandbox, ordinary_user};
-use richrun_engines::view::View;
-use richrun_engines::{Verdict, image};
+use crate::command::find;
+use crate::containerd::Containerd;
+use crate::podman::{self, User};
+use crate::sandbox::{Sandbox, ordinary_user};
+use crate::view::View;
+use crate::{Verdict, image};
 
 /// A runtime to try.
 #[derive(Clone)]
 pub struct Runtime {
     /// Its name in trial names.
     pub name: &'static str,
-    path: PathBuf,
+    /// Where it is.
+    pub path: PathBuf,
     /// Why it cannot be tried here.
     pub lacks: Option<String>,
 }
@@ -34,21 +35,26 @@ pub fn runtimes(view: View) -> [Runtime; 2] {
             named("crun", newer.canonicalize().ok(), "no newer crun: integration/peers.sh crun")
         }
     };
-    [peer, named("richrun", richrun(), "no richrun: build it, or name it in RICHRUN")]
+    [peer, named("richrun", richrun(), UNBUILT)]
 }
+
+const UNBUILT: &str = "no richrun: build it, or name it in RICHRUN";
 
 fn named(name: &'static str, path: Option<PathBuf>, lacks: &str) -> Runtime {
     let lacks = if path.is_none() { Some(lacks.to_owned()) } else { None };
     Runtime { name, path: path.unwrap_or_default(), lacks }
 }
 
-/// RICHRUN, or the binary beside this test's own directory.
+/// RICHRUN, or this build's: the release build if there is one.
 fn richrun() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("RICHRUN") {
         return PathBuf::from(path).canonicalize().ok();
     }
     let own = std::env::current_exe().ok()?;
-    Some(own.parent()?.parent()?.join("richrun")).filter(|path| path.is_file())
+    // target/TRIPLE/PROFILE/deps/this
+    let profiles = own.ancestors().nth(3)?;
+    let builds = ["release", "debug"].map(|profile| profiles.join(profile).join("richrun"));
+    builds.into_iter().find(|path| path.is_file())
 }
 
 /// The first of these that is missing, as a reason.
@@ -130,6 +136,15 @@ impl Inside {
     pub fn stage(&self, runtime: &Runtime) -> Result<PathBuf, String> {
         let _one_at_a_time = self.staged.lock().map_err(|error| error.to_string())?;
         self.sandbox.stage(runtime.name, &runtime.path)
+    }
+
+    /// A directory inside in which the runtime is called `richrun`.
+    pub fn stage_as_richrun(&self, runtime: &Runtime) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staged.lock().map_err(|error| error.to_string())?;
+        let dir = self.sandbox.work.join(format!("path-{}", runtime.name));
+        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        self.sandbox.stage(&format!("path-{}/richrun", runtime.name), &runtime.path)?;
+        Ok(dir)
     }
 
     /// Sees to it that podman has the image for `user`.

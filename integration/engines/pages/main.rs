@@ -1,0 +1,112 @@
+//! The pages of `bundles/`: every command in them, and its output, with richrun
+//! and with the peers for which the page is true as well.
+
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex};
+
+use libtest_mimic::{Arguments, Trial};
+use richrun_engines::command::{PATIENCE, run};
+use richrun_engines::sandbox::ordinary_user;
+use richrun_engines::transcript::Transcript;
+use richrun_engines::view::View;
+use richrun_engines::world::{self, Runtime, World};
+use richrun_engines::{Verdict, ensure};
+
+const BUNDLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles");
+
+/// A page's directory, and who reads it.
+#[derive(Clone, Copy)]
+struct Page {
+    name: &'static str,
+    rootless: bool,
+    /// The peers for which the page is true as well. runc 1.1 runs `poststart`
+    /// too early, crun calls a status otherwise and prints lists of its own.
+    peers: &'static [&'static str],
+}
+
+impl Page {
+    fn suits(&self, runtime: &str) -> bool {
+        runtime == "richrun" || self.peers.contains(&runtime)
+    }
+}
+
+const PAGES: [Page; 4] = [
+    Page { name: "plain", rootless: false, peers: &["runc"] },
+    Page { name: "rich", rootless: false, peers: &[] },
+    Page { name: "hooks", rootless: false, peers: &[] },
+    Page { name: "rootless", rootless: true, peers: &["runc", "crun"] },
+];
+
+/// Pages use the same container names and files: one at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    richrun_engines::sandbox::sweep();
+    let mut worlds = Vec::new();
+    let mut trials = Vec::new();
+    for view in View::available() {
+        let world = Arc::new(World::new(view));
+        for page in PAGES {
+            for runtime in world::runtimes(view).into_iter().filter(|one| page.suits(one.name)) {
+                trials.push(trial(&world, &runtime, page));
+            }
+        }
+        worlds.push(world);
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut left = Vec::new();
+    for world in worlds.into_iter().filter_map(Arc::into_inner) {
+        left.extend(world.close().err());
+    }
+    left.iter().for_each(|what| eprintln!("{what}"));
+    if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
+}
+
+fn trial(world: &Arc<World>, runtime: &Runtime, page: Page) -> Trial {
+    let name = format!("{}::{}::{}", page.name, world.view.name(), runtime.name);
+    let user = if page.rootless { world::lacks_user() } else { None };
+    let lacks = world::lacks(&["setpriv"], &[]).or(user).or_else(|| runtime.lacks.clone());
+    let (world, runtime) = (Arc::clone(world), runtime.clone());
+    let trial = Trial::test(name, move || read(&world, &runtime, page).map_err(Into::into));
+    match lacks {
+        Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        None => trial,
+    }
+}
+
+/// Runs a page's commands in a copy of its bundle.
+fn read(world: &World, runtime: &Runtime, page: Page) -> Verdict {
+    let _turn = TURN.lock().map_err(|error| error.to_string())?;
+    let sandbox = &world.inside()?.sandbox;
+    let programs = world.inside()?.stage_as_richrun(runtime)?;
+    let copy = sandbox.work.join(format!("pages-{}-{}", runtime.name, page.name));
+    let bundle = copy.join(page.name);
+    std::fs::create_dir_all(&bundle).map_err(|error| format!("{}: {error}", bundle.display()))?;
+    for file in ["make-rootfs.sh", &format!("{}/config.json", page.name)] {
+        let from = format!("{BUNDLES}/{file}");
+        std::fs::copy(&from, copy.join(file)).map_err(|error| format!("{from}: {error}"))?;
+    }
+    let text = std::fs::read_to_string(format!("{BUNDLES}/{}/README.md", page.name));
+    let transcript = Transcript::parse(&text.map_err(|error| format!("{}: {error}", page.name))?);
+    ensure(!transcript.is_empty(), || "the page has no commands".into())?;
+    let script = copy.join("script");
+    std::fs::write(&script, transcript.script()).map_err(|error| error.to_string())?;
+    let mut command = match page.rootless {
+        false => sandbox.command("env"),
+        true => {
+            let mut own = Command::new("chown");
+            own.arg("-R").arg(format!("{}:", ordinary_user())).arg(&copy);
+            run(own, b"", PATIENCE)?.exits(0)?;
+            sandbox.command_as_user("env")
+        }
+    };
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.arg("--chdir").arg(&bundle).arg(format!("PATH={}:{path}", programs.display()));
+    command.arg(format!("HOME={}", copy.display()));
+    if page.rootless {
+        command.arg(format!("XDG_RUNTIME_DIR={}", sandbox.user_runtime_dir().display()));
+    }
+    command.arg("sh").arg(&script);
+    transcript.compare(&run(command, b"", PATIENCE)?.stdout)
+}
