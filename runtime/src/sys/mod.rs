@@ -10,4 +10,5 @@ pub mod inroot;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod seccomp;
 pub mod signals;
