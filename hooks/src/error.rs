@@ -122,7 +122,7 @@ impl fmt::Display for Failure {
 }
 
 /// The kernel's word for `errno` as Go spells it, in lower case.
-fn errno_text(errno: i32) -> String {
+pub(crate) fn errno_text(errno: i32) -> String {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

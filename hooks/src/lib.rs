@@ -48,6 +48,7 @@
 
 mod command;
 mod error;
+pub mod hooks_d;
 mod output;
 mod phase;
 mod run;

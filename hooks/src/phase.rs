@@ -60,7 +60,7 @@ pub struct PhaseRow {
     pub name: &'static str,
     /// When it runs, for people.
     pub when: &'static str,
-    /// The namespaces that its hooks run in; always the container's cgroups' neighbours, never capped.
+    /// The namespaces that its hooks run in.
     pub namespaces: Namespaces,
     /// The mount namespace and root in which a hook's path is looked up.
     pub path_in: Namespaces,

@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{SigSet, Signal};
 use oci_spec::runtime::Hook;
@@ -26,8 +26,10 @@ pub struct Stage {
 impl Stage {
     pub fn new() -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = format!("rich-hooks-{}-{:?}", std::process::id(), std::thread::current().id());
-        let directory = std::env::temp_dir().join(name.replace(['(', ')'], ""));
+        // The pid alone would not do: tests that run as PID 1 share the directory.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let directory =
+            std::env::temp_dir().join(format!("rich-hooks-{}-{now}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         Stage { directory, _turn: turn }
     }
@@ -119,14 +121,18 @@ pub fn with_subreaper(body: impl FnOnce()) {
 /// Runs `test` of this test program again, in a process whose shell has ignored `signals`
 /// first; there, and only there, it returns true.
 pub fn ignoring(signals: &str, test: &str) -> bool {
-    if std::env::var_os("RICH_HOOKS_IGNORING").is_some() {
+    below(&["sh", "-c", &format!("trap '' {signals}; exec \"$0\" \"$@\"")], test)
+}
+
+/// Runs `test` of this test program again, as the command of `wrapper`; there, and only there,
+/// it returns true.
+pub fn below(wrapper: &[&str], test: &str) -> bool {
+    if std::env::var_os("RICH_HOOKS_BELOW").is_some() {
         return true;
     }
-    let script = format!("trap '' {signals}; exec \"$0\" --exact {test}");
-    let program = std::env::current_exe().unwrap();
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script]).arg(program).env("RICH_HOOKS_IGNORING", signals);
-    assert!(command.status().unwrap().success(), "see above");
+    let mut command = std::process::Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(std::env::current_exe().unwrap()).args(["--exact", test]);
+    assert!(command.env("RICH_HOOKS_BELOW", "1").status().unwrap().success(), "see above");
     false
 }
 
