@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod host;
 pub mod launch;
 pub mod life;
 pub mod log;

@@ -1,4 +1,256 @@
 //! Pure decisions: what a launch will do, as data.
+//!
+//! A [`Plan`] is made of the configuration, the command line and the facts
+//! about the host, and of nothing else: no file is opened here.
 
 pub mod cgroup;
+pub mod cgroup_view;
+pub mod devices;
+pub mod mount_attr;
+pub mod mounts;
+pub mod namespaces;
+pub mod process;
 pub mod seccomp;
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
+
+use crate::config::Config;
+use crate::config::rich::RichConfig;
+use crate::config::validate::sysctl_path;
+use crate::error::{Error, Result};
+use cgroup::{CgroupPlan, Layout};
+use cgroup_view::CgroupView;
+use devices::DeviceStep;
+use mount_attr::{attr, propagation};
+use mounts::MountStep;
+use namespaces::Namespaces;
+use process::{ProcessPlan, c_string};
+use seccomp::{Arch, Filter};
+
+/// What must be known of the host.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its control groups.
+    pub cgroups: Layout,
+    /// The runtime's effective user id.
+    pub uid: u32,
+    /// The runtime's effective group id.
+    pub gid: u32,
+    /// The runtime is not root on the host: another user, or root of a user
+    /// namespace.
+    pub unprivileged: bool,
+}
+
+/// What the command line adds to a configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The container's id.
+    pub id: String,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// Descriptors from 3 on that the payload gets.
+    pub descriptors: u32,
+    /// A rich container.
+    pub rich: Option<RichConfig>,
+    /// No control groups are made (`--cgroup-manager disabled`).
+    pub no_cgroups: bool,
+    /// The directory of the notification socket, to be bound.
+    pub notify: Option<PathBuf>,
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootPlan {
+    /// Where it is on the host, absolute.
+    pub path: PathBuf,
+    /// Whether it is mounted read-only.
+    pub readonly: bool,
+    /// The propagation that the host's mounts have in the container's mount
+    /// namespace; `true`: all of them.
+    pub propagation: (u64, bool),
+    /// The propagation that the root has in the end, if one is asked for.
+    pub final_propagation: Option<(u64, bool)>,
+    /// `chroot` instead of `pivot_root`.
+    pub no_pivot: bool,
+}
+
+/// Everything that a launch will do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// The root file system.
+    pub root: RootPlan,
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// Mounts, in order.
+    pub mounts: Vec<MountStep>,
+    /// What `type: cgroup` mounts show.
+    pub cgroup_view: CgroupView,
+    /// Device nodes; none where `/dev` is the host's.
+    pub devices: Vec<DeviceStep>,
+    /// Whether `/dev` is the container's own.
+    pub own_dev: bool,
+    /// Paths that are covered.
+    pub masked: Vec<PathBuf>,
+    /// Paths that become read-only.
+    pub readonly: Vec<PathBuf>,
+    /// Path below `/proc/sys` and value.
+    pub sysctls: Vec<(String, String)>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// The payload.
+    pub process: ProcessPlan,
+    /// personality(2).
+    pub personality: Option<u32>,
+    /// set_mempolicy(2): mode, nodes.
+    pub memory_policy: Option<(u32, Vec<u64>)>,
+    /// Control groups.
+    pub cgroup: CgroupPlan,
+    /// System call filter.
+    pub seccomp: Option<Filter>,
+    /// Hooks.
+    pub hooks: Hooks,
+    /// The name of a new session keyring.
+    pub keyring: Option<CString>,
+    /// The init in front of the payload.
+    pub rich: Option<RichConfig>,
+    /// Descriptors from 3 on that the payload gets.
+    pub descriptors: u32,
+}
+
+impl Plan {
+    /// Plans the launch of a validated configuration.
+    ///
+    /// # Errors
+    /// A field that cannot be honoured on this host.
+    pub fn new(config: &Config, asked: Asked, host: &Host) -> Result<Plan> {
+        let spec = &config.spec;
+        let none = || Error::config("linux: must be specified");
+        let linux = spec.linux().as_ref().ok_or_else(none)?;
+        let process = spec.process().as_ref().ok_or_else(|| Error::config("process: missing"))?;
+        let namespaces = Namespaces::new(spec);
+        let layout = if asked.no_cgroups { &Layout::none() } else { &host.cgroups };
+        let cgroup = match asked.no_cgroups {
+            true => CgroupPlan::none(),
+            false => cgroup::plan(spec, &asked.id, layout, host.unprivileged)?,
+        };
+        let private = namespaces.has(LinuxNamespaceType::Cgroup);
+        let own_dev = devices::own_dev(spec);
+        let mut process = ProcessPlan::new(process)?;
+        // What `init` does without a word of the specification: runc's default.
+        process.user.umask.get_or_insert(0o022);
+        Ok(Plan {
+            root: root(config, asked.no_pivot)?,
+            mounts: mounts(config, &namespaces, asked.notify)?,
+            cgroup_view: CgroupView::new(&host.cgroups, &cgroup, private),
+            devices: if own_dev { devices::devices(spec)? } else { Vec::new() },
+            own_dev,
+            masked: linux.masked_paths().iter().flatten().map(PathBuf::from).collect(),
+            readonly: linux.readonly_paths().iter().flatten().map(PathBuf::from).collect(),
+            sysctls: sysctls(spec),
+            hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
+            domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
+            process,
+            personality: process::personality(spec),
+            memory_policy: process::memory_policy(spec)?,
+            cgroup,
+            seccomp: filter(spec)?,
+            hooks: spec.hooks().clone().unwrap_or_default(),
+            keyring: match asked.no_new_keyring {
+                true => None,
+                false => Some(keyring_name(&asked.id)?),
+            },
+            rich: asked.rich,
+            descriptors: asked.descriptors,
+            namespaces,
+            id: asked.id,
+        })
+    }
+}
+
+/// The name of a container's session keyring: runc's.
+pub fn keyring_name(id: &str) -> Result<CString> {
+    c_string(&format!("_ses.{id}"), "id")
+}
+
+/// Compiles `linux.seccomp` for this machine.
+pub fn filter(spec: &Spec) -> Result<Option<Filter>> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    profile.map(|profile| seccomp::compile(profile, Arch::NATIVE)).transpose()
+}
+
+fn root(config: &Config, no_pivot: bool) -> Result<RootPlan> {
+    let missing = || Error::config("root.path: root file system must be specified");
+    let root = config.spec.root().as_ref().ok_or_else(missing)?;
+    let word = config.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+    let asked = word.filter(|word| !word.is_empty()).map(|word| {
+        let bits = match word.strip_prefix('r').unwrap_or(word) {
+            "shared" => propagation::SHARED,
+            "slave" => propagation::SLAVE,
+            "unbindable" => propagation::UNBINDABLE,
+            _ => propagation::PRIVATE,
+        };
+        (bits, word.starts_with('r'))
+    });
+    // The host's mounts never see the container's unless that is asked for.
+    let host = match asked {
+        Some((propagation::UNBINDABLE, _)) => (propagation::PRIVATE, true),
+        Some((bits, _)) => (bits, true),
+        None => (propagation::SLAVE, true),
+    };
+    Ok(RootPlan {
+        path: config.bundle.join(root.path()),
+        readonly: root.readonly().unwrap_or(false),
+        propagation: host,
+        final_propagation: asked,
+        no_pivot,
+    })
+}
+
+fn mounts(
+    config: &Config,
+    namespaces: &Namespaces,
+    notify: Option<PathBuf>,
+) -> Result<Vec<MountStep>> {
+    let spec = &config.spec;
+    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
+    let label = label.filter(|label| !label.is_empty());
+    let mut steps = Vec::with_capacity(spec.mounts().as_ref().map_or(0, Vec::len) + 1);
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let mut step = MountStep::new(index, mount, &config.bundle, label)?;
+        let foreign = step.what == mounts::What::Cgroup
+            && namespaces.has_new(LinuxNamespaceType::User)
+            && !namespaces.has(LinuxNamespaceType::Cgroup);
+        if foreign {
+            // Groups of others would be writable to the namespace's root (CVE-2023-25809).
+            step.attr.set |= attr::RDONLY;
+            step.attr.clear &= !attr::RDONLY;
+        }
+        steps.push(step);
+    }
+    if let Some(directory) = notify {
+        let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        steps.push(mounts::plain_bind("NOTIFY_SOCKET", directory, "/run/notify", attrs));
+    }
+    Ok(steps)
+}
+
+fn sysctls(spec: &Spec) -> Vec<(String, String)> {
+    let linux = spec.linux().as_ref();
+    let map = linux.and_then(|linux| linux.sysctl().as_ref());
+    let mut rows: Vec<(String, String)> = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (sysctl_path(key), value.clone()))
+        .collect();
+    rows.sort();
+    rows
+}

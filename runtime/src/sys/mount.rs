@@ -13,53 +13,7 @@ use rustix::mount::{
 };
 
 use super::clone::last_errno;
-
-/// Attributes of a mount as `mount_setattr(2)` names them.
-pub mod attr {
-    /// Read-only.
-    pub const RDONLY: u64 = 0x1;
-    /// No set-uid.
-    pub const NOSUID: u64 = 0x2;
-    /// No devices.
-    pub const NODEV: u64 = 0x4;
-    /// No programs.
-    pub const NOEXEC: u64 = 0x8;
-    /// The mask of the access-time modes.
-    pub const ATIME: u64 = 0x70;
-    /// relatime (the mode's value is 0).
-    pub const RELATIME: u64 = 0x0;
-    /// noatime.
-    pub const NOATIME: u64 = 0x10;
-    /// strictatime.
-    pub const STRICTATIME: u64 = 0x20;
-    /// nodiratime.
-    pub const NODIRATIME: u64 = 0x80;
-    /// Id-mapped (Linux 5.12).
-    pub const IDMAP: u64 = 0x0010_0000;
-    /// No symbolic links followed (Linux 5.14).
-    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
-}
-
-/// `struct mount_attr` of mount_setattr(2).
-#[repr(C)]
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct MountAttr {
-    /// Attributes to set.
-    pub set: u64,
-    /// Attributes to clear.
-    pub clear: u64,
-    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE` or 0.
-    pub propagation: u64,
-    /// The user namespace of an id-mapped mount.
-    pub userns_fd: u64,
-}
-
-impl MountAttr {
-    /// Whether it would change nothing.
-    pub fn is_empty(&self) -> bool {
-        self.set == 0 && self.clear == 0 && self.propagation == 0
-    }
-}
+pub use crate::plan::mount_attr::{FsParam, MountAttr, attr};
 
 /// `mount_setattr(2)` on the mount that `mount` refers to; `recursive`: on all
 /// below it too. Falls back to a bind remount and `MS_*` propagation.
@@ -132,15 +86,6 @@ fn old_flags_of_statvfs(flags: u64) -> u64 {
         (libc::ST_RELATIME, libc::MS_RELATIME),
     ];
     table.iter().filter(|row| flags & row.0 != 0).fold(0, |all, row| all | row.1)
-}
-
-/// One parameter of a file system: `key` or `key=value`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FsParam {
-    /// The option's name.
-    pub key: CString,
-    /// Its value; `None` for a flag.
-    pub value: Option<CString>,
 }
 
 /// Makes a new mount of a file system, not yet attached anywhere

@@ -1,0 +1,31 @@
+//! Facts about this host, probed once per command.
+
+use crate::cgroup;
+use crate::cli::{Global, Rootless};
+use crate::error::Result;
+use crate::plan::Host;
+
+/// Reads what a plan must know.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn probe(global: &Global) -> Result<Host> {
+    let uid = rustix::process::geteuid().as_raw();
+    Ok(Host {
+        cgroups: cgroup::layout::probe()?,
+        uid,
+        gid: rustix::process::getegid().as_raw(),
+        unprivileged: match global.rootless {
+            Rootless::True => true,
+            Rootless::False => false,
+            Rootless::Auto => uid != 0 || in_user_namespace(),
+        },
+    })
+}
+
+/// Whether this process is in another user namespace than the first: the
+/// first maps every id to itself (user_namespaces(7)).
+pub fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
