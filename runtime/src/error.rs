@@ -67,6 +67,17 @@ impl Error {
         self
     }
 
+    /// The same error as another sort of failure.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Step and object, without the errno's words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The sort of failure.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -246,11 +246,8 @@ fn mounts(
 fn sysctls(spec: &Spec) -> Vec<(String, String)> {
     let linux = spec.linux().as_ref();
     let map = linux.and_then(|linux| linux.sysctl().as_ref());
-    let mut rows: Vec<(String, String)> = map
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (sysctl_path(key), value.clone()))
-        .collect();
+    let mut rows: Vec<(String, String)> =
+        map.into_iter().flatten().map(|(key, value)| (sysctl_path(key), value.clone())).collect();
     rows.sort();
     rows
 }

@@ -253,9 +253,10 @@ impl MountStep {
                 let nul = |_| Error::config(format!("{field}.{part}: contains a NUL byte"));
                 CString::new(text).map_err(nul)
             };
-            let source = mount.source().as_deref().map_or(kind.as_bytes(), |path| {
-                path.as_os_str().as_bytes()
-            });
+            let source = mount
+                .source()
+                .as_deref()
+                .map_or(kind.as_bytes(), |path| path.as_os_str().as_bytes());
             let mut params = read.params(&field)?;
             if let (Some(label), "tmpfs" | "devpts") = (label, kind) {
                 params.push(FsParam {
@@ -479,11 +480,10 @@ mod tests {
 
     #[test]
     fn ranges_translate() {
-        let ranges = [IdRange { inside: 0, outside: 1000, count: 1 }, IdRange {
-            inside: 1,
-            outside: 100_000,
-            count: 10,
-        }];
+        let ranges = [
+            IdRange { inside: 0, outside: 1000, count: 1 },
+            IdRange { inside: 1, outside: 100_000, count: 10 },
+        ];
         assert_eq!(IdRange::outside_of(&ranges, 0), Some(1000));
         assert_eq!(IdRange::outside_of(&ranges, 10), Some(100_009));
         assert_eq!(IdRange::outside_of(&ranges, 11), None);

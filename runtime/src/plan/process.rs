@@ -289,9 +289,8 @@ pub fn memory_policy(spec: &Spec) -> Result<Option<(u32, Vec<u64>)>> {
 const MAX_NODES: usize = 1024;
 
 fn nodes(list: &str) -> Result<Vec<u64>> {
-    let wrong = || {
-        Error::config(format!("linux.memoryPolicy.nodes: {list:?} is no list of nodes (0-3,7)"))
-    };
+    let wrong =
+        || Error::config(format!("linux.memoryPolicy.nodes: {list:?} is no list of nodes (0-3,7)"));
     let mut mask = Vec::new();
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -335,7 +334,8 @@ mod tests {
 
     #[test]
     fn homes_are_those_of_the_container() {
-        let passwd = "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1000:a:/home/app:\nx:x:5:5::rel:\n";
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\nbroken\napp:x:1000:1000:a:/home/app:\nx:x:5:5::rel:\n";
         assert_eq!(home_of(passwd, 0), Some("/root"));
         assert_eq!(home_of(passwd, 1000), Some("/home/app"));
         assert_eq!(home_of(passwd, 5), None);

@@ -217,3 +217,81 @@ pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errn
     check(i64::from(unsafe { libc::prlimit64(pid, resource, &limit, std::ptr::null_mut()) }))
         .map(drop)
 }
+
+/// Waits for a signal (pause(2)).
+pub fn pause() {
+    // SAFETY: no arguments; returns when a signal handler has run.
+    unsafe { libc::pause() };
+}
+
+/// The calling process's limit: soft, hard (getrlimit(2)).
+pub fn limit_of(resource: u32) -> Result<(u64, u64), Errno> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid rlimit64 that the kernel fills in.
+    check(i64::from(unsafe { libc::prlimit64(0, resource, std::ptr::null(), &mut limit) }))?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// prctl(2), `PR_CAPBSET_DROP`.
+pub fn drop_bounding(capability: u8) -> Result<(), Errno> {
+    prctl(libc::PR_CAPBSET_DROP, u64::from(capability), 0).map(drop)
+}
+
+/// prctl(2), `PR_SET_DUMPABLE` 0: nobody but the superuser of our own user
+/// namespace may trace us or read our descriptors.
+pub fn forbid_tracing() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
+/// capset(2): effective, permitted and inheritable in one call.
+pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
+    const VERSION_3: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let header = Header { version: VERSION_3, pid: 0 };
+    let half = |shift: u32| Data {
+        effective: (effective >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
+        inheritable: (inheritable >> shift) as u32,
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: version 3 takes a header and two data structures, both valid.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+}
+
+/// Closes every descriptor from `first` on but those in `keep`
+/// (close_range(2), Linux 5.9; before that one by one).
+///
+/// For the last steps before an exec: descriptors that Rust values own are
+/// closed too, so none of them may be used afterwards.
+pub fn close_except(first: i32, keep: &[i32]) -> Result<(), Errno> {
+    let mut keep: Vec<i32> = keep.iter().copied().filter(|fd| *fd >= first).collect();
+    keep.sort_unstable();
+    let mut from = first;
+    for fd in keep {
+        if fd > from {
+            close_range(from as u32, fd as u32 - 1)?;
+        }
+        from = fd + 1;
+    }
+    close_range(from as u32, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: closes descriptors; the callers use none of them any more.
+    match check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
+        Ok(_) => Ok(()),
+        // They are close-on-exec already: what matters is the payload.
+        Err(Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,132 @@
+//! Device nodes and links under the container's `/dev`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat,
+    statat, symlinkat,
+};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result, Step};
+use crate::plan::Plan;
+use crate::plan::devices::{DeviceStep, LINKS, NodeKind};
+use crate::sys::{inroot, mount};
+
+/// Makes the nodes and links of the plan. `bind`: nodes may not be made here
+/// (a user namespace), so the host's are bound.
+pub fn make(root: BorrowedFd<'_>, plan: &Plan, bind: bool) -> Result<()> {
+    if !plan.own_dev {
+        return Ok(());
+    }
+    let dev = inroot::open_or_make(root, Path::new("/dev"), inroot::Make::Dir)
+        .step(|| "open /dev")?;
+    let mut binding = bind;
+    for device in &plan.devices {
+        let step = || format!("device {}", device.path.display());
+        let (place, name) = place_of(root, &dev, device).step(step)?;
+        let at = place.as_ref().unwrap_or(&dev);
+        if !binding {
+            match node(at, name, device) {
+                // The kernel lets nobody make nodes here, whatever the mappings.
+                Err(Errno::PERM) => binding = true,
+                made => made.step(step)?,
+            }
+        }
+        if binding {
+            bind_node(at, name, device).step(step)?;
+        }
+    }
+    for (name, target) in LINKS {
+        link(&dev, target, name)?;
+    }
+    if Path::new("/proc/kcore").exists() {
+        link(&dev, "/proc/kcore", "core")?;
+    }
+    ptmx(&dev)
+}
+
+/// The directory of a device, made where it is missing, and the node's name.
+/// `None`: it is `/dev` itself.
+fn place_of<'a>(
+    root: BorrowedFd<'_>,
+    dev: &OwnedFd,
+    device: &'a DeviceStep,
+) -> std::result::Result<(Option<OwnedFd>, &'a Path), Errno> {
+    let name = device.path.file_name().ok_or(Errno::INVAL)?;
+    let parent = device.path.parent().ok_or(Errno::INVAL)?;
+    let place = match parent.strip_prefix("/dev") {
+        Ok(below) if below.as_os_str().is_empty() => None,
+        Ok(below) => Some(inroot::open_or_make(dev.as_fd(), below, inroot::Make::Dir)?),
+        Err(_) => Some(inroot::open_or_make(root, parent, inroot::Make::Dir)?),
+    };
+    Ok((place, Path::new(name)))
+}
+
+/// Makes a node; one that is there already must be the same device.
+fn node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> std::result::Result<(), Errno> {
+    let (kind, number) = match device.kind {
+        NodeKind::Char => (FileType::CharacterDevice, makedev(device.major, device.minor)),
+        NodeKind::Block => (FileType::BlockDevice, makedev(device.major, device.minor)),
+        NodeKind::Fifo => (FileType::Fifo, 0),
+    };
+    match mknodat(at, name, kind, Mode::from_raw_mode(device.mode), number) {
+        Err(Errno::EXIST) => {
+            let there = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let same = FileType::from_raw_mode(there.st_mode) == kind
+                && (kind == FileType::Fifo || there.st_rdev == number);
+            if !same {
+                return Err(Errno::EXIST);
+            }
+            chmodat(at, name, Mode::from_raw_mode(device.mode), AtFlags::empty())?;
+        }
+        made => made?,
+    }
+    if (device.uid, device.gid) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// Binds the host's node on a file of the same name.
+fn bind_node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> std::result::Result<(), Errno> {
+    if device.kind == NodeKind::Fifo {
+        return node(at, name, device);
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let source = rustix::fs::open(&device.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let target = match openat(at, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => inroot::open_or_make(at.as_fd(), name, inroot::Make::File)?,
+        found => found?,
+    };
+    if FileType::from_raw_mode(fstat(&target)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    match mount::clone_tree(source.as_fd(), false) {
+        Ok(tree) => mount::attach(tree.as_fd(), target.as_fd()),
+        Err(Errno::NOSYS) => mount::old_bind(source.as_fd(), target.as_fd(), false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A link that is there already stays: the image may have its own.
+fn link(dev: &OwnedFd, target: &str, name: &str) -> Result<()> {
+    match symlinkat(target, dev, name) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Error::os(format!("link /dev/{name} to {target}"), errno)),
+    }
+}
+
+/// `/dev/ptmx` is always the container's own devpts.
+fn ptmx(dev: &OwnedFd) -> Result<()> {
+    let step = || "link /dev/ptmx to pts/ptmx";
+    match symlinkat("pts/ptmx", dev, "ptmx") {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(dev, "ptmx", AtFlags::empty()).step(step)?;
+            symlinkat("pts/ptmx", dev, "ptmx").step(step)
+        }
+        made => made.step(step),
+    }
+}

@@ -1,0 +1,132 @@
+//! The start gate between `create` and `start`: two FIFOs in the state
+//! directory.
+//!
+//! The container's first process holds `exec.fifo` open and reads one byte
+//! from it. `start` opens it for writing without blocking, which fails if
+//! nobody holds it any more: a dead init is noticed at once. On `result.fifo`
+//! it says that it is about to execute the payload, and why that failed; the
+//! end of the stream is either the execve, which closes it, or its death.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mknodat, openat, unlinkat};
+use rustix::io::Errno;
+
+use super::sync::{decode_error, encode_error};
+use crate::error::{Error, Kind, Result, Step};
+use crate::life::Entry;
+use crate::life::store::{EXEC_FIFO, RESULT_FIFO};
+
+/// Written before the payload is executed.
+const EXECUTING: u8 = b'E';
+
+/// The child's side.
+#[derive(Debug)]
+pub struct Gate {
+    /// Read from.
+    pub start: OwnedFd,
+    /// Written to.
+    pub result: OwnedFd,
+}
+
+impl Gate {
+    /// Makes the gate of a container; the child inherits it.
+    pub fn make(entry: &Entry) -> Result<Gate> {
+        for name in [EXEC_FIFO, RESULT_FIFO] {
+            mknodat(entry.dir(), name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+                .step(|| format!("make {name}"))?;
+        }
+        let open = |name: &str, flags: OFlags| {
+            openat(entry.dir(), name, flags | OFlags::CLOEXEC, Mode::empty())
+                .step(|| format!("open {name}"))
+        };
+        // Both ends: a reader of an open FIFO without a writer gets its end.
+        let start = open(EXEC_FIFO, OFlags::RDWR)?;
+        let both = open(RESULT_FIFO, OFlags::RDWR)?;
+        let result = open(RESULT_FIFO, OFlags::WRONLY)?;
+        drop(both);
+        Ok(Gate { start, result })
+    }
+
+    /// Child: waits until `start` opens the gate.
+    pub fn wait(&self) -> Result<()> {
+        let mut byte = [0];
+        rustix::io::retry_on_intr(|| rustix::io::read(&self.start, &mut byte))
+            .map(drop)
+            .step(|| "wait for start")
+    }
+
+    /// Child: says that the payload is executed now. `start` may have gone.
+    pub fn executing(&self) {
+        let _gone = rustix::io::write(&self.result, &[EXECUTING]);
+    }
+
+    /// Child: says why not.
+    pub fn failed(&self, error: &Error) {
+        let bytes = encode_error(error);
+        // A FIFO takes PIPE_BUF (4096) bytes at once, whole.
+        let _gone = rustix::io::write(&self.result, &bytes[..bytes.len().min(4000)]);
+    }
+}
+
+/// `start`: opens the gate and waits until the payload is executed.
+///
+/// # Errors
+/// The init process is gone, or could not execute the payload.
+pub fn open(entry: &Entry, pidfd: BorrowedFd<'_>) -> Result<()> {
+    let dead = || Error::new(Kind::WrongState, "cannot start a container that has stopped");
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let result = openat(entry.dir(), RESULT_FIFO, OFlags::RDONLY | flags, Mode::empty())
+        .step(|| format!("open {RESULT_FIFO}"))?;
+    let start = match openat(entry.dir(), EXEC_FIFO, OFlags::WRONLY | flags, Mode::empty()) {
+        Err(Errno::NXIO) => return Err(dead()),
+        opened => opened.step(|| format!("open {EXEC_FIFO}"))?,
+    };
+    rustix::io::write(&start, b"0").step(|| format!("write {EXEC_FIFO}"))?;
+    drop(start);
+    let said = read_to_end(&result, pidfd)?;
+    match said.split_first() {
+        Some((&EXECUTING, [])) => Ok(()),
+        Some((&EXECUTING, error)) => Err(decode_error(error)),
+        Some(_) => Err(decode_error(&said)),
+        None => Err(dead()),
+    }
+}
+
+/// Reads until every writer has closed; the death of the process behind
+/// `pidfd` ends it too, should a descriptor have leaked.
+fn read_to_end(result: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let mut said = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let mut fds = [
+            PollFd::from_borrowed_fd(result.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Err(errno) => return Err(Error::os("poll", errno)),
+        }
+        let ended = !fds[1].revents().is_empty();
+        match rustix::io::read(result, &mut chunk) {
+            Ok(0) => return Ok(said),
+            Ok(count) => said.extend_from_slice(&chunk[..count]),
+            Err(Errno::AGAIN) if ended => return Ok(said),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => return Err(Error::os(format!("read {RESULT_FIFO}"), errno)),
+        }
+    }
+}
+
+/// Takes the gate away: the container is no longer "created".
+pub fn remove(entry: &Entry) -> Result<()> {
+    for name in [EXEC_FIFO, RESULT_FIFO] {
+        match unlinkat(entry.dir(), name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::os(format!("remove {name}"), errno)),
+        }
+    }
+    Ok(())
+}

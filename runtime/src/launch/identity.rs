@@ -1,0 +1,265 @@
+//! Who a process is: ids, groups, capabilities, limits, labels. Shared by the
+//! container's first process and by `exec`.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::restrict::own_procfs;
+use crate::error::{Error, Result, Step};
+use crate::plan::process::{CapPlan, ProcessPlan, Rlimit, home_of, variable};
+use crate::sys::{inroot, process};
+
+/// Gives the standard streams to the user, so that it can open them again by
+/// `/dev/stdout` (not the null device, which belongs to all).
+pub fn give_streams(process: &ProcessPlan) -> Result<()> {
+    let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev).ok();
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        // A stream may be closed.
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if stat.st_uid == process.user.uid || (device && Some(stat.st_rdev) == null) {
+            continue;
+        }
+        let owner = Some(Uid::from_raw(process.user.uid));
+        match rustix::fs::fchown(stream, owner, None) {
+            // Somebody else's file, an unmapped id, a read-only file system:
+            // the payload can use the descriptor all the same.
+            Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL | Errno::NOTSUP) => {}
+            Err(errno) => return Err(Error::os("give a standard stream to the user", errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the limits. Those that rise above the hard limit were raised by the
+/// runtime, which may have the right to ([`raise_limits`]).
+pub fn set_limits(limits: &[Rlimit]) -> Result<()> {
+    for limit in limits {
+        process::prlimit(0, limit.resource, limit.soft, limit.hard)
+            .step(|| limit_step(limit))?;
+    }
+    Ok(())
+}
+
+/// Runtime: raises the hard limits of process `pid` where more is asked for
+/// than there is; a user namespace would take the right away.
+pub fn raise_limits(pid: i32, limits: &[Rlimit]) -> Result<()> {
+    for limit in limits {
+        let (soft, hard) = process::limit_of(limit.resource).step(|| limit_step(limit))?;
+        if limit.hard > hard {
+            process::prlimit(pid, limit.resource, soft, limit.hard).step(|| limit_step(limit))?;
+        }
+    }
+    Ok(())
+}
+
+fn limit_step(limit: &Rlimit) -> String {
+    format!("process.rlimits: set {} to {}:{}", limit.name, limit.soft, limit.hard)
+}
+
+/// Enters the working directory; `None`: not allowed yet (EPERM, EACCES), to
+/// be tried again as the user. With `make` a missing one is made.
+pub fn enter_directory(path: &Path, make: bool) -> Result<Option<()>> {
+    match rustix::process::chdir(path) {
+        Ok(()) => Ok(Some(())),
+        Err(Errno::PERM | Errno::ACCESS) => Ok(None),
+        Err(Errno::NOENT) if make => {
+            make_directory(path).step(|| format!("process.cwd: make {}", path.display()))?;
+            rustix::process::chdir(path)
+                .map(Some)
+                .step(|| format!("process.cwd: chdir to {}", path.display()))
+        }
+        Err(errno) => Err(Error::os(format!("process.cwd: chdir to {}", path.display()), errno)),
+    }
+}
+
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// The working directory must be inside the root: a descriptor of the host's
+/// that leaked could have led outside (CVE-2024-21626).
+pub fn check_directory() -> Result<()> {
+    let cwd = rustix::process::getcwd(Vec::new())
+        .step(|| "process.cwd: the working directory is outside the container")?;
+    match cwd.as_bytes().first() {
+        Some(b'/') => Ok(()),
+        _ => Err(Error::system("process.cwd: the working directory is outside the container")),
+    }
+}
+
+/// Becomes the user: groups, gid, uid. Capabilities are kept across it.
+pub fn become_user(process: &ProcessPlan, setgroups: bool) -> Result<()> {
+    let user = &process.user;
+    rustix::thread::set_keep_capabilities(true).step(|| "keep capabilities")?;
+    if setgroups {
+        let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        rustix::thread::set_thread_groups(&groups)
+            .step(|| format!("process.user.additionalGids: setgroups {:?}", user.groups))?;
+    }
+    let gid = Gid::from_raw(user.gid);
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .step(|| format!("process.user.gid: setresgid {}", user.gid))?;
+    let uid = Uid::from_raw(user.uid);
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .step(|| format!("process.user.uid: setresuid {}", user.uid))?;
+    rustix::thread::set_keep_capabilities(false).step(|| "keep capabilities")
+}
+
+/// Drops what the bounding set does not have: while it is still allowed to.
+pub fn bound_capabilities(caps: &CapPlan) -> Result<()> {
+    for cap in caps::all() {
+        if caps.bounding.contains(&cap) {
+            continue;
+        }
+        match process::drop_bounding(cap.index()) {
+            // The kernel is older than the capability.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => {
+                let step = format!("process.capabilities.bounding: drop {cap}");
+                return Err(Error::os(step, errno));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets permitted, effective, inheritable and ambient exactly.
+pub fn set_capabilities(caps: &CapPlan) -> Result<()> {
+    let sets = [&caps.effective, &caps.permitted, &caps.inheritable].map(mask);
+    process::set_capabilities(sets[0], sets[1], sets[2]).step(|| "process.capabilities: capset")?;
+    ambient(&caps.ambient)
+}
+
+/// What the kernel does not know only warns, and so does what it refuses of
+/// the ambient set: it can only add (as runc has it).
+fn ambient(wanted: &CapsHashSet) -> Result<()> {
+    match caps::clear(None, CapSet::Ambient) {
+        Ok(()) => {}
+        // Before Linux 4.3 there is no ambient set to clear.
+        Err(_) if wanted.is_empty() => return Ok(()),
+        Err(error) => crate::log::warn(format!("process.capabilities.ambient: {error}")),
+    }
+    for cap in sorted(wanted) {
+        if let Err(error) = caps::raise(None, CapSet::Ambient, cap) {
+            crate::log::warn(format!("process.capabilities.ambient: {cap}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+fn sorted(set: &CapsHashSet) -> Vec<Capability> {
+    let mut all: Vec<Capability> = set.iter().copied().collect();
+    all.sort_by_key(Capability::index);
+    all
+}
+
+fn mask(set: &CapsHashSet) -> u64 {
+    set.iter().fold(0, |mask, cap| mask | cap.bitmask())
+}
+
+/// `HOME` from the container's passwd where the environment has none.
+pub fn complete_environment(env: &mut Vec<String>, uid: u32, root: BorrowedFd<'_>) {
+    if variable(env, "HOME").is_some_and(|home| !home.is_empty()) {
+        return;
+    }
+    env.retain(|entry| !entry.starts_with("HOME="));
+    let passwd = read_passwd(root).unwrap_or_default();
+    env.push(format!("HOME={}", home_of(&passwd, uid).unwrap_or("/")));
+}
+
+/// The container's passwd; a very long one is cut.
+fn read_passwd(root: BorrowedFd<'_>) -> Option<String> {
+    use std::io::Read;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = inroot::open(root, Path::new("/etc/passwd"), flags).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::from(file).take(1 << 20).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Finds the program that `args[0]` means, as execvp(3) would: by its path if
+/// it has a slash, else along `PATH`. In the words that engines match on.
+pub fn find_program(args: &[CString], env: &[String]) -> Result<CString> {
+    let name = args.first().map(|arg| arg.as_bytes()).unwrap_or_default();
+    let shown = String::from_utf8_lossy(name).into_owned();
+    if name.contains(&b'/') {
+        let path = Path::new(OsStr::from_bytes(name));
+        return match executable(path) {
+            Ok(()) => Ok(args[0].clone()),
+            Err(Errno::NOENT) => Err(Error::os(format!("exec: {shown:?}: stat {shown}"), Errno::NOENT)),
+            Err(errno) => Err(Error::os(format!("exec: {shown:?}"), errno)),
+        };
+    }
+    let mut denied = None;
+    let search = variable(env, "PATH").unwrap_or_default();
+    for directory in search.split(':').filter(|_| !name.is_empty()) {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let path = PathBuf::from(directory).join(OsStr::from_bytes(name));
+        match executable(&path) {
+            Ok(()) => return crate::plan::process::c_string(&path.to_string_lossy(), "process.args"),
+            Err(errno @ Errno::ACCESS) => denied = Some(errno),
+            Err(_) => {}
+        }
+    }
+    match denied {
+        Some(errno) => Err(Error::os(format!("exec: {shown:?}"), errno)),
+        None => Err(Error::system(format!("exec: {shown:?}: executable file not found in $PATH"))),
+    }
+}
+
+/// Whether a path names a file that we may execute.
+fn executable(path: &Path) -> std::result::Result<(), Errno> {
+    let stat = rustix::fs::stat(path)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    // Root may execute anything that anybody may.
+    if stat.st_mode & 0o111 == 0 {
+        return Err(Errno::ACCESS);
+    }
+    match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS) {
+        // An old kernel without faccessat2: execve will say.
+        Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
+        checked => checked,
+    }
+}
+
+/// Sets the labels that the next execve takes on, through a procfs that
+/// nobody else can have changed (CVE-2019-16884, CVE-2025-52881).
+pub fn set_labels(plan: &ProcessPlan) -> Result<()> {
+    if plan.apparmor.is_none() && plan.selinux.is_none() {
+        return Ok(());
+    }
+    let proc = own_procfs()?;
+    let own = rustix::process::getpid().as_raw_nonzero();
+    let write = |file: &str, text: &str| -> std::result::Result<(), Errno> {
+        let path = PathBuf::from(own.to_string()).join(file);
+        let open = inroot::open_exact(proc.as_fd(), &path, OFlags::PATH)?;
+        let open = inroot::reopen(open.as_fd(), OFlags::WRONLY)?;
+        rustix::io::write(&open, text.as_bytes()).map(drop)
+    };
+    if let Some(profile) = &plan.apparmor {
+        let step = || format!("process.apparmorProfile: apply {profile:?}");
+        let text = format!("exec {profile}");
+        match write("attr/apparmor/exec", &text) {
+            Err(Errno::NOENT) => write("attr/exec", &text).step(step)?,
+            written => written.step(step)?,
+        }
+    }
+    if let Some(label) = &plan.selinux {
+        write("attr/exec", label)
+            .step(|| format!("process.selinuxLabel: write {label:?} to /proc/self/attr/exec"))?;
+    }
+    Ok(())
+}

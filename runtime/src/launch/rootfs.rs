@@ -1,0 +1,409 @@
+//! The container's root file system, built in its own mount namespace.
+//!
+//! Everything below the root may be hostile, so every path is resolved in the
+//! root by descriptor and mounts are attached to descriptors.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::io::Errno;
+
+use super::prepared::{Prepared, bind_source, bound};
+use crate::error::{Error, Result, Step};
+use crate::plan::RootPlan;
+use crate::plan::cgroup_view::{CgroupView, V1Mount};
+use crate::plan::mount_attr::{FsParam, MountAttr, attr, propagation};
+use crate::plan::mounts::{MountStep, What, cleaned, may_cover_proc};
+use crate::sys::{inroot, mount};
+
+/// `PROC_SUPER_MAGIC` (statfs(2)).
+const PROC_MAGIC: i64 = 0x9fa0;
+
+/// The root while it is built.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    /// The container's own procfs, before anything can be mounted over it.
+    pub proc: Option<OwnedFd>,
+}
+
+/// A place inside the root, opened.
+struct Target<'a> {
+    fd: OwnedFd,
+    path: &'a Path,
+    /// It was there before.
+    existed: bool,
+}
+
+impl Root {
+    /// Cuts the mount namespace off from the host's as `plan` says, and puts
+    /// the root's tree into it. `tree` is the tree if the runtime has cloned it.
+    ///
+    /// The tree is attached where the root lies, so that hooks which mount
+    /// below `root.path` before the root is pivoted reach the container. Only
+    /// where a user namespace may not walk there does it lie on `/`.
+    pub fn open(plan: &RootPlan, tree: Option<OwnedFd>) -> Result<Root> {
+        propagate_all(plan)?;
+        let step = || format!("root.path: mount {}", plan.path.display());
+        let prepared = tree.is_some();
+        let tree = match tree {
+            Some(tree) => tree,
+            None => match root_tree(&plan.path)? {
+                Some(tree) => tree,
+                None => return old_root(&plan.path),
+            },
+        };
+        let place = match open_path(&plan.path) {
+            Err(Errno::ACCESS) if prepared => open_path(Path::new("/")),
+            place => place,
+        };
+        mount::attach(tree.as_fd(), place.step(step)?.as_fd()).step(step)?;
+        Ok(Root { fd: tree, proc: None })
+    }
+
+    /// The root's directory.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Does one step of the plan.
+    pub fn mount(
+        &mut self,
+        step: &MountStep,
+        view: &CgroupView,
+        prepared: &mut Prepared,
+    ) -> Result<()> {
+        let named = |error: Error| error.within(&step.field);
+        let mounted = match &step.what {
+            What::Fs { kind, source, params } => {
+                self.mount_fs(step, kind, source, params).map_err(named)?
+            }
+            What::Bind { source, recursive, idmap: _ } => match prepared.tree(&step.field) {
+                Some(tree) => self.attach_bound(step, tree).map_err(named)?,
+                None => {
+                    let open = bind_source(source).map_err(named)?;
+                    self.bind(step, open.as_fd(), *recursive).map_err(named)?
+                }
+            },
+            What::Cgroup => match self.mount_cgroup(step, view).map_err(named)? {
+                Some(mounted) => mounted,
+                None => return Ok(()),
+            },
+        };
+        for (kind, recursive) in &step.propagation {
+            mount::set_attr(mounted.as_fd(), &MountAttr::propagate(*kind), *recursive)
+                .step(|| format!("{}: propagation of {}", step.field, step.destination.display()))?;
+        }
+        Ok(())
+    }
+
+    /// A new mount of a file system.
+    fn mount_fs(
+        &mut self,
+        step: &MountStep,
+        kind: &std::ffi::CStr,
+        source: &std::ffi::CStr,
+        params: &[FsParam],
+    ) -> Result<OwnedFd> {
+        let target = self.target(step, inroot::Make::Dir)?;
+        let tmpfs = kind == c"tmpfs";
+        let mut params = params.to_vec();
+        if tmpfs && target.existed && !step.has_param(b"mode") {
+            // What is mounted over keeps its permissions, as with runc.
+            let mode = fstat(&target.fd).step(|| describe(kind, &step.destination))?.st_mode;
+            let text = format!("{:04o}", mode & 0o7777);
+            params.push(FsParam {
+                key: c"mode".to_owned(),
+                value: std::ffi::CString::new(text).ok(),
+            });
+        }
+        // Content is copied while the mount can still be written to.
+        let attrs = if step.copy_up { step.attr.set & !attr::RDONLY } else { step.attr.set };
+        let mounted = match self.new_fs(&target, kind, source, &params, attrs) {
+            Err(Errno::PERM) if kind == c"sysfs" => return self.bind_sys(step),
+            other => other.step(|| describe(kind, &step.destination))?,
+        };
+        if step.copy_up && target.existed {
+            super::copy_up::copy(target.fd.as_fd(), mounted.as_fd())
+                .map_err(|error| error.within(format!("tmpcopyup {}", step.destination.display())))?;
+        }
+        if step.copy_up && step.attr.set & attr::RDONLY != 0 {
+            mount::set_attr(mounted.as_fd(), &MountAttr::setting(attr::RDONLY), false)
+                .step(|| describe(kind, &step.destination))?;
+        }
+        if !step.recursive.is_empty() {
+            mount::set_attr(mounted.as_fd(), &step.recursive, true)
+                .step(|| describe(kind, &step.destination))?;
+        }
+        if kind == c"proc" && step.destination == Path::new("/proc") {
+            self.proc = Some(rustix::io::fcntl_dupfd_cloexec(&mounted, 3).step(|| "proc")?);
+        }
+        Ok(mounted)
+    }
+
+    /// A user namespace that does not own its network namespace may not mount
+    /// sysfs: the host's is bound, with the same attributes.
+    fn bind_sys(&mut self, step: &MountStep) -> Result<OwnedFd> {
+        let source = bind_source(Path::new("/sys"))?;
+        let mut step = step.clone();
+        step.recursive.set |= step.attr.set;
+        self.bind(&step, source.as_fd(), true)
+    }
+
+    /// A bind mount of an open file or directory of the host.
+    fn bind(&self, step: &MountStep, source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
+        let describe = || format!("bind on {}", step.destination.display());
+        match bound(source, recursive, step)? {
+            Some(tree) => self.attach_bound(step, tree),
+            None => {
+                let target = self.target(step, make_like(source)?)?;
+                mount::old_bind(source, target.fd.as_fd(), recursive).step(describe)?;
+                let mounted = self.reopen(&target)?;
+                mount::set_attr(mounted.as_fd(), &step.attr, false).step(describe)?;
+                mount::set_attr(mounted.as_fd(), &step.recursive, true).step(describe)?;
+                Ok(mounted)
+            }
+        }
+    }
+
+    fn attach_bound(&self, step: &MountStep, tree: OwnedFd) -> Result<OwnedFd> {
+        let target = self.target(step, make_like(tree.as_fd())?)?;
+        mount::attach(tree.as_fd(), target.fd.as_fd())
+            .step(|| format!("bind on {}", step.destination.display()))?;
+        Ok(tree)
+    }
+
+    fn mount_cgroup(&mut self, step: &MountStep, view: &CgroupView) -> Result<Option<OwnedFd>> {
+        match view {
+            CgroupView::None => Ok(None),
+            CgroupView::V2 { own, fallback } => {
+                let target = self.target(step, inroot::Make::Dir)?;
+                match self.new_fs(&target, c"cgroup2", c"cgroup", &[], step.attr.set) {
+                    Err(Errno::PERM | Errno::BUSY) => {}
+                    mounted => {
+                        let place = &step.destination;
+                        return mounted.map(Some).step(|| describe(c"cgroup2", place));
+                    }
+                }
+                let source = bind_source(own).or_else(|_| bind_source(fallback))?;
+                self.bind(step, source.as_fd(), true).map(Some)
+            }
+            CgroupView::V1(hierarchies) => self.mount_v1(step, hierarchies).map(Some),
+        }
+    }
+
+    /// v1: a tmpfs with a directory for each hierarchy.
+    fn mount_v1(&mut self, step: &MountStep, hierarchies: &[V1Mount]) -> Result<OwnedFd> {
+        let target = self.target(step, inroot::Make::Dir)?;
+        let place = || describe(c"tmpfs", &step.destination);
+        let mode = FsParam { key: c"mode".to_owned(), value: Some(c"755".to_owned()) };
+        let attrs = step.attr.set & !attr::RDONLY;
+        let top = self.new_fs(&target, c"tmpfs", c"tmpfs", &[mode], attrs).step(place)?;
+        for hierarchy in hierarchies {
+            let name = hierarchy.name.as_str();
+            let step_of = || format!("mount cgroup {name}");
+            rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755)).step(step_of)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = openat(&top, name, flags, Mode::empty()).step(step_of)?;
+            let inside = step.destination.join(name);
+            let target = Target { fd: directory, path: &inside, existed: true };
+            let fresh = match &hierarchy.options {
+                Some(options) => {
+                    match self.new_fs(&target, c"cgroup", c"cgroup", options, step.attr.set) {
+                        // A user namespace may not; its own group is bound.
+                        Err(Errno::PERM | Errno::BUSY) => false,
+                        mounted => {
+                            mounted.step(step_of)?;
+                            true
+                        }
+                    }
+                }
+                None => false,
+            };
+            if !fresh {
+                let source =
+                    bind_source(&hierarchy.own).or_else(|_| bind_source(&hierarchy.fallback))?;
+                let mut step = step.clone();
+                step.destination = inside.clone();
+                self.bind(&step, source.as_fd(), true)?;
+            }
+            for link in &hierarchy.links {
+                rustix::fs::symlinkat(name, &top, link.as_str()).step(step_of)?;
+            }
+        }
+        mount::set_attr(top.as_fd(), &MountAttr::setting(step.attr.set), false).step(place)?;
+        Ok(top)
+    }
+
+    /// Makes a mount of a file system and attaches it.
+    fn new_fs(
+        &self,
+        target: &Target<'_>,
+        kind: &std::ffi::CStr,
+        source: &std::ffi::CStr,
+        params: &[FsParam],
+        attrs: u64,
+    ) -> std::result::Result<OwnedFd, Errno> {
+        // fsconfig(2) takes values of at most 255 bytes; overlay's are longer.
+        let short =
+            params.iter().all(|p| p.value.as_ref().is_none_or(|value| value.count_bytes() < 256));
+        if short {
+            match mount::new_fs(kind, Some(source), params, attrs) {
+                Err(Errno::NOSYS) => {}
+                made => {
+                    let made = made?;
+                    mount::attach(made.as_fd(), target.fd.as_fd())?;
+                    return Ok(made);
+                }
+            }
+        }
+        mount::old_fs(kind, Some(source), params, attrs, target.fd.as_fd())?;
+        inroot::open(self.fd.as_fd(), target.path, OFlags::PATH)
+    }
+
+    /// Opens the place of a mount, making it where it is missing.
+    fn target<'a>(&self, step: &'a MountStep, make: inroot::Make) -> Result<Target<'a>> {
+        let path = step.destination.as_path();
+        let describe = || format!("mount point {}", path.display());
+        if step.exact {
+            return self.exact_target(path).step(describe);
+        }
+        let (fd, existed) = match inroot::open(self.fd.as_fd(), path, OFlags::PATH) {
+            Ok(fd) => (fd, true),
+            Err(Errno::NOENT) => {
+                (inroot::open_or_make(self.fd.as_fd(), path, make).step(describe)?, false)
+            }
+            Err(errno) => return Err(Error::os(describe(), errno)),
+        };
+        // A link may have led into /proc although the path did not.
+        let in_proc = fstatfs(&fd).is_ok_and(|stat| stat.f_type == PROC_MAGIC);
+        if in_proc && !may_cover_proc(&cleaned(path)) {
+            return Err(Error::config(format!(
+                "{} cannot be mounted because it is inside /proc",
+                path.display()
+            )));
+        }
+        Ok(Target { fd, path, existed })
+    }
+
+    /// `/proc` and `/sys`: directories of the root itself, never links.
+    fn exact_target<'a>(&self, path: &'a Path) -> std::result::Result<Target<'a>, Errno> {
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(&self.fd, name, flags, Mode::empty());
+        match open() {
+            Err(Errno::NOENT) => {
+                match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+                Ok(Target { fd: open()?, path, existed: false })
+            }
+            found => Ok(Target { fd: found?, path, existed: true }),
+        }
+    }
+
+    fn reopen(&self, target: &Target<'_>) -> Result<OwnedFd> {
+        inroot::open(self.fd.as_fd(), target.path, OFlags::PATH)
+            .step(|| format!("open {}", target.path.display()))
+    }
+
+    /// Makes this the root of the mount namespace and lets the host's go.
+    pub fn enter(&self, plan: &RootPlan) -> Result<()> {
+        if plan.no_pivot {
+            return self.move_over(plan);
+        }
+        mount::pivot_into(self.fd.as_fd())
+            .step(|| format!("pivot_root to {}", plan.path.display()))
+    }
+
+    /// `--no-pivot`: for a host whose root is the initial ramdisk. The tree is
+    /// moved onto `/`, and a chroot makes it the root.
+    fn move_over(&self, plan: &RootPlan) -> Result<()> {
+        let step = || format!("move {} to /", plan.path.display());
+        let top = open_path(Path::new("/")).step(step)?;
+        mount::attach(self.fd.as_fd(), top.as_fd()).step(step)?;
+        rustix::process::fchdir(&self.fd).step(step)?;
+        rustix::process::chroot(c".").step(step)?;
+        rustix::process::chdir(c"/").step(step)
+    }
+
+    /// What is done to the root last: its propagation, and read-only.
+    pub fn finish(&self, plan: &RootPlan) -> Result<()> {
+        if let Some((kind, recursive)) = plan.final_propagation {
+            mount::set_attr(self.fd.as_fd(), &MountAttr::propagate(kind), recursive)
+                .step(|| "linux.rootfsPropagation")?;
+        }
+        if plan.readonly {
+            mount::set_attr(self.fd.as_fd(), &MountAttr::setting(attr::RDONLY), false)
+                .step(|| "root.readonly: remount the root")?;
+        }
+        Ok(())
+    }
+}
+
+/// A detached copy of the root's tree; `None` on a kernel without the mount API.
+pub fn root_tree(path: &Path) -> Result<Option<OwnedFd>> {
+    let step = || format!("root.path: open {}", path.display());
+    let root = open_path(path).step(step)?;
+    if FileType::from_raw_mode(fstat(&root).step(step)?.st_mode) != FileType::Directory {
+        return Err(Error::os(step(), Errno::NOTDIR));
+    }
+    match mount::clone_tree(root.as_fd(), true) {
+        Ok(tree) => Ok(Some(tree)),
+        Err(Errno::NOSYS) => Ok(None),
+        Err(errno) => Err(Error::os(step(), errno)),
+    }
+}
+
+/// Without the mount API: the root bound onto itself.
+fn old_root(path: &Path) -> Result<Root> {
+    let step = || format!("root.path: mount {}", path.display());
+    let below = open_path(path).step(step)?;
+    mount::old_bind(below.as_fd(), below.as_fd(), true).step(step)?;
+    Ok(Root { fd: open_path(path).step(step)?, proc: None })
+}
+
+/// The propagation between the host's mounts and their copies here.
+fn propagate_all(plan: &RootPlan) -> Result<()> {
+    let top = open_path(Path::new("/")).step(|| "open /")?;
+    let (kind, recursive) = plan.propagation;
+    mount::set_attr(top.as_fd(), &MountAttr::propagate(kind), recursive)
+        .step(|| "make / private to the container")?;
+    if kind == propagation::SHARED {
+        // pivot_root refuses a shared parent, and attaching the root to one
+        // would reach the host.
+        let parent = open_path(&mount_point_of(&plan.path)?).step(|| "open the root's parent")?;
+        mount::set_attr(parent.as_fd(), &MountAttr::propagate(propagation::PRIVATE), false)
+            .step(|| "make the root's parent private")?;
+    }
+    Ok(())
+}
+
+/// The mount point that a path lies under.
+fn mount_point_of(path: &Path) -> Result<std::path::PathBuf> {
+    let path = std::fs::canonicalize(path).step(|| format!("root.path: {}", path.display()))?;
+    let read = procfs::process::Process::myself().and_then(|me| me.mountinfo());
+    let mounts = read.map_err(|error| Error::system(format!("read mountinfo: {error}")))?;
+    let points = mounts.into_iter().map(|mount| mount.mount_point);
+    let under = points.filter(|point| path.starts_with(point));
+    Ok(under.max_by_key(|point| point.as_os_str().len()).unwrap_or_else(|| "/".into()))
+}
+
+fn open_path(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// What a mount point must be for this source.
+fn make_like(source: BorrowedFd<'_>) -> Result<inroot::Make> {
+    let stat = fstat(source).step(|| "stat the source")?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => inroot::Make::Dir,
+        _ => inroot::Make::File,
+    })
+}
+
+fn describe(kind: &std::ffi::CStr, place: &Path) -> String {
+    format!("mount {} on {}", kind.to_string_lossy(), place.display())
+}

@@ -1,0 +1,234 @@
+//! The one conversation between the runtime and the process it has cloned.
+//!
+//! ```text
+//!   runtime                             child
+//!      | -- clone3 ----------------------> |
+//!      |                    [stage: Born(pid) when a process stands between]
+//!      | -- Mapped ----------------------> |  its ids are mapped, its groups are there
+//!      |                                   |  namespaces, mounts, devices
+//!      | <------------ Mounted, if hooks - |
+//!      |  prestart, createRuntime          |
+//!      | -- HooksDone -------------------> |
+//!      |                                   |  createContainer, pivot_root, identity
+//!      | <---- Listening(fd), if asked --- |
+//!      | -- Listened --------------------> |
+//!      | <----------------------- Ready -- |
+//!      |  limits applied, state on disk    |
+//!      | -- Start (run, exec) -----------> |  payload
+//!      | -- Wait (create) ---------------> |  waits at the gate
+//!      | <-------------- end of stream --- |  execve closed it
+//! ```
+//!
+//! `Failed` may come from the child instead of any of its words. Each side
+//! takes the end of the stream for the death of the other: nothing waits for
+//! a process that is gone. Messages keep their bounds (`SOCK_SEQPACKET`).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::error::{Error, Kind, Result, Step};
+
+/// What the runtime tells the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Ids are mapped, control groups exist.
+    Mapped = 1,
+    /// The hooks of the runtime's namespaces have run.
+    HooksDone = 2,
+    /// The seccomp listener has been taken.
+    Listened = 3,
+    /// Execute the payload.
+    Start = 4,
+    /// Everything is recorded: wait at the gate.
+    Wait = 5,
+}
+
+/// What the child tells the runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The process that stood between has made the container's first process:
+    /// its pid in the runtime's pid namespace.
+    Born(i32),
+    /// Namespaces and mounts are there; the root is not pivoted.
+    Mounted,
+    /// The descriptor of that number is the seccomp listener.
+    Listening(i32),
+    /// All is set up.
+    Ready,
+    /// It cannot go on.
+    Failed(Error),
+    /// It has executed the payload, or it has died.
+    Closed,
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// The longest message: an error's text is cut there.
+const LONGEST: usize = 16 * 1024;
+
+impl Channel {
+    /// Both ends.
+    pub fn pair() -> Result<(Channel, Channel)> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .step(|| "socketpair")?;
+        Ok((Channel(ours), Channel(theirs)))
+    }
+
+    /// Runtime: tells the child.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn tell(&self, word: Word) -> Result<()> {
+        let sent = rustix::io::retry_on_intr(|| {
+            rustix::net::send(&self.0, &[word as u8], rustix::net::SendFlags::NOSIGNAL)
+        });
+        sent.map(drop).step(|| "talk to the container's first process")
+    }
+
+    /// Child: waits for a word.
+    ///
+    /// # Errors
+    /// The runtime is gone, or says another word.
+    pub fn expect(&self, word: Word) -> Result<()> {
+        let mut byte = [0];
+        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut byte));
+        match got.step(|| "listen to the runtime")? {
+            0 => Err(Error::system("the runtime has gone")),
+            _ if byte[0] == word as u8 => Ok(()),
+            _ => Err(Error::system(format!("the runtime said {} instead of {word:?}", byte[0]))),
+        }
+    }
+
+    /// Child: tells the runtime. By write(2): the one call that a seccomp
+    /// profile may not hand to a listener.
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub fn report(&self, news: &News) -> Result<()> {
+        let bytes = encode(news);
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &bytes))
+            .map(drop)
+            .step(|| "talk to the runtime")
+    }
+
+    /// Runtime: waits for news.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn listen(&self) -> Result<News> {
+        let mut bytes = vec![0; LONGEST];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut bytes)) {
+            Ok(0) | Err(Errno::CONNRESET) => Ok(News::Closed),
+            Ok(count) => decode(&bytes[..count]),
+            Err(errno) => Err(Error::os("listen to the container's first process", errno)),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// An error as bytes: sort, errno, text. Also what the child writes at the
+/// gate.
+pub fn encode_error(error: &Error) -> Vec<u8> {
+    let kind = match error.kind() {
+        Kind::Usage => 0,
+        Kind::Config => 1,
+        Kind::NotFound => 2,
+        Kind::WrongState => 3,
+        Kind::NoSuchProcess => 4,
+        Kind::System => 5,
+    };
+    let errno = error.errno().map_or(0, Errno::raw_os_error);
+    let mut bytes = vec![kind];
+    bytes.extend(errno.to_le_bytes());
+    bytes.extend(error.message().bytes().take(LONGEST / 2));
+    bytes
+}
+
+/// The error that [`encode_error`] wrote.
+pub fn decode_error(bytes: &[u8]) -> Error {
+    let kind = match bytes.first() {
+        Some(0) => Kind::Usage,
+        Some(1) => Kind::Config,
+        Some(2) => Kind::NotFound,
+        Some(3) => Kind::WrongState,
+        Some(4) => Kind::NoSuchProcess,
+        _ => Kind::System,
+    };
+    let errno = bytes.get(1..5).and_then(|four| four.try_into().ok()).map_or(0, i32::from_le_bytes);
+    let text = String::from_utf8_lossy(bytes.get(5..).unwrap_or_default()).into_owned();
+    match errno {
+        0 => Error::new(kind, text),
+        errno => Error::os(text, Errno::from_raw_os_error(errno)).of_kind(kind),
+    }
+}
+
+fn encode(news: &News) -> Vec<u8> {
+    let number = |tag: u8, value: i32| [&[tag][..], &value.to_le_bytes()].concat();
+    match news {
+        News::Born(pid) => number(1, *pid),
+        News::Mounted => vec![2],
+        News::Listening(fd) => number(3, *fd),
+        News::Ready => vec![4],
+        News::Failed(error) => [&[5][..], &encode_error(error)].concat(),
+        News::Closed => Vec::new(),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<News> {
+    let number = bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
+    match (bytes.first(), number) {
+        (Some(1), Some(pid)) => Ok(News::Born(pid)),
+        (Some(2), _) => Ok(News::Mounted),
+        (Some(3), Some(fd)) => Ok(News::Listening(fd)),
+        (Some(4), _) => Ok(News::Ready),
+        (Some(5), _) => Ok(News::Failed(decode_error(&bytes[1..]))),
+        _ => Err(Error::system("the container's first process said something unknown")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_cross_the_channel_whole() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let failed = Error::os("exec: \"x\"", Errno::NOENT).within("run").of_kind(Kind::Config);
+        for news in [
+            News::Born(4711),
+            News::Mounted,
+            News::Listening(9),
+            News::Ready,
+            News::Failed(failed),
+            News::Failed(Error::config("process.cwd: bad")),
+        ] {
+            theirs.report(&news).unwrap();
+            assert_eq!(ours.listen().unwrap(), news);
+        }
+        ours.tell(Word::Start).unwrap();
+        theirs.expect(Word::Start).unwrap();
+        ours.tell(Word::Wait).unwrap();
+        assert!(theirs.expect(Word::Start).is_err());
+        drop(theirs);
+        assert_eq!(ours.listen().unwrap(), News::Closed);
+        assert!(ours.tell(Word::Start).is_err());
+    }
+
+    #[test]
+    fn a_very_long_error_is_cut() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        theirs.report(&News::Failed(Error::system("x".repeat(100_000)))).unwrap();
+        let News::Failed(error) = ours.listen().unwrap() else { panic!() };
+        assert_eq!(error.to_string().len(), LONGEST / 2);
+    }
+}
