@@ -131,12 +131,12 @@ fn heads(tokens: &[Token]) -> Vec<(String, usize)> {
     }
     let mut found = Vec::new();
     let mut depth = 1;
-    for at in 4..tokens.len() {
-        match text(at) {
+    for (at, token) in tokens.iter().enumerate().skip(4) {
+        match token.text.as_str() {
             "{" => depth += 1,
             "}" => depth -= 1,
             name if depth == 1 && (text(at - 1) == "{" || text(at - 1) == ",") => {
-                found.push((name.to_owned(), tokens[at].line));
+                found.push((name.to_owned(), token.line));
             }
             _ => {}
         }
