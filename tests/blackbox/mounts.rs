@@ -50,7 +50,7 @@ pub fn mount_line(table: &str, point: &str) -> String {
     table
         .lines()
         .filter(|line| line.split(' ').nth(4) == Some(point))
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("no mount on {point} in\n{table}"))
         .to_owned()
 }
