@@ -169,6 +169,13 @@ impl Store {
         }
     }
 
+    /// A container's configuration as it was at `create`, without its lock.
+    pub fn read_config(&self, id: &str) -> Result<Vec<u8>> {
+        check_id(id)?;
+        let path = self.root.join(id).join(CONFIG);
+        std::fs::read(&path).step(|| format!("read {}", path.display()))
+    }
+
     /// The ids of all containers, sorted. Directories without a state (a
     /// creation that is under way or was cut off) are included.
     pub fn ids(&self) -> Result<Vec<String>> {
