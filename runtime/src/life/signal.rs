@@ -106,7 +106,7 @@ pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
 }
 
 /// The container's control groups, if it has any.
-pub(super) fn cgroup(state: &State) -> Result<Option<Cgroup>> {
+pub fn cgroup(state: &State) -> Result<Option<Cgroup>> {
     let cgroup = state.cgroup.as_ref().map(Cgroup::open).transpose()?;
     Ok(cgroup.filter(|cgroup| !cgroup.is_none()))
 }
