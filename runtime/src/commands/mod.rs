@@ -3,11 +3,34 @@
 //! Every command is `run(&Global, &its arguments) -> Result<u8>`; the number
 //! is the exit status.
 
+mod delete;
+mod features;
+mod kill;
+mod list;
+mod output;
+mod pause;
+mod ps;
+mod resume;
+mod spec;
+mod state;
+
 use crate::cli::{Global, Verb};
 use crate::error::{Error, Kind, Result};
 
 /// Runs the command that was asked for; returns the exit status.
 pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
-    let _ = global;
-    Err(Error::new(Kind::Usage, format!("unknown command '{}'", verb.name())))
+    match verb {
+        Verb::Delete(args) => delete::run(global, args),
+        Verb::Features(args) => features::run(global, args),
+        Verb::Kill(args) => kill::run(global, args),
+        Verb::List(args) => list::run(global, args),
+        Verb::Pause(args) => pause::run(global, args),
+        Verb::Ps(args) => ps::run(global, args),
+        Verb::Resume(args) => resume::run(global, args),
+        Verb::Spec(args) => spec::run(global, args),
+        Verb::State(args) => state::run(global, args),
+        Verb::Create(_) | Verb::Start(_) | Verb::Run(_) | Verb::Exec(_) => {
+            Err(Error::new(Kind::Usage, format!("unknown command '{}'", verb.name())))
+        }
+    }
 }
