@@ -236,7 +236,9 @@ fn refusal(verb: &str, error: &clap::Error) -> Refusal {
     }
     let of = if verb.is_empty() { String::new() } else { format!(" {verb}") };
     message.push_str(&format!(" (see 'richrun{of} --help')"));
-    Refusal { error: Error::new(Kind::Usage, message), status: 1 }
+    // runc reads the values of exec's options late, and exits as exec does.
+    let late = verb == "exec" && error.kind() == ErrorKind::ValueValidation;
+    Refusal { error: Error::new(Kind::Usage, message), status: if late { 255 } else { 1 } }
 }
 
 impl Global {
