@@ -52,7 +52,9 @@ fn the_top_page_names_every_command() {
     for verb in VERBS {
         assert!(text.contains(&format!("richrun-{verb}")), "{verb}");
     }
-    for word in ["EXIT STATUS", "ENVIRONMENT", "FILES", "--log-format", "-v, --version", "XDG_RUNTIME_DIR"] {
+    for word in
+        ["EXIT STATUS", "ENVIRONMENT", "FILES", "--log-format", "-v, --version", "XDG_RUNTIME_DIR"]
+    {
         assert!(text.contains(word), "{word}");
     }
 }

@@ -161,7 +161,7 @@ pub fn host_refuses(t: &Trial) {
         (All, "process.args", json!(["no-such-program"]), &["no-such-program", "not found in"]),
         (All, "process.args", json!(["/no/such"]), &["/no/such", "no such file or directory"]),
         (All, "process.args", json!(["/etc/passwd"]), &["/etc/passwd", "permission denied"]),
-        (All, "process.args", json!(["/etc"]), &["\"/etc\"", "permission denied"]),
+        (All, "process.args", json!(["/etc"]), &["\"/etc\"", "is a directory"]),
         (All, "process.cwd", json!("/etc/passwd"), &["cwd", "/etc/passwd", "not a directory"]),
         (All, "mounts.+", mount("nofs", "x", &[]), &["nofs", "/x", "no such device"]),
         (
