@@ -72,7 +72,8 @@ pub fn make(global: &Global, args: &LaunchArgs, begin: Begin) -> Result<Made> {
     let job = Job::new(global, args, &store, passed)?;
     let detached = begin != Begin::Foreground;
     let wanted = job.plan.process.terminal;
-    let Terminal { to, from } = terminal::prepare(wanted, detached, args.console_socket.as_deref())?;
+    let Terminal { to, from } =
+        terminal::prepare(wanted, detached, args.console_socket.as_deref())?;
     let entry = store.create(&args.id)?;
     let mut state = job.first_state();
     match job.fill(&entry, &mut state, to, begin) {

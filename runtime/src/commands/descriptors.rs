@@ -24,13 +24,12 @@ const FIRST: u32 = 3;
 /// A descriptor that was promised is not open.
 pub fn passed(preserved: u32) -> Result<Passed> {
     let own = std::process::id().to_string();
-    let variable = |name| std::env::var(name).ok();
+    let variable = |name: &str| std::env::var(name).ok();
     let (listen, env) = listened(&own, variable);
     let count = listen.checked_add(preserved).unwrap_or(u32::MAX);
     for number in FIRST..FIRST.saturating_add(count) {
-        let open = RawFd::try_from(number).is_ok_and(|fd| {
-            std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok()
-        });
+        let open = RawFd::try_from(number)
+            .is_ok_and(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok());
         if !open {
             return Err(Error::new(
                 Kind::Usage,

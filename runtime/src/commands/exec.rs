@@ -38,13 +38,8 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
         terminal::prepare(wanted, args.detach, args.console_socket.as_deref())?;
     let foreground = if args.detach { None } else { Some(Foreground::begin(false)?) };
     let cgroup = groups(&state, &args.cgroup)?;
-    let order = ExecOrder {
-        plan: &plan,
-        state: &state,
-        init: init.pid,
-        pidfd: pidfd.as_fd(),
-        console: to,
-    };
+    let order =
+        ExecOrder { plan: &plan, state: &state, init: init.pid, pidfd: pidfd.as_fd(), console: to };
     let launched = enter(&order, &cgroup)?;
     drop(order);
     let begun = (|| {
@@ -65,7 +60,9 @@ fn check(status: Status, ignore_paused: bool) -> Result<()> {
 
 fn refusal(status: Status) -> Error {
     let words = match status {
-        Status::Paused => "cannot exec in a paused container (use --ignore-paused to override)".to_owned(),
+        Status::Paused => {
+            "cannot exec in a paused container (use --ignore-paused to override)".to_owned()
+        }
         other => format!("cannot exec in a {other} container"),
     };
     Error::new(Kind::WrongState, words)
@@ -73,7 +70,8 @@ fn refusal(status: Status) -> Error {
 
 fn asked(args: &ExecArgs, descriptors: u32) -> Result<ExecAsked> {
     let mut warnings = Vec::new();
-    let process = args.process.as_ref().map(|path| load_process(path, &mut warnings)).transpose()?;
+    let process =
+        args.process.as_ref().map(|path| load_process(path, &mut warnings)).transpose()?;
     warnings.iter().for_each(log::warn);
     if process.is_none() && args.command.is_empty() {
         return Err(Error::new(Kind::Usage, "process args cannot be empty"));
@@ -106,7 +104,9 @@ fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
     let asked = record.v1.len() + usize::from(record.unified.is_some());
     match below.is_empty() || cgroup.len() == asked {
         true => Ok(cgroup),
-        false => Err(Error::new(Kind::Usage, format!("--cgroup {}: no such cgroup", below.join(" ")))),
+        false => {
+            Err(Error::new(Kind::Usage, format!("--cgroup {}: no such cgroup", below.join(" "))))
+        }
     }
 }
 
@@ -118,18 +118,27 @@ fn narrow(record: &mut CgroupRecord, asked: &str) -> Result<()> {
     };
     let path = path.trim_matches('/');
     if path.split('/').any(|part| part == "..") {
-        return Err(Error::new(Kind::Usage, format!("--cgroup {asked}: leads out of the container's cgroup")));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("--cgroup {asked}: leads out of the container's cgroup"),
+        ));
     }
     if path.is_empty() || path == "." {
         return Ok(());
     }
-    let add = |place: &mut Place| place.path = format!("{}/{path}", place.path.trim_end_matches('/'));
+    let add =
+        |place: &mut Place| place.path = format!("{}/{path}", place.path.trim_end_matches('/'));
     match controllers {
         None => record.v1.iter_mut().chain(&mut record.unified).for_each(add),
         Some(list) => {
             for controller in list.split(',') {
                 let place = record.v1.iter_mut().find(|place| place.has(controller));
-                let unknown = || Error::new(Kind::Usage, format!("--cgroup {asked}: no hierarchy has controller {controller}"));
+                let unknown = || {
+                    Error::new(
+                        Kind::Usage,
+                        format!("--cgroup {asked}: no hierarchy has controller {controller}"),
+                    )
+                };
                 add(place.ok_or_else(unknown)?);
             }
         }

@@ -9,9 +9,9 @@ use crate::cli::{Global, RunArgs};
 use crate::error::{Kind, Result};
 use crate::launch::foreground::{Child, Foreground};
 use crate::launch::notify::{self, NotifySocket};
-use crate::launch::{console, hooks, own_image};
-use crate::life::Store;
+use crate::launch::{console, own_image};
 use crate::life::delete::destroy;
+use crate::life::{Store, hooks};
 
 /// Runs a container; returns its payload's exit status, or 0 with `--detach`.
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
@@ -58,7 +58,7 @@ fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
     made.launched.start()?;
     create::announce(&args.launch, made)?;
     let (all, state) = (&made.plan.hooks, &made.state);
-    hooks::run(Phase::Poststart, all, state, made.launched.pid, &state.bundle, None)?;
+    hooks::run(Phase::Poststart, all, state, made.launched.pid, Some(&state.bundle), None)?;
     Ok(Begun { master, notify })
 }
 

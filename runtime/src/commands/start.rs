@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use crate::cli::{Global, StartArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::launch::gate;
 use crate::launch::notify::{self, NotifySocket};
-use crate::launch::{gate, hooks};
-use crate::life::{Entry, State, Status, Store};
+use crate::life::{Entry, State, Status, Store, hooks};
 use crate::sys::signals;
 use rich_hooks::Phase;
 
@@ -46,9 +46,10 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
 fn poststart(entry: &Entry, state: &State, pid: i32) -> Result<()> {
     let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
     match config.spec.hooks() {
-        Some(all) => hooks::run(Phase::Poststart, all, state, pid, &state.bundle, None),
-        None => Ok(()),
+        Some(all) => hooks::run(Phase::Poststart, all, state, pid, Some(&state.bundle), None)?,
+        None => {}
     }
+    Ok(())
 }
 
 fn refusal(status: Status) -> Error {

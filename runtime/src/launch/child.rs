@@ -15,9 +15,10 @@ use super::payload::{Armed, Payload};
 use super::prepared::Prepared;
 use super::rootfs::Root;
 use super::sync::{Channel, News, Word};
-use super::{Order, console, devices, hooks, identity, join, restrict};
+use super::{Order, console, devices, identity, join, restrict};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
+use crate::life::hooks;
 use crate::plan::namespaces::{flag, proc_name};
 use crate::sys::{net, process};
 
@@ -213,15 +214,16 @@ impl First<'_> {
         }
         self.channel.report(&News::Mounted)?;
         let pid = self.channel.expect(Word::HooksDone)?;
-        let cwd = &plan.root.path;
+        let cwd = Some(plan.root.path.as_path());
         hooks::run(Phase::CreateContainer, &plan.hooks, state, pid, cwd, None)?;
         Ok(pid)
     }
 
     fn hooks_before_the_payload(&self, armed: &Armed<'_>, pid: i32) -> Result<()> {
         let Order { plan, state, .. } = self.order;
-        let cwd: &Path = &plan.process.cwd;
-        hooks::run(Phase::StartContainer, &plan.hooks, state, pid, cwd, Some(&armed.env))
+        let cwd: Option<&Path> = Some(&plan.process.cwd);
+        hooks::run(Phase::StartContainer, &plan.hooks, state, pid, cwd, Some(&armed.env))?;
+        Ok(())
     }
 
     fn name_host(&self) -> Result<()> {

@@ -41,8 +41,7 @@ pub fn give_streams(process: &ProcessPlan) -> Result<()> {
 /// runtime, which may have the right to ([`raise_limits`]).
 pub fn set_limits(limits: &[Rlimit]) -> Result<()> {
     for limit in limits {
-        process::prlimit(0, limit.resource, limit.soft, limit.hard)
-            .step(|| limit_step(limit))?;
+        process::prlimit(0, limit.resource, limit.soft, limit.hard).step(|| limit_step(limit))?;
     }
     Ok(())
 }
@@ -210,7 +209,9 @@ pub fn find_program(args: &[CString], env: &[String]) -> Result<CString> {
         let path = Path::new(OsStr::from_bytes(name));
         return match executable(path) {
             Ok(()) => Ok(args[0].clone()),
-            Err(Errno::NOENT) => Err(Error::os(format!("exec: {shown:?}: stat {shown}"), Errno::NOENT)),
+            Err(Errno::NOENT) => {
+                Err(Error::os(format!("exec: {shown:?}: stat {shown}"), Errno::NOENT))
+            }
             Err(errno) => Err(Error::os(format!("exec: {shown:?}"), errno)),
         };
     }
@@ -220,7 +221,9 @@ pub fn find_program(args: &[CString], env: &[String]) -> Result<CString> {
         let directory = if directory.is_empty() { "." } else { directory };
         let path = PathBuf::from(directory).join(OsStr::from_bytes(name));
         match executable(&path) {
-            Ok(()) => return crate::plan::process::c_string(&path.to_string_lossy(), "process.args"),
+            Ok(()) => {
+                return crate::plan::process::c_string(&path.to_string_lossy(), "process.args");
+            }
             Err(errno @ Errno::ACCESS) => denied = Some(errno),
             Err(_) => {}
         }

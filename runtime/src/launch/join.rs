@@ -49,9 +49,8 @@ pub fn all(list: &[Open]) -> Result<()> {
 /// In a user namespace: its root, or `user` where its mappings have none.
 pub fn become_root(namespaces: &Namespaces, user: &UserPlan) -> Result<()> {
     // Joined, its mappings are whatever they are.
-    let has_root = |ranges: &[IdRange]| {
-        ranges.is_empty() || IdRange::outside_of(ranges, 0).is_some()
-    };
+    let has_root =
+        |ranges: &[IdRange]| ranges.is_empty() || IdRange::outside_of(ranges, 0).is_some();
     let id = |ranges: &[IdRange], own: u32| if has_root(ranges) { 0 } else { own };
     let gid = Gid::from_raw(id(&namespaces.gids, user.gid));
     let uid = Uid::from_raw(id(&namespaces.uids, user.uid));

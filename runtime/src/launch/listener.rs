@@ -12,7 +12,14 @@ use crate::sys::process;
 /// Takes listener `fd` of the first process and sends it, with the container
 /// process state, to the agent.
 pub fn hand_over(order: &Order<'_>, launched: &Launched, fd: i32) -> Result<()> {
-    send(order.plan.seccomp.as_ref(), order.state, "creating", launched.pid, launched.pidfd.as_fd(), fd)
+    send(
+        order.plan.seccomp.as_ref(),
+        order.state,
+        "creating",
+        launched.pid,
+        launched.pidfd.as_fd(),
+        fd,
+    )
 }
 
 /// As [`hand_over`], for any process of the container.

@@ -10,7 +10,6 @@ mod devices;
 pub mod exec;
 pub mod foreground;
 pub mod gate;
-pub mod hooks;
 mod identity;
 mod idmap;
 mod join;
@@ -27,7 +26,7 @@ mod rootfs;
 mod stage;
 pub mod sync;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
@@ -36,7 +35,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
-use crate::life::{Entry, ProcessId, State};
+use crate::life::{Entry, ProcessId, State, hooks};
 use crate::plan::{Host, Plan};
 use crate::sys::{process, signals};
 use child::First;
@@ -146,7 +145,7 @@ fn runtime_hooks(order: &Order<'_>, launched: &Launched) -> Result<()> {
     state.init = Some(ProcessId::of(launched.pid)?);
     order.entry.save(&state)?;
     for phase in hooked {
-        hooks::run(phase, &order.plan.hooks, &state, launched.pid, &state.bundle, None)?;
+        hooks::run(phase, &order.plan.hooks, &state, launched.pid, Some(&state.bundle), None)?;
     }
     Ok(())
 }
@@ -157,11 +156,12 @@ impl Launched {
     /// # Errors
     /// It could not be; the process is dead then.
     pub fn start(&self) -> Result<()> {
-        let started = self.channel.tell(Word::Start).and_then(|()| match self.channel.listen()? {
-            News::Failed(error) => Err(error),
-            // It is executed; or it was killed meanwhile, and how is its exit status.
-            _ => Ok(()),
-        });
+        let started =
+            self.channel.tell(Word::Start).and_then(|()| match self.channel.listen()? {
+                News::Failed(error) => Err(error),
+                // It is executed; or it was killed meanwhile, and how is its exit status.
+                _ => Ok(()),
+            });
         started.map_err(|error| self.end(error))
     }
 
@@ -186,9 +186,4 @@ pub(crate) fn reap(pidfd: &OwnedFd) -> std::result::Result<(), Errno> {
         Ok(_) | Err(Errno::CHILD) => Ok(()),
         Err(errno) => Err(errno),
     }
-}
-
-/// A descriptor of this process, again.
-fn again(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
-    rustix::io::fcntl_dupfd_cloexec(fd, 3).step(|| "duplicate a descriptor")
 }

@@ -85,9 +85,9 @@ impl<'a> Payload<'a> {
         // filter may forbid it.
         identity::set_limits(&plan.rlimits)?;
         // Without no_new_privs a filter takes CAP_SYS_ADMIN: before it goes.
-        let early = self.seccomp.filter(|filter| {
-            !plan.no_new_privs || filter.flags.contains(Flags::NEW_LISTENER)
-        });
+        let early = self
+            .seccomp
+            .filter(|filter| !plan.no_new_privs || filter.flags.contains(Flags::NEW_LISTENER));
         if let Some(filter) = early.filter(|_| !plan.no_new_privs) {
             install(filter, channel)?;
         }
@@ -151,11 +151,8 @@ impl Armed<'_> {
     }
 
     fn try_execute(&self, channel: &Channel) -> Result<std::convert::Infallible> {
-        let env: Vec<CString> = self
-            .env
-            .iter()
-            .map(|entry| c_string(entry, "process.env"))
-            .collect::<Result<_>>()?;
+        let env: Vec<CString> =
+            self.env.iter().map(|entry| c_string(entry, "process.env")).collect::<Result<_>>()?;
         let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
         let args = &self.payload.process.args;
         if let Some(filter) = self.filter {

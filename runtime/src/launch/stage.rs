@@ -41,7 +41,8 @@ pub fn spawn(mut first: First<'_>, channel: &Channel, cgroup: &Cgroup) -> Result
         Cloned::Parent(pid, pidfd) => {
             if let Some(own) = own {
                 // Hooks are children too.
-                process::setns(own.as_fd(), flag(Kind::Pid)).step(|| "return to the pid namespace")?;
+                process::setns(own.as_fd(), flag(Kind::Pid))
+                    .step(|| "return to the pid namespace")?;
             }
             Ok((pid, pidfd))
         }

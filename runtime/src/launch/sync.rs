@@ -109,9 +109,7 @@ impl Channel {
     pub fn expect(&self, word: Word) -> Result<i32> {
         match self.hear()? {
             (said, number) if said == word as u8 => Ok(number),
-            (said, _) => {
-                Err(Error::system(format!("the runtime said {said} instead of {word:?}")))
-            }
+            (said, _) => Err(Error::system(format!("the runtime said {said} instead of {word:?}"))),
         }
     }
 

@@ -3,13 +3,13 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use rich_hooks::{Options, OutputLine, Phase, run_phase};
+use rich_hooks::Phase;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::document::hook_state;
+use super::hooks;
 use super::signal::{KILL, cgroup, thaw};
-use super::{Entry, State, Status};
+use super::{Entry, State};
 use crate::cgroup::{Cgroup, Leftovers};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -148,23 +148,17 @@ fn run_poststop(entry: &Entry, state: &State) {
         Ok(config) => config,
         Err(error) => return log::warn(error.within("poststop hooks")),
     };
-    let hooks = config.spec.hooks().as_ref().map(|hooks| Phase::Poststop.of(hooks));
-    let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) else { return };
+    let Some(all) = config.spec.hooks().as_ref() else { return };
+    if !hooks::any(all, &[Phase::Poststop]) {
+        return;
+    }
     let marked = State { poststop_ran: true, ..state.clone() };
     if let Err(error) = entry.save(&marked) {
         log::warn(error.within("poststop hooks"));
     }
-    let sink = |line: OutputLine<'_>| {
-        log::debug(|| format!("{} hook #{} {}: {}", line.phase, line.index, line.hook, line.text));
-    };
-    let options = Options {
-        // An engine may have taken the bundle away already.
-        cwd: Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir()),
-        sink: Some(&sink),
-        ..Options::default()
-    };
-    let document = hook_state(state, Status::Stopped);
-    if let Err(error) = run_phase(Phase::Poststop, hooks, &document, &options) {
+    // An engine may have taken the bundle away already.
+    let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
+    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0, cwd, None) {
         error.failures().iter().for_each(log::warn);
     }
 }

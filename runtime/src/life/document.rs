@@ -13,7 +13,7 @@ use super::{State, Status};
 struct HookState<'a> {
     oci_version: &'a str,
     id: &'a str,
-    status: Status,
+    status: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
     pid: i32,
     bundle: String,
@@ -69,12 +69,12 @@ pub fn state_document(state: &State, status: Status) -> Document {
 
 /// The state document that hooks get on their standard input: the
 /// specification's fields, compact.
-pub fn hook_state(state: &State, status: Status) -> Vec<u8> {
+pub fn hook_state(state: &State, status: &str, pid: i32) -> Vec<u8> {
     let document = HookState {
         oci_version: &state.oci_version,
         id: &state.id,
         status,
-        pid: pid(state, status),
+        pid,
         bundle: state.bundle.display().to_string(),
         annotations: &state.annotations,
     };

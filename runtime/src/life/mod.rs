@@ -2,6 +2,7 @@
 
 pub mod delete;
 pub mod document;
+pub mod hooks;
 pub mod members;
 pub mod process;
 pub mod signal;

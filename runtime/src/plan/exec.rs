@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 
-use caps::{CapsHashSet, Capability};
+use caps::{Capability, CapsHashSet};
 use oci_spec::runtime::Process;
 
 use super::namespaces::Namespaces;
@@ -96,11 +96,8 @@ impl ExecPlan {
 
 /// The container's process with what the command line changes.
 fn changed(mut plan: ProcessPlan, asked: &ExecAsked, env: &[String]) -> Result<ProcessPlan> {
-    plan.args = asked
-        .command
-        .iter()
-        .map(|arg| process::c_string(arg, "command"))
-        .collect::<Result<_>>()?;
+    plan.args =
+        asked.command.iter().map(|arg| process::c_string(arg, "command")).collect::<Result<_>>()?;
     plan.env = process::deduplicated(&[&plan.env[..], &asked.env, env].concat());
     plan.terminal = asked.tty;
     plan.console_size = None;
@@ -135,7 +132,8 @@ fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Result<()> 
     if names.is_empty() {
         return Ok(());
     }
-    let unknown = |name: &String| Error::new(Kind::Usage, format!("--cap: unknown capability {name:?}"));
+    let unknown =
+        |name: &String| Error::new(Kind::Usage, format!("--cap: unknown capability {name:?}"));
     let added: CapsHashSet = names
         .iter()
         .map(|name| name.to_uppercase().parse::<Capability>().map_err(|_| unknown(name)))
