@@ -172,7 +172,7 @@ fn a_forged_start_time_kills_nobody(t: &Trial) {
     stranger.wait().expect("wait");
 }
 
-/// One deletes, the others find nothing; whoever is made next is not harmed.
+/// One deletes, the others find nothing, and the id is free again.
 fn many_deletes_at_once(t: &Trial) {
     t.only(&[Kind::Richrun], "has no lock for an id");
     for round in 0..5 {
