@@ -213,12 +213,14 @@ fn help(command: &mut Command) -> String {
 /// What `--version` prints; go-runc reads the words `version`, `commit:` and
 /// `spec:`.
 pub fn version() -> String {
-    let mut text = format!("richrun version {}\n", env!("CARGO_PKG_VERSION"));
-    if let Some(commit) = option_env!("RICHRUN_COMMIT") {
-        text.push_str(&format!("commit: {commit}\n"));
-    }
-    text.push_str(&format!("spec: {SPEC_VERSION}\n"));
-    text
+    let (number, commit) = (env!("CARGO_PKG_VERSION"), commit().unwrap_or("unknown"));
+    format!("richrun version {number}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
+}
+
+/// The commit that was built, where the builder said (`RICHRUN_COMMIT`; the
+/// Makefile does).
+pub fn commit() -> Option<&'static str> {
+    option_env!("RICHRUN_COMMIT").filter(|commit| !commit.is_empty())
 }
 
 /// clap's error in one line.

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cgroups;
+mod cleanup;
 mod devices;
 mod exec;
 mod host;
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
     cgroups::register(suite.module("cgroups"));
+    cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
     host::register(suite.module("host"));
     listing::register(suite.module("listing"));
