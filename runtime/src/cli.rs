@@ -208,12 +208,10 @@ fn help(command: &mut Command) -> String {
 /// What `--version` prints; go-runc reads the words `version`, `commit:` and
 /// `spec:`.
 pub fn version() -> String {
-    let mut text = format!("richrun version {}\n", env!("CARGO_PKG_VERSION"));
-    if let Some(commit) = option_env!("RICHRUN_COMMIT") {
-        text.push_str(&format!("commit: {commit}\n"));
-    }
-    text.push_str(&format!("spec: {SPEC_VERSION}\n"));
-    text
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    // Engines want a commit; a build from a release has its version for one.
+    let commit = option_env!("RICHRUN_COMMIT").unwrap_or(concat!("v", env!("CARGO_PKG_VERSION")));
+    format!("richrun version {VERSION}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
 }
 
 /// clap's error in one line.
@@ -231,7 +229,9 @@ fn refusal(verb: &str, error: &clap::Error) -> Refusal {
     }
     let of = if verb.is_empty() { String::new() } else { format!(" {verb}") };
     message.push_str(&format!(" (see 'richrun{of} --help')"));
-    Refusal { error: Error::new(Kind::Usage, message), status: 1 }
+    // As with every failure of exec itself: 1 could be its program's own.
+    let status = if verb == "exec" { 255 } else { 1 };
+    Refusal { error: Error::new(Kind::Usage, message), status }
 }
 
 impl Global {

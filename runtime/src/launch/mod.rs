@@ -127,11 +127,25 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
             News::Warning(text) => crate::log::warn(text),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
-            News::Closed | News::Born(_) => {
-                return Err(Error::system("the container's first process died during its set-up"));
-            }
+            News::Closed | News::Born(_) => return Err(death(plan, launched)),
         }
     }
+}
+
+/// Why the first process may have died without a word.
+fn death(plan: &Plan, launched: &Launched) -> Error {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let ended = rustix::process::waitid(WaitId::PidFd(launched.pidfd.as_fd()), options);
+    let signal = ended.ok().flatten().and_then(|status| status.terminating_signal());
+    let limited = plan.cgroup.knobs.rows.iter().find(|row| row.controller == "memory");
+    let how = match (signal, limited) {
+        (Some(libc::SIGKILL), Some(limit)) => {
+            format!(": it was killed; {} may be too low", limit.field)
+        }
+        (Some(signal), _) => format!(": signal {signal}"),
+        (None, _) => String::new(),
+    };
+    Error::system(format!("the container's first process died during its set-up{how}"))
 }
 
 /// prestart and createRuntime: the namespaces are there, the state is on disk

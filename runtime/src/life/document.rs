@@ -137,13 +137,13 @@ mod tests {
     fn hooks_read_the_specifications_fields() {
         let mut state = state();
         state.annotations.insert("k".into(), "v".into());
-        let text = |status| String::from_utf8(hook_state(&state, status)).unwrap();
+        let text = |status, pid| String::from_utf8(hook_state(&state, status, pid)).unwrap();
         assert_eq!(
-            text(Status::Creating),
+            text("creating", 7),
             "{\"ociVersion\":\"1.3.0\",\"id\":\"web\",\"status\":\"creating\",\"pid\":7,\
              \"bundle\":\"/b\",\"annotations\":{\"k\":\"v\"}}"
         );
-        assert!(!text(Status::Stopped).contains("pid"));
+        assert!(!text("stopped", 0).contains("pid"));
     }
 
     #[test]

@@ -175,8 +175,9 @@ pub fn deduplicated(env: &[String]) -> Vec<String> {
 }
 
 fn cap_set(names: &Option<HashSet<Capability>>) -> CapsHashSet {
-    // Both crates know the same capabilities, up to the kernel's last one.
-    names.iter().flatten().filter_map(|name| name.to_string().parse().ok()).collect()
+    // Both crates know the same capabilities, up to the kernel's last one; the
+    // specification's prints its name without the prefix.
+    names.iter().flatten().filter_map(|name| format!("CAP_{name}").parse().ok()).collect()
 }
 
 fn rlimits(process: &Process) -> Vec<Rlimit> {
