@@ -14,7 +14,8 @@ INSTALL ?= install
 CARGO_TARGET_DIR ?= target
 TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
-export CARGO_TARGET_DIR
+RICHRUN_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := build
 .PHONY: help build demo test test-unit test-blackbox test-differential test-engines test-long \

@@ -208,10 +208,14 @@ fn help(command: &mut Command) -> String {
 /// What `--version` prints; go-runc reads the words `version`, `commit:` and
 /// `spec:`.
 pub fn version() -> String {
-    const VERSION: &str = env!("CARGO_PKG_VERSION");
-    // Engines want a commit; a build from a release has its version for one.
-    let commit = option_env!("RICHRUN_COMMIT").unwrap_or(concat!("v", env!("CARGO_PKG_VERSION")));
-    format!("richrun version {VERSION}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
+    let (number, commit) = (env!("CARGO_PKG_VERSION"), commit().unwrap_or("unknown"));
+    format!("richrun version {number}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
+}
+
+/// The commit that was built, where the builder said (`RICHRUN_COMMIT`; the
+/// Makefile does).
+pub fn commit() -> Option<&'static str> {
+    option_env!("RICHRUN_COMMIT").filter(|commit| !commit.is_empty())
 }
 
 /// clap's error in one line.
@@ -229,9 +233,7 @@ fn refusal(verb: &str, error: &clap::Error) -> Refusal {
     }
     let of = if verb.is_empty() { String::new() } else { format!(" {verb}") };
     message.push_str(&format!(" (see 'richrun{of} --help')"));
-    // As with every failure of exec itself: 1 could be its program's own.
-    let status = if verb == "exec" { 255 } else { 1 };
-    Refusal { error: Error::new(Kind::Usage, message), status }
+    Refusal { error: Error::new(Kind::Usage, message), status: 1 }
 }
 
 impl Global {

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
 }
 
 /// What `run` does once the container is there.
+#[allow(clippy::zombie_processes)] // `Foreground::wait` reaps it
 fn probe(terminal: bool) -> u8 {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let mut command = Command::new(&words[0]);

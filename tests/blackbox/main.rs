@@ -3,6 +3,7 @@
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
 mod cgroups;
+mod cleanup;
 mod devices;
 mod exec;
 mod host;
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
     cgroups::register(suite.module("cgroups"));
+    cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
     host::register(suite.module("host"));
     listing::register(suite.module("listing"));

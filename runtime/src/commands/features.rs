@@ -11,7 +11,7 @@ use rich_hooks::Phase;
 use serde::Serialize;
 
 use super::output::{indented, print};
-use crate::cli::{FeaturesArgs, Global, SPEC_VERSION};
+use crate::cli::{FeaturesArgs, Global, SPEC_VERSION, commit};
 use crate::config::rich;
 use crate::config::validate::name_of;
 use crate::error::Result;
@@ -137,7 +137,7 @@ fn annotations() -> BTreeMap<&'static str, String> {
         ("io.richrun.rich.modes", modes.join(",")),
         ("io.richrun.version", env!("CARGO_PKG_VERSION").to_owned()),
     ]);
-    if let Some(commit) = option_env!("RICHRUN_COMMIT") {
+    if let Some(commit) = commit() {
         annotations.insert("io.richrun.commit", commit.to_owned());
     }
     annotations

@@ -167,6 +167,7 @@ const OPTIONS: &[(&str, Effect, bool)] = &[
     ("iversion", Effect::Nothing, false),
     ("noiversion", Effect::Nothing, false),
     ("acl", Effect::Nothing, false),
+    ("noacl", Effect::Nothing, false),
     ("private", Effect::Propagate(propagation::PRIVATE), true),
     ("shared", Effect::Propagate(propagation::SHARED), true),
     ("slave", Effect::Propagate(propagation::SLAVE), true),

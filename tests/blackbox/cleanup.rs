@@ -1,0 +1,188 @@
+//! Deletion, however the container was left: half-made, busy, with hooks.
+
+use std::fs;
+use std::path::PathBuf;
+
+use richrun_tests::bundle::{sh, without_namespace};
+use richrun_tests::command::wait_until;
+use richrun_tests::container::{Container, IDLE};
+use richrun_tests::suite::{BOTH, ONE, ROOT};
+use richrun_tests::{Kind, Suite, Trial};
+use serde_json::{Value, json};
+
+pub fn register(suite: &mut Suite) {
+    suite
+        .on(BOTH, "without_a_state", without_a_state)
+        .on(BOTH, "poststop_runs_once", poststop_runs_once)
+        .on(ONE, "poststop_does_not_run_again", poststop_does_not_run_again)
+        .on(ONE, "poststop_without_the_bundle", poststop_without_the_bundle)
+        .on(ROOT, "others_in_the_cgroup_survive", others_in_the_cgroup_survive)
+        .on(ROOT, "what_outlives_init_is_ended", what_outlives_init_is_ended)
+        .on(ROOT, "a_forged_start_time_kills_nobody", a_forged_start_time_kills_nobody)
+        .on(ONE, "many_deletes_at_once", many_deletes_at_once);
+}
+
+fn state_file(t: &Trial, id: &str) -> PathBuf {
+    t.root().join(id).join("state.json")
+}
+
+fn edit_state(t: &Trial, id: &str, edit: impl FnOnce(&mut Value)) {
+    let file = state_file(t, id);
+    let mut state: Value = serde_json::from_slice(&fs::read(&file).expect("state")).expect("JSON");
+    edit(&mut state);
+    fs::write(&file, state.to_string()).expect("write the state");
+}
+
+/// A `create` that was killed before it had written anything.
+fn without_a_state(t: &Trial) {
+    t.only(&[Kind::Richrun], "keeps its state in other files");
+    let made = |name: &str| {
+        let id = t.name(name);
+        let place = t.root().join(&id);
+        t.cmd("mkdir", &["-p", place.to_str().expect("utf-8")]).ok();
+        t.cmd("touch", &[place.join("junk").to_str().expect("utf-8")]).ok();
+        (id, place)
+    };
+    let (id, place) = made("plain");
+    t.rt(&["list", "-q"]).ok().prints("");
+    t.rt(&["delete", &id]).run().exits(1).says("does not exist");
+    assert!(!place.exists(), "the leftovers are gone all the same");
+    let (id, place) = made("forced");
+    t.rt(&["delete", "--force", &id]).ok();
+    assert!(!place.exists());
+}
+
+/// A hook that appends the state that it reads, and a line, to a file.
+fn recording(file: &str, word: &str) -> Value {
+    let script = format!("cat >> {file}; echo \" {word} $(pwd)\" >> {file}");
+    json!({"path": "/bin/sh", "args": ["sh", "-c", script]})
+}
+
+fn with_poststop(t: &Trial) -> (Container<'_>, PathBuf) {
+    let record = t.dir.join("home/record");
+    let file = record.to_str().expect("utf-8").to_owned();
+    let bundle = t.bundle(|c| {
+        sh(c, IDLE);
+        c["hooks"] = json!({"poststop": [
+            recording(&file, "first"), {"path": "/bin/false"}, recording(&file, "third"),
+        ]});
+    });
+    (t.create(&bundle), record)
+}
+
+fn poststop_runs_once(t: &Trial) {
+    t.only(&[Kind::Richrun], "runs hooks elsewhere, or ends at the first failure");
+    let (c, record) = with_poststop(t);
+    assert!(!record.exists());
+    let out = c.verb("delete", &[]).ok();
+    assert!(out.err.contains("error running poststop hook #1"), "a failure is told: {}", out.err);
+    c.remove();
+    let text = fs::read_to_string(&record).expect("the record");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (line, word) in lines.iter().zip(["first", "third"]) {
+        let (document, rest) = line.rsplit_once("} ").expect("a document and a word");
+        let state: Value = serde_json::from_str(&format!("{document}}}")).expect("JSON");
+        assert_eq!(state["status"], "stopped");
+        assert_eq!(state["id"], json!(c.id));
+        assert_eq!(state["bundle"], json!(c.bundle.path()));
+        assert_eq!(state.get("pid"), None, "{state}");
+        assert_eq!(rest, format!("{word} {}", c.bundle.path()));
+    }
+}
+
+/// A `delete` that was killed while its hooks ran.
+fn poststop_does_not_run_again(t: &Trial) {
+    t.only(&[Kind::Richrun], "keeps its state in other files");
+    let (c, record) = with_poststop(t);
+    edit_state(t, &c.id, |state| state["poststopRan"] = json!(true));
+    c.verb("delete", &[]).ok();
+    assert!(!record.exists(), "the hooks ran again");
+}
+
+fn poststop_without_the_bundle(t: &Trial) {
+    t.only(&[Kind::Richrun], "runs hooks elsewhere");
+    let (c, record) = with_poststop(t);
+    c.kill("KILL");
+    c.wait("stopped");
+    fs::remove_dir_all(&c.bundle.dir).expect("remove the bundle");
+    c.verb("delete", &[]).ok();
+    assert_eq!(fs::read_to_string(&record).expect("the record").lines().count(), 2);
+}
+
+/// Neither a refused `create` nor the deletion of one that was cut off before
+/// it had a process touches who is in the cgroup.
+fn others_in_the_cgroup_survive(t: &Trial) {
+    t.only(&[Kind::Richrun], "keeps its state in other files");
+    let c = t.idle();
+    let other = t.bundle(|config| {
+        sh(config, IDLE);
+        config["linux"]["cgroupsPath"] = c.bundle.config()["linux"]["cgroupsPath"].clone();
+    });
+    t.rt(&["create", "-b", other.path(), &other.id]).run().exits(1);
+    assert_eq!(c.status(), "running");
+    assert!(!t.root().join(&other.id).exists());
+    let id = t.name("cut-off");
+    fs::create_dir(t.root().join(&id)).expect("mkdir");
+    fs::copy(state_file(t, &c.id), state_file(t, &id)).expect("copy");
+    edit_state(t, &id, |state| {
+        state["ready"] = json!(false);
+        state.as_object_mut().expect("an object").remove("init");
+    });
+    let out = t.rt(&["delete", "--force", &id]).ok();
+    assert!(out.err.contains("left alone"), "{}", out.err);
+    assert!(!t.root().join(&id).exists());
+    assert_eq!(c.status(), "running");
+    c.remove();
+}
+
+/// Without a pid namespace, processes outlive the first one.
+fn what_outlives_init_is_ended(t: &Trial) {
+    t.only(&[Kind::Richrun], "leaves them");
+    let c = t.idle_with(|c| {
+        sh(c, "setsid sleep 1000 & touch /tmp/up; while :; do sleep 0.05; done");
+        without_namespace(c, "pid");
+    });
+    wait_until("the payload", || c.bundle.rootfs().join("tmp/up").exists());
+    let pids = t.rt(&["ps", "--format", "json", &c.id]).ok().json();
+    richrun_tests::sys::kill(c.pid(), 9);
+    c.wait("stopped");
+    c.verb("delete", &[]).ok();
+    for pid in pids.as_array().expect("an array") {
+        let place = format!("/proc/{pid}");
+        wait_until("all to be gone", || !std::path::Path::new(&place).exists());
+    }
+}
+
+/// The pid of a container's first process, now another's.
+fn a_forged_start_time_kills_nobody(t: &Trial) {
+    t.only(&[Kind::Richrun], "keeps its state in other files");
+    let mut stranger =
+        std::process::Command::new("sleep").arg("1000").spawn().expect("start sleep");
+    let c = t.idle();
+    c.kill("KILL");
+    c.wait("stopped");
+    edit_state(t, &c.id, |state| state["init"]["pid"] = json!(stranger.id()));
+    assert_eq!(c.status(), "stopped");
+    c.verb("kill", &["KILL"]).run().exits(1).says("container not running");
+    t.rt(&["kill", "--all", &c.id, "KILL"]).ok();
+    c.remove();
+    assert_eq!(stranger.try_wait().expect("wait"), None, "a stranger was killed");
+    stranger.kill().expect("kill");
+    stranger.wait().expect("wait");
+}
+
+/// One deletes, the others find nothing, and the id is free again.
+fn many_deletes_at_once(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no lock for an id");
+    for round in 0..5 {
+        let c = t.idle();
+        let deletes: Vec<_> = (0..8).map(|_| t.rt(&["delete", "--force", &c.id]).spawn()).collect();
+        for delete in deletes {
+            delete.wait().ok();
+        }
+        t.rt(&["create", "-b", c.bundle.path(), &c.id]).ok();
+        assert_eq!(c.status(), "created", "round {round}");
+        c.remove();
+    }
+}
