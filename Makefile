@@ -7,6 +7,7 @@ MANDIR ?= $(PREFIX)/share/man
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+PAGES := build/pages
 DOCDIR ?= $(PREFIX)/share/doc/richrun
 
 CARGO ?= cargo
@@ -17,15 +18,24 @@ RELEASE := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
 RICHRUN_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 export CARGO_TARGET_DIR RICHRUN_COMMIT
 
-.DEFAULT_GOAL := build
-.PHONY: help build demo test test-unit test-blackbox test-differential test-engines test-long \
+.DEFAULT_GOAL := all
+.PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-long \
 	bench install uninstall fmt lint doc clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
+all: build pages ## build and pages
+
 build: ## the static release binaries: richrun, rich-init
 	$(CARGO) build --release --locked --package richrun --package rich-init
+
+pages: $(PAGES)/written ## manual pages and shell completions, into build/pages
+
+# Written by the sources of the command lines: nothing is done when they are older.
+$(PAGES)/written: $(wildcard integration/pages/src/*.rs runtime/src/cli.rs runtime/src/cli/*.rs init/src/options.rs)
+	$(CARGO) run --quiet --locked --package richrun-pages -- $(PAGES)
+	@touch $@
 
 demo: ## a rich container, step by step (as root or as you)
 	$(CARGO) build --release --locked --package richrun --package richrun-demo
@@ -52,13 +62,21 @@ test-long: build ## 10 000 runs, and all that takes minutes
 bench: build ## side by side with the kernel's floor, crun, runc and youki: build/bench/results.md
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh
 
-install: build ## to $(DESTDIR)$(PREFIX)
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)
+install: build pages ## to $(DESTDIR)$(PREFIX)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(MANDIR)/man8 \
+		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	$(INSTALL) -m 755 $(RELEASE)/richrun $(RELEASE)/rich-init $(DESTDIR)$(BINDIR)/
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 644 $(PAGES)/man8/*.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 644 $(PAGES)/bash/richrun $(DESTDIR)$(BASHDIR)/
+	$(INSTALL) -m 644 $(PAGES)/zsh/_richrun $(DESTDIR)$(ZSHDIR)/
+	$(INSTALL) -m 644 $(PAGES)/fish/richrun.fish $(DESTDIR)$(FISHDIR)/
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/rich-init
+	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
+		$(DESTDIR)$(MANDIR)/man8/rich-init.8
+	rm -f $(DESTDIR)$(BASHDIR)/richrun $(DESTDIR)$(ZSHDIR)/_richrun $(DESTDIR)$(FISHDIR)/richrun.fish
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 fmt: ## format the code

@@ -2,7 +2,7 @@
 # test.sh [SUITE...]: the tests, one suite after the other; every suite runs
 # even if one before it failed, and their own summary lines stand at the end.
 #
-#   unit          unit tests of all crates, and who may import whom
+#   unit          unit tests of all crates, who may import whom, and the compliance table
 #   blackbox      the built binary, as root and as an ordinary user, cgroup v1 and v2
 #   differential  the same bundles and seccomp profiles under runc and crun
 #   engines       podman and containerd, natively; and the pages of bundles/
@@ -55,7 +55,7 @@ for name in "${suites[@]}"; do
     case $name in
     unit)
         suite unit cargo test --locked --workspace --exclude richrun-tests --exclude richrun-engines
-        suite harness cargo test --locked --package richrun-tests --lib --bins --test layering
+        suite harness cargo test --locked --package richrun-tests --lib --bins --test layering --test compliance
         ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines ;;

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 pub use args::*;
 
@@ -198,7 +198,12 @@ pub fn whole() -> Command {
             command = command.subcommand(with_page(verb, pages::page(name)));
         }
     }
-    with_page(command, &pages::TOP).subcommand_required(true).disable_version_flag(false)
+    // runc's letter is `-v`, clap's own would be `-V`.
+    let version = Arg::new("version").short('v').long("version").action(ArgAction::Version);
+    with_page(command, &pages::TOP)
+        .subcommand_required(true)
+        .disable_version_flag(true)
+        .arg(version.help("Print version"))
 }
 
 fn help(command: &mut Command) -> String {
@@ -233,7 +238,9 @@ fn refusal(verb: &str, error: &clap::Error) -> Refusal {
     }
     let of = if verb.is_empty() { String::new() } else { format!(" {verb}") };
     message.push_str(&format!(" (see 'richrun{of} --help')"));
-    Refusal { error: Error::new(Kind::Usage, message), status: 1 }
+    // runc reads the values of exec's options late, and exits as exec does.
+    let late = verb == "exec" && error.kind() == ErrorKind::ValueValidation;
+    Refusal { error: Error::new(Kind::Usage, message), status: if late { 255 } else { 1 } }
 }
 
 impl Global {

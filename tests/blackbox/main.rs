@@ -2,6 +2,7 @@
 //!
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
+mod bad_input;
 mod cgroups;
 mod cleanup;
 mod devices;
@@ -18,6 +19,7 @@ use richrun_tests::Suite;
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::default();
+    bad_input::register(suite.module("bad_input"));
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
     cgroups::register(suite.module("cgroups"));

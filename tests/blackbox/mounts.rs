@@ -49,8 +49,7 @@ pub fn register(suite: &mut Suite) {
 pub fn mount_line(table: &str, point: &str) -> String {
     table
         .lines()
-        .filter(|line| line.split(' ').nth(4) == Some(point))
-        .last()
+        .rfind(|line| line.split(' ').nth(4) == Some(point))
         .unwrap_or_else(|| panic!("no mount on {point} in\n{table}"))
         .to_owned()
 }

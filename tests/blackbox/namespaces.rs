@@ -129,7 +129,7 @@ fn joined_by_path(t: &Trial) {
 }
 
 fn joined_user_namespace(t: &Trial) {
-    let first = t.idle_with(|c| user_namespace(c));
+    let first = t.idle_with(user_namespace);
     let pid = first.pid();
     let second = t.idle_with(|c| {
         if t.kind() == Kind::Runc {

@@ -15,6 +15,7 @@ pub mod container;
 pub mod inside;
 pub mod leftovers;
 pub mod runtime;
+pub mod source;
 pub mod stage;
 pub mod suite;
 pub mod sys;

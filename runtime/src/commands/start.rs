@@ -8,8 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::launch::gate;
 use crate::launch::notify::{self, NotifySocket};
 use crate::life::{Entry, State, Status, Store, hooks};
-use crate::sys::signals;
 use rich_hooks::Phase;
+use rustix::process::{Signal, pidfd_send_signal};
 
 /// Lets the payload of a created container go.
 pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
@@ -30,7 +30,7 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
     opened?;
     poststart(&entry, &state, init.pid).inspect_err(|_| {
         // Specification 1.3: the container is stopped; it is there to be deleted.
-        if let Err(errno) = signals::send(pidfd.as_fd(), libc::SIGKILL) {
+        if let Err(errno) = pidfd_send_signal(&pidfd, Signal::KILL) {
             crate::log::warn(Error::os(format!("kill {}", init.pid), errno));
         }
     })?;

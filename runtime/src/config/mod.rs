@@ -88,7 +88,8 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
 
 /// Parses a document. Capabilities that this program does not know only warn
 /// (an engine may be newer than we are): they are taken out and the rest is
-/// parsed again.
+/// parsed again. So are the scheduler's flags that the config model spells
+/// otherwise than the specification.
 fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<String>) -> Result<T> {
     let first = match serde_json::from_slice(bytes) {
         Ok(document) => return Ok(document),
@@ -97,7 +98,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
     let report = || Error::config(format!("parse {}: {first}", path.display()));
     let mut value: Value = serde_json::from_slice(bytes).map_err(|_| report())?;
     let unknown = drop_unknown_capabilities(&mut value);
-    if unknown.is_empty() {
+    let respelled = respell_scheduler_flags(&mut value);
+    if unknown.is_empty() && !respelled {
         return Err(report());
     }
     warnings.extend(unknown.iter().map(|name| format!("ignoring unknown capability {name}")));
@@ -127,6 +129,31 @@ fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {
         });
     }
     unknown
+}
+
+/// The specification's words for scheduler flags, and oci-spec's.
+const SCHEDULER_FLAGS: [(&str, &str); 2] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
+/// Puts the config model's words in the place of the specification's; whether
+/// there were any.
+fn respell_scheduler_flags(value: &mut Value) -> bool {
+    let pointers = ["/process/scheduler/flags", "/scheduler/flags"];
+    let Some(pointer) = pointers.iter().find(|pointer| value.pointer(pointer).is_some()) else {
+        return false;
+    };
+    let flags = value.pointer_mut(pointer).and_then(Value::as_array_mut);
+    let mut respelled = false;
+    for flag in flags.into_iter().flatten() {
+        let row = SCHEDULER_FLAGS.iter().find(|(ours, _)| flag.as_str() == Some(*ours));
+        if let Some((_, theirs)) = row {
+            *flag = Value::from(*theirs);
+            respelled = true;
+        }
+    }
+    respelled
 }
 
 #[cfg(test)]

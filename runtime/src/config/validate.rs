@@ -28,6 +28,7 @@ const CHECKS: &[Check] = &[
     devices,
     hooks,
     rootfs_propagation,
+    unsupported,
 ];
 
 /// Runs every check; what is merely odd goes to `warnings`.
@@ -455,6 +456,18 @@ fn rootfs_propagation(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     Err(wrong("linux.rootfsPropagation", format!("unknown word {word:?}")))
 }
 
+/// What `features` says is not supported must not be passed over in silence.
+fn unsupported(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let Some(linux) = linux(spec) else { return Ok(()) };
+    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return Err(wrong("linux.netDevices", "moving network devices is not supported"));
+    }
+    if linux.intel_rdt().is_some() {
+        return Err(wrong("linux.intelRdt", "resctrl is not supported"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -530,6 +543,8 @@ mod tests {
                 "hooks.poststop[0].timeout: ",
             ),
             (r#"{"linux": {"rootfsPropagation": "up"}}"#, "linux.rootfsPropagation: "),
+            (r#"{"linux": {"netDevices": {"eth0": {}}}}"#, "linux.netDevices: "),
+            (r#"{"linux": {"intelRdt": {}}}"#, "linux.intelRdt: "),
         ];
         for (patch, start) in table {
             let error = error_with(patch).unwrap_or_else(|| panic!("{patch} was accepted"));

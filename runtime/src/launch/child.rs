@@ -4,6 +4,7 @@
 //! runtime's memory, alone, and reports to the runtime over the channel; from
 //! the start gate on there may be no runtime any more, and it reports there.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -73,12 +74,14 @@ impl First<'_> {
         rustix::process::setsid().step(|| "setsid")?;
         join_groups(&self.groups)?;
         self.enter_namespaces()?;
-        let mut root = Root::open(&plan.root, self.prepared.root.take())?;
+        // Never dropped: `arm` closes descriptors by number, whoever owns them,
+        // and this process ends by execve or by exit.
+        let mut root = ManuallyDrop::new(Root::open(&plan.root, self.prepared.root.take())?);
         for step in &plan.mounts {
             root.mount(step, &plan.cgroup_view, &mut self.prepared)?;
         }
         devices::make(root.as_fd(), plan, self.binds_devices())?;
-        let terminal = self.open_terminal(&root)?;
+        let terminal = ManuallyDrop::new(self.open_terminal(&root)?);
         let pid = self.hooks_before_the_root()?;
         root.enter(&plan.root)?;
         self.name_host()?;
@@ -88,7 +91,7 @@ impl First<'_> {
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
         restrict::mask(root.as_fd(), &plan.masked)?;
         root.finish(&plan.root)?;
-        if let Some(terminal) = &terminal {
+        if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
         }
         if let Some(persona) = plan.personality {

@@ -3,6 +3,7 @@
 //! One clone into the container's pid namespace and control group, one setns
 //! into the rest; a process between only where a user namespace is joined.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
@@ -153,6 +154,8 @@ impl Entrant<'_> {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open("/", flags, Mode::empty()).step(|| "open the container's /")?;
+        // Never dropped: `arm` closes it by its number.
+        let root = ManuallyDrop::new(root);
         if let Some(socket) = &self.order.console {
             let size = plan.process.console_size;
             let size = size.map(|(rows, columns)| console::Size { rows, columns });

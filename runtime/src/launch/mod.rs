@@ -127,25 +127,9 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
             News::Warning(text) => crate::log::warn(text),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
-            News::Closed | News::Born(_) => return Err(death(plan, launched)),
+            News::Closed | News::Born(_) => return Err(launched.death(plan)),
         }
     }
-}
-
-/// Why the first process may have died without a word.
-fn death(plan: &Plan, launched: &Launched) -> Error {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let ended = rustix::process::waitid(WaitId::PidFd(launched.pidfd.as_fd()), options);
-    let signal = ended.ok().flatten().and_then(|status| status.terminating_signal());
-    let limited = plan.cgroup.knobs.rows.iter().find(|row| row.controller == "memory");
-    let how = match (signal, limited) {
-        (Some(libc::SIGKILL), Some(limit)) => {
-            format!(": it was killed; {} may be too low", limit.field)
-        }
-        (Some(signal), _) => format!(": signal {signal}"),
-        (None, _) => String::new(),
-    };
-    Error::system(format!("the container's first process died during its set-up{how}"))
 }
 
 /// prestart and createRuntime: the namespaces are there, the state is on disk
@@ -177,6 +161,24 @@ impl Launched {
                 _ => Ok(()),
             });
         started.map_err(|error| self.end(error))
+    }
+
+    /// Why the process died before it was set up: a signal ended it, since it
+    /// reports every error of its own. The kernel's is KILL where memory lacks.
+    fn death(&self, plan: &Plan) -> Error {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let wait = || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        let status = rustix::io::retry_on_intr(wait).ok().flatten();
+        let signal = status.and_then(|status| status.terminating_signal());
+        let what = "the container's first process died during its set-up";
+        let limit = plan.cgroup.knobs.rows.iter().find(|row| row.controller == "memory");
+        Error::system(match (signal, limit) {
+            (Some(libc::SIGKILL), Some(row)) => {
+                format!("{}: {what}: killed; is {} too low?", row.field, row.value)
+            }
+            (Some(signal), _) => format!("{what}: ended by signal {signal}"),
+            (None, _) => what.to_owned(),
+        })
     }
 
     /// Kills and reaps the process. Returns `error`, the reason.

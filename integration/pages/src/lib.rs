@@ -1,0 +1,51 @@
+//! Manual pages and shell completions, made from what the programs themselves
+//! know of their command lines: `richrun`'s clap tree, and `rich-init`'s help.
+//!
+//! What no command line knows (exit statuses, files, environment) is in
+//! [`words`]. `richrun` itself carries none of this.
+
+pub mod init;
+pub mod manual;
+pub mod words;
+
+use std::io;
+
+use clap_complete::Shell;
+use richrun::cli::VERBS;
+
+/// One file to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Relative to the output directory: `man8/richrun.8`, `bash/richrun`.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// The shells with completions: the directory here, and the file's name there.
+const SHELLS: [(Shell, &str); 3] = [
+    (Shell::Bash, "bash/richrun"),
+    (Shell::Zsh, "zsh/_richrun"),
+    (Shell::Fish, "fish/richrun.fish"),
+];
+
+/// Every page and every completion.
+///
+/// # Errors
+/// None in practice: everything is written to memory.
+pub fn documents() -> io::Result<Vec<Document>> {
+    let mut all = vec![manual::top()?];
+    for verb in VERBS {
+        all.push(manual::verb(verb)?);
+    }
+    all.push(init::page());
+    all.extend(SHELLS.map(|(shell, path)| completion(shell, path)));
+    Ok(all)
+}
+
+fn completion(shell: Shell, path: &str) -> Document {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut richrun::cli::whole(), "richrun", &mut text);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Document { path: path.to_owned(), text }
+}

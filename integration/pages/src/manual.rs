@@ -1,0 +1,141 @@
+//! The pages of `richrun` and its commands.
+
+use std::io;
+
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use richrun::cli::pages::{Page, TOP, page};
+use richrun::cli::{VERBS, whole};
+
+use crate::Document;
+use crate::words::{self, Row};
+
+/// The section for system administration commands.
+const SECTION: &str = "8";
+
+/// `richrun(8)`.
+///
+/// # Errors
+/// None in practice: everything is written to memory.
+pub fn top() -> io::Result<Document> {
+    let others = VERBS.iter().map(|verb| format!("richrun-{verb}"));
+    let others = others.chain(["rich-init".to_owned()]).collect();
+    write("richrun", whole(), &TOP, None, others)
+}
+
+/// `richrun-VERB(8)`.
+///
+/// # Errors
+/// As for [`top`]; a verb that there is not.
+pub fn verb(verb: &str) -> io::Result<Document> {
+    let tree = whole();
+    let command = tree.find_subcommand(verb).cloned();
+    let command = command.ok_or_else(|| io::Error::other(format!("no command {verb}")))?;
+    write(&format!("richrun-{verb}"), command, page(verb), Some(verb), related(verb))
+}
+
+fn write(
+    name: &str,
+    command: Command,
+    page: &Page,
+    verb: Option<&str>,
+    others: Vec<String>,
+) -> io::Result<Document> {
+    let version = env!("CARGO_PKG_VERSION");
+    let man = Man::new(command.display_name(name).about(page.about).long_about(page.long))
+        .title(name.to_uppercase())
+        .section(SECTION)
+        .source(format!("richrun {version}"))
+        .manual("Containers");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if verb.is_none() {
+        commands().to_writer(&mut text)?;
+    }
+    table("EXIT STATUS", words::statuses(verb)).to_writer(&mut text)?;
+    table("ENVIRONMENT", words::environment(verb)).to_writer(&mut text)?;
+    table("FILES", words::files(verb)).to_writer(&mut text)?;
+    examples(page.examples).to_writer(&mut text)?;
+    see_also(&others).to_writer(&mut text)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(Document { path: format!("man{SECTION}/{name}.{SECTION}"), text })
+}
+
+/// The commands in the order of `--help`.
+fn commands() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["COMMANDS"]);
+    for verb in VERBS {
+        roff.control("TP", []);
+        roff.text([bold(format!("richrun-{verb}")), roman(format!("({SECTION})"))]);
+        roff.text([roman(format!("{}.", page(verb).about))]);
+    }
+    roff
+}
+
+/// Terms and what they mean; nothing where there are none.
+pub(crate) fn table(heading: &str, rows: Vec<Row>) -> Roff {
+    let mut roff = Roff::new();
+    if rows.is_empty() {
+        return roff;
+    }
+    roff.control("SH", [heading]);
+    for (term, meaning) in rows {
+        roff.control("TP", []);
+        roff.text([bold(term)]);
+        roff.text([roman(meaning)]);
+    }
+    roff
+}
+
+/// Lines to copy, as they stand.
+pub(crate) fn examples(text: &str) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("EX", []);
+    for line in text.strip_prefix("Examples:\n").unwrap_or(text).lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("EE", []);
+    roff
+}
+
+/// Other pages of this section.
+pub(crate) fn see_also(names: &[String]) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["SEE ALSO"]);
+    let mut line = Vec::new();
+    for name in names {
+        if !line.is_empty() {
+            line.push(roman(", "));
+        }
+        line.extend([bold(name.as_str()), roman(format!("({SECTION})"))]);
+    }
+    roff.text(line);
+    roff
+}
+
+/// Which commands a reader goes to from here.
+fn related(verb: &str) -> Vec<String> {
+    let verbs: &[&str] = match verb {
+        "create" => &["start", "run", "delete", "spec"],
+        "run" => &["create", "start", "exec", "spec"],
+        "start" => &["create", "state"],
+        "exec" => &["run", "ps"],
+        "kill" | "delete" => &["kill", "delete", "state"],
+        "pause" | "resume" => &["pause", "resume", "exec"],
+        "state" | "list" | "ps" => &["state", "list", "ps"],
+        _ => &[],
+    };
+    let mut names = vec!["richrun".to_owned()];
+    names.extend(verbs.iter().filter(|name| **name != verb).map(|name| format!("richrun-{name}")));
+    if matches!(verb, "create" | "run") {
+        names.push("rich-init".to_owned());
+    }
+    names
+}

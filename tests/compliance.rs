@@ -1,0 +1,127 @@
+//! Checks of `compliance.md`: every row is whole and every test named there exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use richrun_tests::source::Source;
+
+/// One row: a requirement and what tests it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    id: String,
+    test: String,
+}
+
+/// The rows whose first cell is an id such as `R-12`; what is wrong with the
+/// table otherwise.
+fn rows(text: &str) -> Result<Vec<Row>, String> {
+    let mut found: Vec<Row> = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let Some((area, number)) = cells[0].split_once('-') else { continue };
+        if area.is_empty() || number.parse::<u32>().is_err() {
+            continue;
+        }
+        let [id, section, requirement, test] = cells[..] else {
+            return Err(format!("{}: {} cells instead of 4", cells[0], cells.len()));
+        };
+        if section.is_empty() || requirement.is_empty() || test.is_empty() {
+            return Err(format!("{id}: an empty cell"));
+        }
+        if found.iter().any(|row| row.id == id) {
+            return Err(format!("{id}: twice"));
+        }
+        found.push(Row { id: id.to_owned(), test: test.to_owned() });
+    }
+    Ok(found)
+}
+
+/// The file that a test's name points into, and the test's own name.
+fn place(test: &str) -> Result<(PathBuf, &str), String> {
+    let (file, name) = test.split_once("::").ok_or(format!("{test}: not file::name"))?;
+    let (suite, rest) = file.split_once('/').ok_or(format!("{test}: not suite/file::name"))?;
+    let dir = match suite {
+        "blackbox" => "tests/blackbox",
+        "engines" => "integration/engines/scenarios",
+        "hooks" | "runtime" => suite,
+        _ => return Err(format!("{test}: no suite {suite}")),
+    };
+    Ok((Path::new(dir).join(format!("{rest}.rs")), name))
+}
+
+/// Whether a file has a test of that name: a `#[test]` function, or one that is
+/// registered by name.
+fn has_test(source: &Source, name: &str) -> bool {
+    let words: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
+    let is_function = words.windows(6).any(|at| at == ["#", "[", "test", "]", "fn", name]);
+    is_function || source.strings.iter().any(|text| text == name)
+}
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
+}
+
+fn table() -> Vec<Row> {
+    let text = fs::read_to_string(top().join("tests/compliance.md")).expect("compliance.md");
+    rows(&text).expect("whole rows")
+}
+
+#[test]
+fn every_test_named_exists() {
+    let mut missing = Vec::new();
+    for row in table().iter().filter(|row| row.test != "open") {
+        let found = place(&row.test).and_then(|(file, name)| {
+            let text = fs::read_to_string(top().join(&file))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            match has_test(&Source::parse(&text), name) {
+                true => Ok(()),
+                false => Err(format!("no test {name} in {}", file.display())),
+            }
+        });
+        missing.extend(found.err().map(|why| format!("{}: {why}", row.id)));
+    }
+    assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
+}
+
+#[test]
+fn every_document_is_there_and_numbered_without_gaps() {
+    let rows = table();
+    for area in ["R", "RL", "C", "L"] {
+        let numbers: Vec<u32> = rows
+            .iter()
+            .filter_map(|row| row.id.strip_prefix(area)?.strip_prefix('-')?.parse().ok())
+            .collect();
+        assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>(), "{area}");
+        assert!(!numbers.is_empty(), "{area}");
+    }
+    let open = rows.iter().filter(|row| row.test == "open").count();
+    let tests: BTreeSet<&str> = rows.iter().map(|row| row.test.as_str()).collect();
+    println!("{} requirements, {open} open, {} tests", rows.len(), tests.len() - 1);
+}
+
+#[test]
+fn a_broken_table_is_seen() {
+    let row = "| R-1 | state | has an id | blackbox/lifecycle::x |\n";
+    assert_eq!(rows(row).map(|rows| rows.len()), Ok(1));
+    assert_eq!(rows("| id | section |\n|---|---|\n| a-b | c |\n"), Ok(Vec::new()));
+    assert!(rows(&format!("{row}{row}")).is_err_and(|why| why.contains("twice")));
+    assert!(rows("| R-1 | state | has an id | |\n").is_err_and(|why| why.contains("empty")));
+    assert!(rows("| R-1 | state | x |\n").is_err_and(|why| why.contains("3 cells")));
+}
+
+#[test]
+fn a_missing_test_is_seen() {
+    let source = Source::parse(
+        "#[test]\nfn one() {}\nfn two() {}\n// \"three\"\nfn r(s: &mut S) { s.on(ALL, \"four\", f); }",
+    );
+    assert_eq!(
+        ["one", "two", "three", "four"].map(|name| has_test(&source, name)),
+        [true, false, false, true]
+    );
+    assert_eq!(
+        place("runtime/src/config/validate::x"),
+        Ok((PathBuf::from("runtime/src/config/validate.rs"), "x"))
+    );
+    assert!(place("elsewhere/x::y").is_err() && place("blackbox/x").is_err());
+}
