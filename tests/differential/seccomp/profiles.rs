@@ -1,5 +1,6 @@
 //! The profiles: those of engines, and crafted ones.
 
+use richrun_tests::Kind;
 use serde_json::{Value, json};
 
 /// Profiles as engines wrote them into bundles: see `profiles/README.md`.
@@ -105,7 +106,7 @@ fn actions() -> Value {
 
 /// errnoRet where it has an effect.
 fn errno_values() -> Value {
-    let values = [0, 1, 22, 38, 4095, 65535];
+    let values = [0, 1, 22, 38, 255, 4094];
     let mut entries: Vec<Value> = Vec::new();
     for (call, value) in IDLE_CALLS.iter().zip(values) {
         entries.push(json!({"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": value}));
@@ -221,8 +222,7 @@ fn multiplexed() -> Value {
 
 /// Calls that one architecture alone has.
 fn x86_only_calls() -> Value {
-    let names =
-        ["vm86", "ugetrlimit", "socketcall", "arch_prctl", "modify_ldt", "stat64", "olduname"];
+    let names = ["vm86", "ugetrlimit", "socketcall", "modify_ldt", "stat64", "olduname"];
     rules(&ALL, json!([{"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 9}]))
 }
 
@@ -280,47 +280,77 @@ fn defaults() -> Vec<(String, Value)> {
     .collect()
 }
 
+/// A profile that is refused.
+pub struct Refused {
+    /// What is wrong with it.
+    pub name: &'static str,
+    /// The profile.
+    pub profile: Value,
+    /// The peers that accept it, and why.
+    pub accepted: &'static [(Kind, &'static str)],
+}
+
 /// Profiles that are refused.
-pub fn refused() -> Vec<(String, Value)> {
-    let notify = json!([{"names": ["kcmp"], "action": "SCMP_ACT_NOTIFY"}]);
+pub fn refused() -> Vec<Refused> {
+    let entry = |name: &str, action: &str, args: Value| json!({"names": [name], "action": action, "args": args});
+    let one = |name, action, args| rules(&ALL, json!([entry(name, action, args)]));
+    let notify = |name| one(name, "SCMP_ACT_NOTIFY", json!([]));
+    let row = |name, profile, accepted| Refused { name, profile, accepted };
+    let default = json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/none"});
+    let mut write = notify("write");
+    write["listenerPath"] = json!("/none");
+    let mut metadata = rules(&ALL, json!([]));
+    metadata["listenerMetadata"] = json!("words");
     vec![
-        (
-            "default_notify".to_owned(),
-            json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/none"}),
+        row("default_notify", default, &[]),
+        row("notify_without_listener", notify("kcmp"), &[(Kind::Crun, "it closes the listener")]),
+        row("notify_write", write, &[]),
+        row(
+            "metadata_without_listener",
+            metadata,
+            &[
+                (Kind::Runc, "metadata is not looked at unless a rule notifies"),
+                (Kind::Crun, "metadata is not looked at unless a rule notifies"),
+            ],
         ),
-        ("notify_without_listener".to_owned(), rules(&ALL, notify)),
+        row("index", one("kcmp", "SCMP_ACT_ERRNO", json!([arg(6, "SCMP_CMP_EQ", 1, 0)])), &[]),
+        row(
+            "empty_name",
+            one("", "SCMP_ACT_ERRNO", json!([])),
+            &[(Kind::Crun, "it is passed over like any unknown name")],
+        ),
+        row(
+            "contradiction",
+            rules(
+                &ALL,
+                json!([
+                    entry("kcmp", "SCMP_ACT_ERRNO", json!([arg(0, "SCMP_CMP_EQ", 1, 0)])),
+                    entry("kcmp", "SCMP_ACT_TRAP", json!([arg(0, "SCMP_CMP_EQ", 1, 0)])),
+                ]),
+            ),
+            &[],
+        ),
     ]
 }
 
-/// Flags and what the kernel then shows.
+/// Flags and what seccomp(2) is then given.
 pub struct Flags {
     /// `linux.seccomp.flags`.
     pub asked: Option<&'static [&'static str]>,
-    /// Whether the filter has `SECCOMP_FILTER_FLAG_LOG`.
-    pub log: bool,
-    /// Whether the speculative store bypass mitigation stays off.
-    pub spec_allow: bool,
+    /// The kernel's names, in alphabetical order.
+    pub passed: &'static [&'static str],
 }
 
+const LOG: &str = "SECCOMP_FILTER_FLAG_LOG";
+const SPEC_ALLOW: &str = "SECCOMP_FILTER_FLAG_SPEC_ALLOW";
+const TSYNC: &str = "SECCOMP_FILTER_FLAG_TSYNC";
+
 /// Flag lists by name. Without any list, the peers ask for SPEC_ALLOW.
-pub const FLAGS: [(&str, &Flags); 5] = [
-    ("absent", &Flags { asked: None, log: false, spec_allow: true }),
-    ("none", &Flags { asked: Some(&[]), log: false, spec_allow: false }),
-    ("log", &Flags { asked: Some(&["SECCOMP_FILTER_FLAG_LOG"]), log: true, spec_allow: false }),
-    (
-        "spec_allow",
-        &Flags { asked: Some(&["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), log: false, spec_allow: true },
-    ),
-    (
-        "all",
-        &Flags {
-            asked: Some(&[
-                "SECCOMP_FILTER_FLAG_TSYNC",
-                "SECCOMP_FILTER_FLAG_LOG",
-                "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-            ]),
-            log: true,
-            spec_allow: true,
-        },
-    ),
+pub const FLAGS: [(&str, &Flags); 6] = [
+    ("absent", &Flags { asked: None, passed: &[SPEC_ALLOW] }),
+    ("none", &Flags { asked: Some(&[]), passed: &[] }),
+    ("log", &Flags { asked: Some(&[LOG]), passed: &[LOG] }),
+    ("spec_allow", &Flags { asked: Some(&[SPEC_ALLOW]), passed: &[SPEC_ALLOW] }),
+    ("tsync", &Flags { asked: Some(&[TSYNC]), passed: &[TSYNC] }),
+    ("all", &Flags { asked: Some(&[TSYNC, LOG, SPEC_ALLOW]), passed: &[LOG, SPEC_ALLOW, TSYNC] }),
 ];

@@ -1,7 +1,6 @@
 //! Reading a process's seccomp filters back from the kernel (ptrace(2)).
 
 use std::io;
-use std::mem::size_of;
 
 use libc::{c_void, sock_filter};
 use nix::sys::ptrace;
@@ -10,18 +9,9 @@ use nix::unistd::Pid;
 
 /// `PTRACE_SECCOMP_GET_FILTER` (linux/ptrace.h, since Linux 4.4).
 const GET_FILTER: i32 = 0x420c;
-/// `PTRACE_SECCOMP_GET_METADATA` (since Linux 4.16).
-const GET_METADATA: i32 = 0x420d;
 
-/// One loaded filter.
-#[derive(Debug, Clone)]
-pub struct LoadedFilter {
-    /// Its program: code, jt, jf and k of each instruction.
-    pub program: Vec<(u16, u8, u8, u32)>,
-    /// Of the flags it was loaded with, those the kernel keeps:
-    /// `SECCOMP_FILTER_FLAG_LOG` (2).
-    pub flags: u64,
-}
+/// One loaded filter: code, jt, jf and k of each instruction.
+pub type LoadedFilter = Vec<(u16, u8, u8, u32)>;
 
 /// A process that is stopped for as long as this lives.
 struct Stopped(Pid);
@@ -71,16 +61,5 @@ fn filter(pid: Pid, index: usize) -> io::Result<LoadedFilter> {
     if got < 0 {
         return Err(io::Error::last_os_error());
     }
-    // struct seccomp_metadata: filter_off (in), flags (out).
-    let mut metadata = [index as u64, 0u64];
-    // SAFETY: the buffer has the size that is given.
-    let got = unsafe {
-        let size = size_of::<[u64; 2]>();
-        libc::ptrace(GET_METADATA as _, pid.as_raw(), size, metadata.as_mut_ptr())
-    };
-    if got < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let program = program.iter().map(|line| (line.code, line.jt, line.jf, line.k)).collect();
-    Ok(LoadedFilter { program, flags: metadata[1] })
+    Ok(program.iter().map(|line| (line.code, line.jt, line.jf, line.k)).collect())
 }
