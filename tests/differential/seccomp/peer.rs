@@ -101,6 +101,12 @@ impl Peer {
     /// Asserts that the program answers as the library's, the rules aside.
     #[track_caller]
     pub fn check(&self, profile: &Value, program: &[sock_filter]) {
+        let wrong = self.wrong(profile, program);
+        assert!(wrong.is_empty(), "{} verdicts differ:\n{}{profile}", wrong.len(), list(&wrong));
+    }
+
+    /// The differences that no rule explains.
+    pub fn wrong(&self, profile: &Value, program: &[sock_filter]) -> Vec<Difference> {
         let profile = self.without_unknown(profile);
         let library = compile(&profile).expect("the library compiles the profile");
         if self.kind == Some(Kind::Richrun) {
@@ -117,7 +123,7 @@ impl Peer {
                 !(newer && d.library == ENOSYS && (d.other == default || x32))
             });
         }
-        assert!(wrong.is_empty(), "{} verdicts differ:\n{}{profile}", wrong.len(), list(&wrong));
+        wrong
     }
 
     /// The profile as a libseccomp that lacks names sees it.
@@ -172,7 +178,7 @@ fn default_action(profile: &Value) -> u32 {
 }
 
 /// The first differences, for a message.
-fn list(differences: &[Difference]) -> String {
+pub fn list(differences: &[Difference]) -> String {
     let mut text = String::new();
     for Difference { call, library, other } in differences.iter().take(12) {
         let name = calls()
