@@ -191,7 +191,13 @@ pub const ROWS: &[Row] = &[
         differs: &[prints(Runc, "(none)", "runc before 1.2 does not know the field")],
         ..ROW
     },
-    Row { name: "descriptors", cases: BOTH, script: "ls /proc/1/fd; true", prints: "0\n1\n2", ..ROW },
+    Row {
+        name: "descriptors",
+        cases: BOTH,
+        script: "ls /proc/1/fd; true",
+        prints: "0\n1\n2",
+        ..ROW
+    },
     Row {
         name: "session",
         cases: BOTH,
