@@ -379,7 +379,7 @@ pub const ROWS: &[Row] = &[
         },
         says: "stopped",
         code: 255,
-        differs: &[other(Crun, "is not running", 255, "its words")],
+        differs: &[other(Crun, "is not running", 1, "has 255 for what fails inside only")],
         ..PLAIN
     },
     Row {
