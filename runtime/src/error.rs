@@ -100,6 +100,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<rich_hooks::HookError> for Error {
+    fn from(error: rich_hooks::HookError) -> Self {
+        Error::system(error.to_string())
+    }
+}
+
 /// The kernel's word for `errno` as Go spells it (lower case), which engines
 /// match on.
 pub fn errno_text(errno: Errno) -> String {

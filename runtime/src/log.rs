@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,6 +59,8 @@ struct Logger {
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+/// Warnings wait for whoever can write them.
+static COLLECTING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the log's options; relative paths are those of this moment.
 pub fn init(global: &Global) {
@@ -78,6 +81,9 @@ pub fn debugging() -> bool {
 
 /// Logs a debug message; `message` is called only with `--debug`.
 pub fn debug<T: fmt::Display>(message: impl FnOnce() -> T) {
+    if COLLECTING.load(Ordering::Relaxed) {
+        return;
+    }
     if let Some(logger) = LOGGER.get().filter(|logger| logger.debug) {
         logger.write(Level::Debug, &message().to_string(), &[]);
     }
@@ -87,11 +93,22 @@ pub fn debug<T: fmt::Display>(message: impl FnOnce() -> T) {
 pub fn warn(message: impl fmt::Display) {
     let logger = logger();
     let message = message.to_string();
-    if logger.json && !logger.debug {
+    if COLLECTING.load(Ordering::Relaxed) || (logger.json && !logger.debug) {
         logger.waiting().push(message);
     } else {
         logger.write(Level::Warning, &message, &[]);
     }
+}
+
+/// From now on warnings wait, whatever the format: for a process that has
+/// another root than the log's path speaks of, and hands them on ([`take`]).
+pub fn collect() {
+    COLLECTING.store(true, Ordering::Relaxed);
+}
+
+/// Takes the warnings that waited.
+pub fn take() -> Vec<String> {
+    std::mem::take(&mut *logger().waiting())
 }
 
 /// Writes the warnings that waited: nothing is expected to fail any more.

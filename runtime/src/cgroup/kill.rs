@@ -1,13 +1,14 @@
 //! Signals to every process of a container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::{Cgroup, file};
 use crate::error::{Error, Result};
+use crate::sys::signals;
 
 /// How long the freezer may take before signals are sent to running processes.
 const FREEZE_BOUND: Duration = Duration::from_millis(500);
@@ -32,7 +33,16 @@ impl Cgroup {
     /// # Errors
     /// The processes cannot be listed or signalled.
     pub fn kill(&self, signal: Signal) -> Result<Killed> {
-        if signal == Signal::KILL {
+        self.signal(signal.as_raw())
+    }
+
+    /// [`Cgroup::kill`] by the signal's number (0 to 64): real-time signals
+    /// have no name here.
+    ///
+    /// # Errors
+    /// The processes cannot be listed or signalled.
+    pub fn signal(&self, signal: i32) -> Result<Killed> {
+        if signal == Signal::KILL.as_raw() {
             return self.kill_all();
         }
         // Stopped processes neither fork nor let their pids be used again.
@@ -64,7 +74,7 @@ impl Cgroup {
     /// Kills what is listed, until nothing new is.
     fn kill_listed(&self) -> Result<()> {
         let froze = self.with("freezer").is_some() && self.freeze_within(FREEZE_BOUND).is_ok();
-        let result = self.signal_listed(Signal::KILL);
+        let result = self.signal_listed(Signal::KILL.as_raw());
         if froze || self.is_frozen()? {
             self.thaw()?;
         }
@@ -72,7 +82,7 @@ impl Cgroup {
     }
 
     /// Sends `signal` once to each process that is listed, newcomers too.
-    fn signal_listed(&self, signal: Signal) -> Result<Killed> {
+    fn signal_listed(&self, signal: i32) -> Result<Killed> {
         let mut done: Vec<i32> = Vec::new();
         for _ in 0..ROUNDS {
             let fresh: Vec<i32> =
@@ -85,13 +95,10 @@ impl Cgroup {
             // what the descriptor holds is, or was, in this container.
             let still = self.pids()?;
             for (pid, process) in held.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
-                match pidfd_send_signal(process, signal) {
+                match signals::send(process.as_fd(), signal) {
                     Ok(()) | Err(Errno::SRCH) => {}
                     Err(errno) => {
-                        return Err(Error::os(
-                            format!("send signal {} to {pid}", signal.as_raw()),
-                            errno,
-                        ));
+                        return Err(Error::os(format!("send signal {signal} to {pid}"), errno));
                     }
                 }
             }

@@ -114,6 +114,21 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// No groups: a process stays where it is.
+    pub fn none() -> Self {
+        Cgroup { mode: Mode::None, v1: Vec::new(), unified: None }
+    }
+
+    /// How many groups there are, of all hierarchies.
+    pub fn len(&self) -> usize {
+        self.groups().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.is_none()
+    }
+
     /// What to store, so that [`Cgroup::open`] finds the groups again.
     pub fn record(&self) -> CgroupRecord {
         CgroupRecord {

@@ -3,11 +3,42 @@
 //! Every command is `run(&Global, &its arguments) -> Result<u8>`; the number
 //! is the exit status.
 
+mod create;
+mod delete;
+mod descriptors;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod output;
+mod pause;
+mod pid_file;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod terminal;
+
 use crate::cli::{Global, Verb};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// Runs the command that was asked for; returns the exit status.
 pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
-    let _ = global;
-    Err(Error::new(Kind::Usage, format!("unknown command '{}'", verb.name())))
+    match verb {
+        Verb::Delete(args) => delete::run(global, args),
+        Verb::Features(args) => features::run(global, args),
+        Verb::Kill(args) => kill::run(global, args),
+        Verb::List(args) => list::run(global, args),
+        Verb::Pause(args) => pause::run(global, args),
+        Verb::Ps(args) => ps::run(global, args),
+        Verb::Resume(args) => resume::run(global, args),
+        Verb::Spec(args) => spec::run(global, args),
+        Verb::State(args) => state::run(global, args),
+        Verb::Create(args) => create::run(global, args),
+        Verb::Start(args) => start::run(global, args),
+        Verb::Run(args) => run::run(global, args),
+        Verb::Exec(args) => exec::run(global, args),
+    }
 }

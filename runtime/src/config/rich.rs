@@ -9,6 +9,9 @@ pub enum RichMode {
     DumbInit,
 }
 
+/// The modes by the names that `--rich-mode` takes; the first is the default.
+pub const MODES: &[(&str, RichMode)] = &[("dumb-init", RichMode::DumbInit)];
+
 /// A rich container as it was asked for and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RichConfig {
@@ -28,9 +31,12 @@ impl RichConfig {
                 Kind::Usage,
                 "must first enable rich mode, then specify a rich mode type",
             )),
-            (true, None | Some("dumb-init")) => Ok(Some(RichConfig { mode: RichMode::DumbInit })),
-            (true, Some(other)) => {
-                Err(Error::new(Kind::Usage, format!("not supported rich mode: {other}")))
+            (true, mode) => {
+                let name = mode.unwrap_or(MODES[0].0);
+                let known = MODES.iter().find(|row| row.0 == name);
+                let unknown = || format!("not supported rich mode: {name}");
+                let row = known.ok_or_else(|| Error::new(Kind::Usage, unknown()))?;
+                Ok(Some(RichConfig { mode: row.1 }))
             }
         }
     }

@@ -178,7 +178,11 @@ pub fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
     send(socket, b"pidfd", pidfd).step(|| "send over the pidfd socket")
 }
 
-fn send(socket: BorrowedFd<'_>, name: &[u8], fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    name: &[u8],
+    fd: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
     let fds = [fd];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

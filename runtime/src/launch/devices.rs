@@ -20,8 +20,8 @@ pub fn make(root: BorrowedFd<'_>, plan: &Plan, bind: bool) -> Result<()> {
     if !plan.own_dev {
         return Ok(());
     }
-    let dev = inroot::open_or_make(root, Path::new("/dev"), inroot::Make::Dir)
-        .step(|| "open /dev")?;
+    let dev =
+        inroot::open_or_make(root, Path::new("/dev"), inroot::Make::Dir).step(|| "open /dev")?;
     let mut binding = bind;
     for device in &plan.devices {
         let step = || format!("device {}", device.path.display());

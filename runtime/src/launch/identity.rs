@@ -41,8 +41,7 @@ pub fn give_streams(process: &ProcessPlan) -> Result<()> {
 /// runtime, which may have the right to ([`raise_limits`]).
 pub fn set_limits(limits: &[Rlimit]) -> Result<()> {
     for limit in limits {
-        process::prlimit(0, limit.resource, limit.soft, limit.hard)
-            .step(|| limit_step(limit))?;
+        process::prlimit(0, limit.resource, limit.soft, limit.hard).step(|| limit_step(limit))?;
     }
     Ok(())
 }
@@ -95,13 +94,14 @@ pub fn check_directory() -> Result<()> {
 }
 
 /// Becomes the user: groups, gid, uid. Capabilities are kept across it.
-pub fn become_user(process: &ProcessPlan, setgroups: bool) -> Result<()> {
+pub fn become_user(process: &ProcessPlan) -> Result<()> {
     let user = &process.user;
     rustix::thread::set_keep_capabilities(true).step(|| "keep capabilities")?;
-    if setgroups {
-        let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        rustix::thread::set_thread_groups(&groups)
-            .step(|| format!("process.user.additionalGids: setgroups {:?}", user.groups))?;
+    let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        // A user namespace of an ordinary user's own making.
+        Err(Errno::PERM) if groups.is_empty() && setgroups_denied()? => {}
+        set => set.step(|| format!("process.user.additionalGids: setgroups {:?}", user.groups))?,
     }
     let gid = Gid::from_raw(user.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid)
@@ -110,6 +110,18 @@ pub fn become_user(process: &ProcessPlan, setgroups: bool) -> Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)
         .step(|| format!("process.user.uid: setresuid {}", user.uid))?;
     rustix::thread::set_keep_capabilities(false).step(|| "keep capabilities")
+}
+
+/// Whether this user namespace has given setgroups(2) up (user_namespaces(7)).
+fn setgroups_denied() -> Result<bool> {
+    let proc = own_procfs()?;
+    let own = rustix::process::getpid().as_raw_nonzero();
+    let path = PathBuf::from(own.to_string()).join("setgroups");
+    let step = || "read /proc/self/setgroups";
+    let file = inroot::open_exact(proc.as_fd(), &path, OFlags::RDONLY).step(step)?;
+    let mut text = [0; 8];
+    let count = rustix::io::read(&file, &mut text).step(step)?;
+    Ok(text[..count].starts_with(b"deny"))
 }
 
 /// Drops what the bounding set does not have: while it is still allowed to.
@@ -197,7 +209,9 @@ pub fn find_program(args: &[CString], env: &[String]) -> Result<CString> {
         let path = Path::new(OsStr::from_bytes(name));
         return match executable(path) {
             Ok(()) => Ok(args[0].clone()),
-            Err(Errno::NOENT) => Err(Error::os(format!("exec: {shown:?}: stat {shown}"), Errno::NOENT)),
+            Err(Errno::NOENT) => {
+                Err(Error::os(format!("exec: {shown:?}: stat {shown}"), Errno::NOENT))
+            }
             Err(errno) => Err(Error::os(format!("exec: {shown:?}"), errno)),
         };
     }
@@ -207,7 +221,9 @@ pub fn find_program(args: &[CString], env: &[String]) -> Result<CString> {
         let directory = if directory.is_empty() { "." } else { directory };
         let path = PathBuf::from(directory).join(OsStr::from_bytes(name));
         match executable(&path) {
-            Ok(()) => return crate::plan::process::c_string(&path.to_string_lossy(), "process.args"),
+            Ok(()) => {
+                return crate::plan::process::c_string(&path.to_string_lossy(), "process.args");
+            }
             Err(errno @ Errno::ACCESS) => denied = Some(errno),
             Err(_) => {}
         }

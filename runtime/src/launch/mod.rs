@@ -1,6 +1,189 @@
-//! Launching a container: the parent's and the child's sequences.
+//! Launching a container: the runtime's side of the sequence.
+//!
+//! [`launch`] tells it; the child's side is [`child::First`], what they say to
+//! each other is drawn in [`sync`].
 
+mod child;
 pub mod console;
+mod copy_up;
+mod devices;
+pub mod exec;
 pub mod foreground;
+pub mod gate;
+mod identity;
+mod idmap;
+mod join;
+mod listener;
+mod maps;
 pub mod notify;
+pub mod own_image;
+mod payload;
+mod prepared;
 mod relay;
+mod restrict;
+mod rich;
+mod rootfs;
+mod stage;
+pub mod sync;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci_spec::runtime::LinuxNamespaceType as Kind;
+use rich_hooks::Phase;
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result, Step};
+use crate::life::{Entry, ProcessId, State, hooks};
+use crate::plan::{Host, Plan};
+use crate::sys::{process, signals};
+use child::First;
+use gate::Gate;
+use prepared::Prepared;
+use sync::{Channel, News, Word};
+
+/// What is to be launched.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// Everything that will be done.
+    pub plan: &'a Plan,
+    /// Facts about the host.
+    pub host: &'a Host,
+    /// The container's directory, locked.
+    pub entry: &'a Entry,
+    /// The container's state as far as it is known.
+    pub state: &'a State,
+    /// Where the terminal's master end goes.
+    pub console: Option<OwnedFd>,
+    /// Where the payload waits for `start`; `run` has none.
+    pub gate: Option<Gate>,
+}
+
+/// A container that is set up: its first process waits for a word.
+#[derive(Debug)]
+pub struct Launched {
+    /// The process in the runtime's pid namespace.
+    pub pid: i32,
+    /// A pidfd of it.
+    pub pidfd: OwnedFd,
+    /// The conversation with it.
+    pub channel: Channel,
+}
+
+/// Sets the container up, up to the point where its payload could be executed.
+/// `record` is called as soon as the container has processes or groups that
+/// must be known to whoever has to clean up.
+///
+/// # Errors
+/// What failed, on either side. The first process is dead then; what is on
+/// disk and in the control groups is the caller's to undo.
+pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
+    let plan = order.plan;
+    let prepared = Prepared::new(plan, order.host)?;
+    let image = plan.rich.as_ref().map(|_| rich::image()).transpose()?;
+    let joins = join::open(&plan.namespaces)?;
+    let groups = cgroup.join_files()?;
+    let (channel, theirs) = Channel::pair()?;
+    if order.host.uid == 0 && !plan.namespaces.has(Kind::User) {
+        // The child is born untraceable: there is no moment in which a process
+        // of a joined pid namespace could take its descriptors (CVE-2016-9962).
+        process::forbid_tracing().step(|| "become untraceable")?;
+    }
+    let first = First { order, channel: theirs, groups, joins, prepared, image };
+    let (pid, pidfd) = stage::spawn(first, &channel, cgroup)?;
+    let launched = Launched { pid, pidfd, channel };
+    match set_up(order, cgroup, &launched) {
+        Ok(()) => Ok(launched),
+        Err(error) => Err(launched.end(error)),
+    }
+}
+
+/// The runtime's part while the child sets itself up.
+fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()> {
+    let plan = order.plan;
+    identity::raise_limits(launched.pid, &plan.process.rlimits)?;
+    if let Some(score) = plan.process.oom_score_adj {
+        let path = format!("/proc/{}/oom_score_adj", launched.pid);
+        std::fs::write(&path, score.to_string())
+            .step(|| format!("process.oomScoreAdj: write {score} to {path}"))?;
+    }
+    if plan.namespaces.has_new(Kind::User) {
+        maps::write(launched.pid, &plan.namespaces, order.host)?;
+        launched.channel.tell(Word::Mapped)?;
+    }
+    // While the child mounts.
+    cgroup.apply(&plan.cgroup)?;
+    loop {
+        match launched.channel.listen()? {
+            News::Mounted => {
+                runtime_hooks(order, launched)?;
+                launched.channel.tell_with(Word::HooksDone, launched.pid)?;
+            }
+            News::Listening(fd) => {
+                listener::hand_over(order, launched, fd)?;
+                launched.channel.tell(Word::Listened)?;
+            }
+            News::Warning(text) => crate::log::warn(text),
+            News::Ready => return Ok(()),
+            News::Failed(error) => return Err(error),
+            News::Closed | News::Born(_) => {
+                return Err(Error::system("the container's first process died during its set-up"));
+            }
+        }
+    }
+}
+
+/// prestart and createRuntime: the namespaces are there, the state is on disk
+/// (a hook may ask for it), the root is not pivoted.
+fn runtime_hooks(order: &Order<'_>, launched: &Launched) -> Result<()> {
+    let hooked = [Phase::Prestart, Phase::CreateRuntime];
+    if !hooks::any(&order.plan.hooks, &hooked) {
+        return Ok(());
+    }
+    let mut state = order.state.clone();
+    state.init = Some(ProcessId::of(launched.pid)?);
+    order.entry.save(&state)?;
+    for phase in hooked {
+        hooks::run(phase, &order.plan.hooks, &state, launched.pid, Some(&state.bundle), None)?;
+    }
+    Ok(())
+}
+
+impl Launched {
+    /// Lets the payload go, and waits until it is executed.
+    ///
+    /// # Errors
+    /// It could not be; the process is dead then.
+    pub fn start(&self) -> Result<()> {
+        let started =
+            self.channel.tell(Word::Start).and_then(|()| match self.channel.listen()? {
+                News::Failed(error) => Err(error),
+                // It is executed; or it was killed meanwhile, and how is its exit status.
+                _ => Ok(()),
+            });
+        started.map_err(|error| self.end(error))
+    }
+
+    /// Kills and reaps the process. Returns `error`, the reason.
+    pub fn end(&self, error: Error) -> Error {
+        match signals::send(self.pidfd.as_fd(), libc::SIGKILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => crate::log::warn(Error::os(format!("kill {}", self.pid), errno)),
+        }
+        if let Err(errno) = reap(&self.pidfd) {
+            crate::log::warn(Error::os(format!("wait for {}", self.pid), errno));
+        }
+        error
+    }
+}
+
+/// Waits for the end of a child of this process; one that is not ours is only
+/// awaited by whoever is its parent.
+pub(crate) fn reap(pidfd: &OwnedFd) -> std::result::Result<(), Errno> {
+    let wait = || rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    match rustix::io::retry_on_intr(wait) {
+        Ok(_) | Err(Errno::CHILD) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

@@ -39,10 +39,15 @@ pub fn host_address() -> Option<PathBuf> {
     std::env::var_os("NOTIFY_SOCKET").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// The directory, in a container's state directory, that is bound into it.
+pub fn directory(state: &Path) -> PathBuf {
+    state.join(DIRECTORY)
+}
+
 /// For `create`: makes the directory that is bound, read-only, at
 /// [`IN_CONTAINER`]; returns its path.
 pub fn make_directory(state: &Path) -> Result<PathBuf> {
-    let path = state.join(DIRECTORY);
+    let path = directory(state);
     match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::os(format!("mkdir {}", path.display()), errno)),
@@ -66,7 +71,7 @@ impl NotifySocket {
     /// `create` made, and connects to the host's. None where the container was
     /// created without `NOTIFY_SOCKET`.
     pub fn open(state: &Path, host: &Path) -> Result<Option<Self>> {
-        let directory = state.join(DIRECTORY);
+        let directory = directory(state);
         if !directory.is_dir() {
             return Ok(None);
         }

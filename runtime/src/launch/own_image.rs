@@ -36,8 +36,10 @@ pub fn protect() -> Result<()> {
     };
     let c = |text: &OsStr| CString::new(text.as_bytes());
     let nul = |_| Error::system("an argument contains a NUL byte");
-    let argv: Vec<CString> =
-        std::env::args_os().map(|arg| c(&arg)).collect::<std::result::Result<_, _>>().map_err(nul)?;
+    let argv: Vec<CString> = std::env::args_os()
+        .map(|arg| c(&arg))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(nul)?;
     let env: Vec<CString> = std::env::vars_os()
         .filter_map(|(name, value)| {
             CString::new([name.into_vec(), value.into_vec()].join(&b'=')).ok()

@@ -32,8 +32,7 @@ impl Prepared {
     /// Clones what the child will not be able to.
     pub fn new(plan: &Plan, host: &Host) -> Result<Prepared> {
         let mut prepared = Prepared::default();
-        let foreign = !host.unprivileged
-            && (plan.namespaces.has(LinuxNamespaceType::User));
+        let foreign = !host.unprivileged && (plan.namespaces.has(LinuxNamespaceType::User));
         if foreign {
             prepared.root = rootfs::root_tree(&plan.root.path)?;
         }
@@ -91,11 +90,7 @@ pub fn bind_source(path: &Path) -> Result<OwnedFd> {
 
 /// A detached copy of a source's mount with the attributes of `step`; `None`
 /// on a kernel without the mount API.
-pub fn bound(
-    source: BorrowedFd<'_>,
-    recursive: bool,
-    step: &MountStep,
-) -> Result<Option<OwnedFd>> {
+pub fn bound(source: BorrowedFd<'_>, recursive: bool, step: &MountStep) -> Result<Option<OwnedFd>> {
     let describe = || format!("bind on {}", step.destination.display());
     let tree = match mount::clone_tree(source, recursive) {
         Ok(tree) => tree,

@@ -85,7 +85,8 @@ impl Cover {
 /// else would be a file of somebody's choice (CVE-2025-31133).
 fn null_device(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     let step = || "open /dev/null";
-    let null = inroot::open(root, Path::new("/dev/null"), OFlags::PATH | OFlags::NOFOLLOW).step(step)?;
+    let null =
+        inroot::open(root, Path::new("/dev/null"), OFlags::PATH | OFlags::NOFOLLOW).step(step)?;
     let stat = fstat(&null).step(step)?;
     let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
     let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;

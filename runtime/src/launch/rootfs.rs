@@ -92,8 +92,9 @@ impl Root {
             },
         };
         for (kind, recursive) in &step.propagation {
-            mount::set_attr(mounted.as_fd(), &MountAttr::propagate(*kind), *recursive)
-                .step(|| format!("{}: propagation of {}", step.field, step.destination.display()))?;
+            mount::set_attr(mounted.as_fd(), &MountAttr::propagate(*kind), *recursive).step(
+                || format!("{}: propagation of {}", step.field, step.destination.display()),
+            )?;
         }
         Ok(())
     }
@@ -125,8 +126,9 @@ impl Root {
             other => other.step(|| describe(kind, &step.destination))?,
         };
         if step.copy_up && target.existed {
-            super::copy_up::copy(target.fd.as_fd(), mounted.as_fd())
-                .map_err(|error| error.within(format!("tmpcopyup {}", step.destination.display())))?;
+            super::copy_up::copy(target.fd.as_fd(), mounted.as_fd()).map_err(|error| {
+                error.within(format!("tmpcopyup {}", step.destination.display()))
+            })?;
         }
         if step.copy_up && step.attr.set & attr::RDONLY != 0 {
             mount::set_attr(mounted.as_fd(), &MountAttr::setting(attr::RDONLY), false)
@@ -314,8 +316,7 @@ impl Root {
         if plan.no_pivot {
             return self.move_over(plan);
         }
-        mount::pivot_into(self.fd.as_fd())
-            .step(|| format!("pivot_root to {}", plan.path.display()))
+        mount::pivot_into(self.fd.as_fd()).step(|| format!("pivot_root to {}", plan.path.display()))
     }
 
     /// `--no-pivot`: for a host whose root is the initial ramdisk. The tree is

@@ -35,7 +35,8 @@ use crate::error::{Error, Kind, Result, Step};
 pub enum Word {
     /// Ids are mapped, control groups exist.
     Mapped = 1,
-    /// The hooks of the runtime's namespaces have run.
+    /// The hooks of the runtime's namespaces have run. With it comes the
+    /// container's pid there, which the state of the child's own hooks names.
     HooksDone = 2,
     /// The seccomp listener has been taken.
     Listened = 3,
@@ -55,6 +56,8 @@ pub enum News {
     Mounted,
     /// The descriptor of that number is the seccomp listener.
     Listening(i32),
+    /// Something asked for was not done: for the log.
+    Warning(String),
     /// All is set up.
     Ready,
     /// It cannot go on.
@@ -84,23 +87,53 @@ impl Channel {
     /// # Errors
     /// The child is gone.
     pub fn tell(&self, word: Word) -> Result<()> {
+        self.tell_with(word, 0)
+    }
+
+    /// Runtime: tells the child a word and a number.
+    ///
+    /// # Errors
+    /// The child is gone.
+    pub fn tell_with(&self, word: Word, number: i32) -> Result<()> {
+        let bytes = tagged(word as u8, number);
         let sent = rustix::io::retry_on_intr(|| {
-            rustix::net::send(&self.0, &[word as u8], rustix::net::SendFlags::NOSIGNAL)
+            rustix::net::send(&self.0, &bytes, rustix::net::SendFlags::NOSIGNAL)
         });
         sent.map(drop).step(|| "talk to the container's first process")
     }
 
-    /// Child: waits for a word.
+    /// Child: waits for a word; returns the number that came with it.
     ///
     /// # Errors
     /// The runtime is gone, or says another word.
-    pub fn expect(&self, word: Word) -> Result<()> {
-        let mut byte = [0];
-        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut byte));
+    pub fn expect(&self, word: Word) -> Result<i32> {
+        match self.hear()? {
+            (said, number) if said == word as u8 => Ok(number),
+            (said, _) => Err(Error::system(format!("the runtime said {said} instead of {word:?}"))),
+        }
+    }
+
+    /// Child, when all is set up: whether to wait at the gate (or to start).
+    ///
+    /// # Errors
+    /// The runtime is gone, or says another word.
+    pub fn waits(&self) -> Result<bool> {
+        match self.hear()?.0 {
+            said if said == Word::Wait as u8 => Ok(true),
+            said if said == Word::Start as u8 => Ok(false),
+            said => Err(Error::system(format!("the runtime said {said}"))),
+        }
+    }
+
+    fn hear(&self) -> Result<(u8, i32)> {
+        let mut bytes = [0; 5];
+        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut bytes));
         match got.step(|| "listen to the runtime")? {
             0 => Err(Error::system("the runtime has gone")),
-            _ if byte[0] == word as u8 => Ok(()),
-            _ => Err(Error::system(format!("the runtime said {} instead of {word:?}", byte[0]))),
+            _ => {
+                let number = [bytes[1], bytes[2], bytes[3], bytes[4]];
+                Ok((bytes[0], i32::from_le_bytes(number)))
+            }
         }
     }
 
@@ -172,14 +205,22 @@ pub fn decode_error(bytes: &[u8]) -> Error {
     }
 }
 
+fn tagged(tag: u8, number: i32) -> [u8; 5] {
+    let [a, b, c, d] = number.to_le_bytes();
+    [tag, a, b, c, d]
+}
+
 fn encode(news: &News) -> Vec<u8> {
-    let number = |tag: u8, value: i32| [&[tag][..], &value.to_le_bytes()].concat();
     match news {
-        News::Born(pid) => number(1, *pid),
+        News::Born(pid) => tagged(1, *pid).to_vec(),
         News::Mounted => vec![2],
-        News::Listening(fd) => number(3, *fd),
+        News::Listening(fd) => tagged(3, *fd).to_vec(),
         News::Ready => vec![4],
         News::Failed(error) => [&[5][..], &encode_error(error)].concat(),
+        News::Warning(text) => {
+            let text = text.as_bytes();
+            [&[6][..], &text[..text.len().min(LONGEST / 2)]].concat()
+        }
         News::Closed => Vec::new(),
     }
 }
@@ -192,6 +233,7 @@ fn decode(bytes: &[u8]) -> Result<News> {
         (Some(3), Some(fd)) => Ok(News::Listening(fd)),
         (Some(4), _) => Ok(News::Ready),
         (Some(5), _) => Ok(News::Failed(decode_error(&bytes[1..]))),
+        (Some(6), _) => Ok(News::Warning(String::from_utf8_lossy(&bytes[1..]).into_owned())),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -208,6 +250,7 @@ mod tests {
             News::Born(4711),
             News::Mounted,
             News::Listening(9),
+            News::Warning("ambient".to_owned()),
             News::Ready,
             News::Failed(failed),
             News::Failed(Error::config("process.cwd: bad")),
@@ -217,6 +260,10 @@ mod tests {
         }
         ours.tell(Word::Start).unwrap();
         theirs.expect(Word::Start).unwrap();
+        ours.tell_with(Word::HooksDone, 4711).unwrap();
+        assert_eq!(theirs.expect(Word::HooksDone).unwrap(), 4711);
+        ours.tell(Word::Wait).unwrap();
+        assert!(theirs.waits().unwrap());
         ours.tell(Word::Wait).unwrap();
         assert!(theirs.expect(Word::Start).is_err());
         drop(theirs);

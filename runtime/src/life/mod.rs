@@ -1,6 +1,11 @@
 //! What is on disk while a container lives: status, store, signals, deletion.
 
+pub mod delete;
+pub mod document;
+pub mod hooks;
+pub mod members;
 pub mod process;
+pub mod signal;
 pub mod status;
 pub mod store;
 

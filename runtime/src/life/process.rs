@@ -61,6 +61,20 @@ impl ProcessId {
         };
         if self.is_alive() { Ok(fd) } else { Err(gone()) }
     }
+
+    /// Whether it is the first process of a pid namespace, with which all
+    /// others in it end (pid_namespaces(7)). One that cannot be read is not.
+    pub fn leads_pid_namespace(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        is_first(&status.unwrap_or_default())
+    }
+}
+
+/// The last number of `NSpid` in `/proc/PID/status` is the pid in the
+/// process's own namespace.
+fn is_first(status: &str) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.is_some_and(|pids| pids.split_whitespace().next_back() == Some("1"))
 }
 
 fn read_stat(pid: i32) -> Option<Stat> {
@@ -87,6 +101,13 @@ mod tests {
         let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1";
         assert_eq!(parse_stat(text), Some(Stat { state: b'S', start_time: 4711 }));
         assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn the_first_process_of_a_namespace_is_number_one_there() {
+        assert!(is_first("Name:\tsh\nNSpid:\t711\t5\t1\n"));
+        assert!(!is_first("Name:\tsh\nNSpid:\t1\t5\n"));
+        assert!(!is_first("Name:\tsh\n"));
     }
 
     #[test]

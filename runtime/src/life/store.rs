@@ -18,8 +18,8 @@ use super::{ProcessId, Status};
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, Kind, Result, Step};
 
-/// The FIFO through which `start` releases the init process. It is there
-/// exactly as long as the container is "created".
+/// The FIFO through which `start` releases the init process. The container is
+/// "created" as long as it is there and somebody reads from it.
 pub const EXEC_FIFO: &str = "exec.fifo";
 /// The FIFO through which the init process answers `start`: an error text, or
 /// nothing when the payload was executed.
@@ -116,10 +116,11 @@ impl Store {
             }
             Err(errno) => return Err(Error::os(format!("mkdir {}", path.display()), errno)),
         }
-        // Between mkdir and flock a `delete --force` may have taken it away
-        // again; then the flock succeeds on a removed directory. Nothing is
-        // lost: the first write into it fails with a clear error.
-        self.entry(id)
+        match self.entry(id) {
+            // Between mkdir and flock a `delete --force` took it away again.
+            Err(error) if error.kind() == Kind::NotFound => self.create(id),
+            entry => entry,
+        }
     }
 
     /// Opens and locks an existing container.
@@ -130,16 +131,20 @@ impl Store {
         check_id(id)?;
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = match fs::open(&path, flags, Mode::empty()) {
-            Ok(dir) => dir,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                return Err(Error::new(Kind::NotFound, format!("container does not exist: {id}")));
+        loop {
+            let dir = match fs::open(&path, flags, Mode::empty()) {
+                Ok(dir) => dir,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(unknown(id)),
+                Err(errno) => return Err(Error::os(format!("open {}", path.display()), errno)),
+            };
+            rustix::io::retry_on_intr(|| flock(&dir, FlockOperation::LockExclusive))
+                .step(|| format!("lock {}", path.display()))?;
+            // While we waited, the container may have been deleted, and another
+            // of that id been made: the lock would be one on nothing.
+            if is_at(&dir, &path).step(|| format!("stat {}", path.display()))? {
+                return Ok(Entry { root: self.root.clone(), id: id.to_owned(), dir });
             }
-            Err(errno) => return Err(Error::os(format!("open {}", path.display()), errno)),
-        };
-        rustix::io::retry_on_intr(|| flock(&dir, FlockOperation::LockExclusive))
-            .step(|| format!("lock {}", path.display()))?;
-        Ok(Entry { root: self.root.clone(), id: id.to_owned(), dir })
+        }
     }
 
     /// Opens, locks and reads a container.
@@ -158,15 +163,19 @@ impl Store {
         match std::fs::read(dir.join(STATE)) {
             Ok(bytes) => {
                 let state = parse_state(&bytes, id)?;
-                let gate = dir.join(EXEC_FIFO).exists();
-                let status = status_of(&state, gate);
+                let status = status_of(&state, || is_held(fs::CWD, &dir.join(EXEC_FIFO)));
                 Ok((state, status))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::new(Kind::NotFound, format!("container does not exist: {id}")))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(unknown(id)),
             Err(error) => Err(error).step(|| format!("read {}", dir.join(STATE).display())),
         }
+    }
+
+    /// A container's configuration as it was at `create`, without its lock.
+    pub fn read_config(&self, id: &str) -> Result<Vec<u8>> {
+        check_id(id)?;
+        let path = self.root.join(id).join(CONFIG);
+        std::fs::read(&path).step(|| format!("read {}", path.display()))
     }
 
     /// The ids of all containers, sorted. Directories without a state (a
@@ -213,9 +222,7 @@ impl Entry {
     pub fn read_state(&self) -> Result<State> {
         match self.read(STATE) {
             Ok(bytes) => parse_state(&bytes, &self.id),
-            Err(error) if error.errno() == Some(Errno::NOENT) => {
-                Err(Error::new(Kind::NotFound, format!("container does not exist: {}", self.id)))
-            }
+            Err(error) if error.errno() == Some(Errno::NOENT) => Err(unknown(&self.id)),
             Err(error) => Err(error),
         }
     }
@@ -246,8 +253,7 @@ impl Entry {
 
     /// The container's status as it is now.
     pub fn status(&self, state: &State) -> Status {
-        let gate = fs::statat(&self.dir, EXEC_FIFO, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        status_of(state, gate)
+        status_of(state, || is_held(self.dir(), Path::new(EXEC_FIFO)))
     }
 
     /// Removes the container's directory and all in it. Repeatable.
@@ -294,14 +300,41 @@ impl Entry {
     }
 }
 
+fn unknown(id: &str) -> Error {
+    Error::new(Kind::NotFound, format!("container does not exist: {id}"))
+}
+
+/// Whether the directory is still what `path` names.
+fn is_at(dir: &OwnedFd, path: &Path) -> std::result::Result<bool, Errno> {
+    let held = fs::fstat(dir)?;
+    match fs::statat(fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) => Ok((there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a process waits at the start gate: the FIFO is there and has a
+/// reader (fifo(7): without one, it cannot be opened for writing alone). The
+/// payload's execve closes it, whether or not `start` lived to remove it.
+fn is_held(at: BorrowedFd<'_>, gate: &Path) -> bool {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(at, gate, flags, Mode::empty()) {
+        Ok(_) => true,
+        Err(Errno::NXIO | Errno::NOENT) => false,
+        // Another user's: it is there, and more cannot be known.
+        Err(_) => true,
+    }
+}
+
 fn parse_state(bytes: &[u8], id: &str) -> Result<State> {
     serde_json::from_slice(bytes)
         .map_err(|error| Error::system(format!("state of container {id}: {error}")))
 }
 
-/// Derives the status: the init process decides, then the start gate, then
-/// the freezer.
-fn status_of(state: &State, gate: bool) -> Status {
+/// Derives the status: the init process decides, then the freezer, then the
+/// start gate.
+fn status_of(state: &State, gate: impl FnOnce() -> bool) -> Status {
     let alive = state.init.is_some_and(|init| init.is_alive());
     match (state.ready, alive) {
         (false, true) => Status::Creating,
@@ -310,7 +343,7 @@ fn status_of(state: &State, gate: bool) -> Status {
         (true, true) if state.cgroup.as_ref().is_some_and(CgroupRecord::is_frozen) => {
             Status::Paused
         }
-        (true, true) if gate => Status::Created,
+        (true, true) if gate() => Status::Created,
         (true, true) => Status::Running,
     }
 }

@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod cgroup_view;
 pub mod devices;
+pub mod exec;
 pub mod mount_attr;
 pub mod mounts;
 pub mod namespaces;

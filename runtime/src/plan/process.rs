@@ -258,6 +258,24 @@ pub fn personality(spec: &Spec) -> Option<u32> {
     })
 }
 
+/// What `linux.memoryPolicy.mode` may be: for the Features document.
+pub const MEMORY_MODES: [MemoryPolicyModeType; 7] = [
+    MemoryPolicyModeType::MpolBind,
+    MemoryPolicyModeType::MpolDefault,
+    MemoryPolicyModeType::MpolInterleave,
+    MemoryPolicyModeType::MpolLocal,
+    MemoryPolicyModeType::MpolPreferred,
+    MemoryPolicyModeType::MpolPreferredMany,
+    MemoryPolicyModeType::MpolWeightedInterleave,
+];
+
+/// What `linux.memoryPolicy.flags` may have: for the Features document.
+pub const MEMORY_FLAGS: [MemoryPolicyFlagType; 3] = [
+    MemoryPolicyFlagType::MpolFNumaBalancing,
+    MemoryPolicyFlagType::MpolFRelativeNodes,
+    MemoryPolicyFlagType::MpolFStaticNodes,
+];
+
 /// `linux.memoryPolicy` as set_mempolicy(2) takes it: mode with flags, and the
 /// nodes' bit mask.
 ///

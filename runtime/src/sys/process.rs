@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -241,6 +241,20 @@ pub fn drop_bounding(capability: u8) -> Result<(), Errno> {
 /// namespace may trace us or read our descriptors.
 pub fn forbid_tracing() -> Result<(), Errno> {
     prctl(libc::PR_SET_DUMPABLE, 0, 0).map(drop)
+}
+
+/// prctl(2), `PR_SET_DUMPABLE` 1: takes [`forbid_tracing`] back.
+pub fn allow_tracing() -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, 1, 0).map(drop)
+}
+
+/// `pidfd_getfd(2)` (Linux 5.6): a copy of descriptor `fd` of the process
+/// behind `pidfd`, close-on-exec.
+pub fn take_fd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: a valid descriptor, a number, no flags; no memory is involved.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    check(ret).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// capset(2): effective, permitted and inheritable in one call.

@@ -43,6 +43,7 @@ impl Arch {
             (Arch::X86_64, SpecArch::ScmpArchX32) => Some(Abi::X32),
             (Arch::Aarch64, SpecArch::ScmpArchAarch64) => Some(Abi::Aarch64),
             (Arch::Aarch64, SpecArch::ScmpArchArm) => Some(Abi::Arm),
+            (Arch::Riscv64, SpecArch::ScmpArchRiscv64) => Some(Abi::Riscv64),
             _ => None,
         }
     }

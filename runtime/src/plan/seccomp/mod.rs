@@ -4,6 +4,7 @@
 //!   number, `rules` orders the conditional ones as libseccomp does;
 //! - `program` turns the answers into instructions, `assemble` places them;
 //! - `syscalls` and `table` know every system call's number;
+//! - [`known`] lists the words that are understood;
 //! - [`interpret`] says what a program answers, for tests.
 //!
 //! The terms are the kernel's: a *filter* is the program, an *action* what it
@@ -14,6 +15,7 @@
 mod abi;
 mod assemble;
 pub mod interpret;
+pub mod known;
 mod profile;
 mod program;
 mod rules;

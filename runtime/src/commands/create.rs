@@ -1,0 +1,222 @@
+//! `create`, and what `run` has in common with it: from a bundle to a
+//! container that is set up and waits.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rich_hooks::Phase;
+
+use super::descriptors::{self, Passed};
+use super::pid_file;
+use super::terminal::{self, Terminal};
+use crate::cgroup::{Cgroup, CgroupRecord};
+use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
+use crate::config::Config;
+use crate::config::rich::RichConfig;
+use crate::error::{Error, Kind, Result};
+use crate::launch::gate::Gate;
+use crate::launch::sync::Word;
+use crate::launch::{Launched, Order, console, launch, notify, own_image};
+use crate::life::delete::destroy;
+use crate::life::{Entry, ProcessId, State, Store};
+use crate::plan::cgroup::CgroupPlan;
+use crate::plan::process::deduplicated;
+use crate::plan::{Asked, Host, Plan};
+use crate::{host, log};
+
+/// A container that is set up.
+#[derive(Debug)]
+pub struct Made {
+    /// Its directory, locked.
+    pub entry: Entry,
+    /// Its state, as it is on disk.
+    pub state: State,
+    /// Its first process.
+    pub launched: Launched,
+    /// What it was made by.
+    pub plan: Plan,
+    /// Where its terminal's master end arrives, if we show it.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// How the payload is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// By `start`.
+    AtTheGate,
+    /// By us, who do not stay.
+    Detached,
+    /// By us, who wait for its end.
+    Foreground,
+}
+
+/// `create`
+pub fn run(global: &Global, args: &CreateArgs) -> Result<u8> {
+    own_image::protect()?;
+    let made = make(global, &args.launch, Begin::AtTheGate)?;
+    let done = (|| {
+        announce(&args.launch, &made)?;
+        made.launched.channel.tell(Word::Wait)
+    })();
+    match done {
+        Ok(()) => Ok(0),
+        Err(error) => Err(made.undo(error)),
+    }
+}
+
+/// Makes a container. After a failure nothing of it is left.
+pub fn make(global: &Global, args: &LaunchArgs, begin: Begin) -> Result<Made> {
+    let passed = descriptors::passed(args.preserve_fds)?;
+    let store = Store::new(global.root());
+    let job = Job::new(global, args, &store, passed)?;
+    let detached = begin != Begin::Foreground;
+    let wanted = job.plan.process.terminal;
+    let Terminal { to, from } =
+        terminal::prepare(wanted, detached, args.console_socket.as_deref())?;
+    let entry = store.create(&args.id)?;
+    let mut state = job.first_state();
+    match job.fill(&entry, &mut state, to, begin) {
+        Ok(launched) => Ok(Made { entry, state, launched, plan: job.plan, terminal: from }),
+        Err(error) => Err(undo(&entry, &state, error)),
+    }
+}
+
+/// Writes the pid file and sends the pidfd, where asked for.
+pub fn announce(args: &LaunchArgs, made: &Made) -> Result<()> {
+    if let Some(path) = &args.pidfd_socket {
+        let socket = console::connect("--pidfd-socket", path)?;
+        console::send_pidfd(socket.as_fd(), made.launched.pidfd.as_fd())?;
+    }
+    args.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, made.launched.pid))
+}
+
+impl Made {
+    /// Takes the container away again because of `error`, and returns that.
+    pub fn undo(&self, error: Error) -> Error {
+        undo(&self.entry, &self.state, self.launched.end(error))
+    }
+}
+
+/// What led here is the error to report; what hinders the way back warns.
+pub fn undo(entry: &Entry, state: &State, error: Error) -> Error {
+    if let Err(hindrance) = destroy(entry, state) {
+        log::warn(hindrance);
+    }
+    error
+}
+
+/// Everything that was decided.
+#[derive(Debug)]
+struct Job {
+    config: Config,
+    host: Host,
+    plan: Plan,
+    /// Readiness of the payload is told to the host.
+    notifies: bool,
+}
+
+impl Job {
+    fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
+        let rich = RichConfig::resolve(args.rich, args.rich_mode.as_deref())?;
+        let no_cgroups = check_manager(global)?;
+        let config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let host = host::probe(global)?;
+        let directory = store.root().join(&args.id);
+        let notify = notify::host_address().map(|_| notify::directory(&directory));
+        let notifies = notify.is_some();
+        let asked = Asked {
+            id: args.id.clone(),
+            no_pivot: args.no_pivot,
+            no_new_keyring: args.no_new_keyring,
+            descriptors: passed.count,
+            rich,
+            no_cgroups,
+            notify,
+        };
+        let mut plan = Plan::new(&config, asked, &host)?;
+        plan.process.env.extend(passed.env);
+        plan.process.env.extend(notifies.then(|| notify::ENVIRONMENT.to_owned()));
+        plan.process.env = deduplicated(&plan.process.env);
+        let filter = plan.seccomp.iter().flat_map(|filter| &filter.warnings);
+        config.warnings.iter().chain(filter).for_each(log::warn);
+        Ok(Job { config, host, plan, notifies })
+    }
+
+    fn first_state(&self) -> State {
+        let mut created = String::new();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        log::push_time(&mut created, now);
+        let spec = &self.config.spec;
+        let annotations = spec.annotations().clone().unwrap_or_default();
+        State {
+            oci_version: spec.version().clone(),
+            id: self.plan.id.clone(),
+            bundle: self.config.bundle.clone(),
+            rootfs: self.plan.root.path.clone(),
+            created,
+            owner: self.host.uid,
+            annotations: annotations.into_iter().collect(),
+            init: None,
+            cgroup: planned(&self.plan.cgroup),
+            ready: false,
+            // Without such hooks, nothing is left to run.
+            poststop_ran: Phase::Poststop.of(&self.plan.hooks).is_empty(),
+            rich: self.plan.rich.is_some(),
+        }
+    }
+
+    /// The container's directory, groups and first process, in this order:
+    /// what a crash in between leaves is known to `delete`.
+    fn fill(
+        &self,
+        entry: &Entry,
+        state: &mut State,
+        console: Option<OwnedFd>,
+        begin: Begin,
+    ) -> Result<Launched> {
+        let plan = &self.plan;
+        entry.save_config(&self.config.bytes)?;
+        entry.save(state)?;
+        if self.notifies {
+            notify::make_directory(&entry.path())?;
+        }
+        // A group that is refused is somebody else's: it is not ours to remove.
+        let cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
+        state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
+        let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
+        let order = Order { plan, host: &self.host, entry, state, console, gate };
+        let launched = launch(&order, &cgroup)?;
+        drop(order);
+        let recorded = ProcessId::of(launched.pid).and_then(|init| {
+            state.init = Some(init);
+            state.ready = true;
+            entry.save(state)
+        });
+        match recorded {
+            Ok(()) => Ok(launched),
+            Err(error) => Err(launched.end(error)),
+        }
+    }
+}
+
+/// The groups as they will be.
+fn planned(plan: &CgroupPlan) -> Option<CgroupRecord> {
+    let record =
+        CgroupRecord { mode: plan.mode, v1: plan.v1.clone(), unified: plan.unified.clone() };
+    (!record.v1.is_empty() || record.unified.is_some()).then_some(record)
+}
+
+/// Whether control groups are switched off.
+///
+/// # Errors
+/// systemd is asked to manage them.
+fn check_manager(global: &Global) -> Result<bool> {
+    match (global.systemd_cgroup, global.cgroup_manager) {
+        (true, _) | (_, Some(CgroupManager::Systemd)) => Err(Error::new(
+            Kind::Usage,
+            "systemd cgroup manager is not supported by this version: use --cgroup-manager cgroupfs (podman: --cgroup-manager=cgroupfs)",
+        )),
+        (false, manager) => Ok(manager == Some(CgroupManager::Disabled)),
+    }
+}

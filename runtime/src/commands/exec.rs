@@ -1,0 +1,155 @@
+//! `exec`: another process in a container.
+
+use std::os::fd::AsFd;
+
+use super::terminal::{self, Terminal};
+use super::{descriptors, pid_file};
+use crate::cgroup::{Cgroup, CgroupRecord};
+use crate::cli::{ExecArgs, Global};
+use crate::config::{Config, load_process};
+use crate::error::{Error, Kind, Result};
+use crate::launch::exec::{ExecOrder, enter};
+use crate::launch::foreground::{Child, Foreground};
+use crate::launch::{Launched, console, own_image};
+use crate::life::{State, Status, Store};
+use crate::log;
+use crate::plan::cgroup::Place;
+use crate::plan::exec::{ExecAsked, ExecPlan};
+
+/// Runs a process in a container; returns its exit status, or 0 with `--detach`.
+///
+/// The container's lock is not taken: any number of these may run at once,
+/// for as long as they like. What is relied on is the init's pidfd.
+pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
+    let passed = descriptors::passed(args.preserve_fds)?;
+    own_image::protect()?;
+    let store = Store::new(global.root());
+    let (state, status) = store.peek(&args.id)?;
+    check(status, args.ignore_paused)?;
+    let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
+    let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+    let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;
+    let plan = ExecPlan::new(&config, asked(args, passed.count)?, &passed.env)?;
+    if let Some(filter) = &plan.seccomp {
+        filter.warnings.iter().for_each(log::warn);
+    }
+    let wanted = plan.process.terminal;
+    let Terminal { to, from } =
+        terminal::prepare(wanted, args.detach, args.console_socket.as_deref())?;
+    let foreground = if args.detach { None } else { Some(Foreground::begin(false)?) };
+    let cgroup = groups(&state, &args.cgroup)?;
+    let order =
+        ExecOrder { plan: &plan, state: &state, init: init.pid, pidfd: pidfd.as_fd(), console: to };
+    let launched = enter(&order, &cgroup)?;
+    drop(order);
+    let begun = (|| {
+        let master = from.as_ref().map(|from| console::receive_master(from.as_fd())).transpose()?;
+        announce(args, &launched)?;
+        launched.start()?;
+        Ok(master)
+    })();
+    let master = begun.map_err(|error| launched.end(error))?;
+    let Some(foreground) = foreground else { return Ok(0) };
+    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd() };
+    foreground.wait(child, master, None)
+}
+
+fn check(status: Status, ignore_paused: bool) -> Result<()> {
+    if status.can_exec(ignore_paused) { Ok(()) } else { Err(refusal(status)) }
+}
+
+fn refusal(status: Status) -> Error {
+    let words = match status {
+        Status::Paused => {
+            "cannot exec in a paused container (use --ignore-paused to override)".to_owned()
+        }
+        other => format!("cannot exec in a {other} container"),
+    };
+    Error::new(Kind::WrongState, words)
+}
+
+fn asked(args: &ExecArgs, descriptors: u32) -> Result<ExecAsked> {
+    let mut warnings = Vec::new();
+    let process =
+        args.process.as_ref().map(|path| load_process(path, &mut warnings)).transpose()?;
+    warnings.iter().for_each(log::warn);
+    if process.is_none() && args.command.is_empty() {
+        return Err(Error::new(Kind::Usage, "process args cannot be empty"));
+    }
+    Ok(ExecAsked {
+        process,
+        command: args.command.clone(),
+        cwd: args.cwd.clone(),
+        env: args.env.clone(),
+        tty: args.tty,
+        user: args.user.map(|user| (user.uid, user.gid)),
+        groups: args.additional_gids.clone(),
+        label: args.process_label.clone(),
+        apparmor: args.apparmor.clone(),
+        no_new_privs: args.no_new_privs,
+        caps: args.cap.clone(),
+        descriptors,
+        id: args.id.clone(),
+    })
+}
+
+/// The container's groups, or those below them that `--cgroup` names.
+fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
+    let Some(record) = &state.cgroup else { return Ok(Cgroup::none()) };
+    let mut record = record.clone();
+    for asked in below {
+        narrow(&mut record, asked)?;
+    }
+    let cgroup = Cgroup::open(&record)?;
+    let asked = record.v1.len() + usize::from(record.unified.is_some());
+    match below.is_empty() || cgroup.len() == asked {
+        true => Ok(cgroup),
+        false => {
+            Err(Error::new(Kind::Usage, format!("--cgroup {}: no such cgroup", below.join(" "))))
+        }
+    }
+}
+
+/// `[CONTROLLERS:]PATH`: without controllers, in every hierarchy.
+fn narrow(record: &mut CgroupRecord, asked: &str) -> Result<()> {
+    let (controllers, path) = match asked.split_once(':') {
+        Some((controllers, path)) => (Some(controllers), path),
+        None => (None, asked),
+    };
+    let path = path.trim_matches('/');
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("--cgroup {asked}: leads out of the container's cgroup"),
+        ));
+    }
+    if path.is_empty() || path == "." {
+        return Ok(());
+    }
+    let add =
+        |place: &mut Place| place.path = format!("{}/{path}", place.path.trim_end_matches('/'));
+    match controllers {
+        None => record.v1.iter_mut().chain(&mut record.unified).for_each(add),
+        Some(list) => {
+            for controller in list.split(',') {
+                let place = record.v1.iter_mut().find(|place| place.has(controller));
+                let unknown = || {
+                    Error::new(
+                        Kind::Usage,
+                        format!("--cgroup {asked}: no hierarchy has controller {controller}"),
+                    )
+                };
+                add(place.ok_or_else(unknown)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn announce(args: &ExecArgs, launched: &Launched) -> Result<()> {
+    if let Some(path) = &args.pidfd_socket {
+        let socket = console::connect("--pidfd-socket", path)?;
+        console::send_pidfd(socket.as_fd(), launched.pidfd.as_fd())?;
+    }
+    args.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, launched.pid))
+}

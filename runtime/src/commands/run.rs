@@ -1,0 +1,72 @@
+//! `run`: create, start, and wait for the end.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rich_hooks::Phase;
+
+use super::create::{self, Begin, Made};
+use crate::cli::{Global, RunArgs};
+use crate::error::{Kind, Result};
+use crate::launch::foreground::{Child, Foreground};
+use crate::launch::notify::{self, NotifySocket};
+use crate::launch::{console, own_image};
+use crate::life::delete::destroy;
+use crate::life::{Store, hooks};
+
+/// Runs a container; returns its payload's exit status, or 0 with `--detach`.
+pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
+    own_image::protect()?;
+    let begin = if args.detach { Begin::Detached } else { Begin::Foreground };
+    // Before there is anything to wait for: no signal is lost.
+    let foreground = match begin {
+        Begin::Foreground => Some(Foreground::begin(!args.no_subreaper)?),
+        _ => None,
+    };
+    let made = create::make(global, &args.launch, begin)?;
+    let begun = begin_payload(args, &made).map_err(|error| made.undo(error))?;
+    // Others may use the container while we wait.
+    let Made { entry, launched, .. } = made;
+    drop(entry);
+    let Some(foreground) = foreground else {
+        if let Some(notify) = begun.notify {
+            notify.wait_until_ready(launched.pidfd.as_fd(), launched.pid)?;
+        }
+        return Ok(0);
+    };
+    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd() };
+    let status = foreground.wait(child, begun.master, begun.notify)?;
+    if !args.keep {
+        remove(global, &args.launch.id)?;
+    }
+    Ok(status)
+}
+
+/// What is listened to while the payload runs.
+struct Begun {
+    master: Option<OwnedFd>,
+    notify: Option<NotifySocket>,
+}
+
+/// Starts the payload and runs the hooks that follow.
+fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
+    let master = made.terminal.as_ref().map(|from| console::receive_master(from.as_fd()));
+    let master = master.transpose()?;
+    let notify = match notify::host_address() {
+        Some(host) => NotifySocket::open(&made.entry.path(), &host)?,
+        None => None,
+    };
+    made.launched.start()?;
+    create::announce(&args.launch, made)?;
+    let (all, state) = (&made.plan.hooks, &made.state);
+    hooks::run(Phase::Poststart, all, state, made.launched.pid, Some(&state.bundle), None)?;
+    Ok(Begun { master, notify })
+}
+
+/// Deletes the container; somebody else may have done so already.
+fn remove(global: &Global, id: &str) -> Result<()> {
+    match Store::new(global.root()).load(id) {
+        Ok((entry, state)) => destroy(&entry, &state),
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

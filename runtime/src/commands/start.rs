@@ -1,0 +1,62 @@
+//! `start`: opens the gate of a created container.
+
+use std::os::fd::AsFd;
+
+use crate::cli::{Global, StartArgs};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::launch::gate;
+use crate::launch::notify::{self, NotifySocket};
+use crate::life::{Entry, State, Status, Store, hooks};
+use crate::sys::signals;
+use rich_hooks::Phase;
+
+/// Lets the payload of a created container go.
+pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
+    let (entry, state) = Store::new(global.root()).load(&args.id)?;
+    let status = entry.status(&state);
+    if !status.can_start() {
+        return Err(refusal(status));
+    }
+    let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
+    let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+    let host = notify::host_address();
+    let notify = match &host {
+        Some(host) => NotifySocket::open(&entry.path(), host)?,
+        None => None,
+    };
+    let opened = gate::open(&entry, pidfd.as_fd());
+    gate::remove(&entry)?;
+    opened?;
+    poststart(&entry, &state, init.pid).inspect_err(|_| {
+        // Specification 1.3: the container is stopped; it is there to be deleted.
+        if let Err(errno) = signals::send(pidfd.as_fd(), libc::SIGKILL) {
+            crate::log::warn(Error::os(format!("kill {}", init.pid), errno));
+        }
+    })?;
+    // Readiness may take long: others may use the container meanwhile.
+    drop(entry);
+    if let Some(notify) = notify {
+        notify.wait_until_ready(pidfd.as_fd(), init.pid)?;
+    }
+    Ok(0)
+}
+
+/// The hooks that follow the start.
+fn poststart(entry: &Entry, state: &State, pid: i32) -> Result<()> {
+    let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
+    match config.spec.hooks() {
+        Some(all) => hooks::run(Phase::Poststart, all, state, pid, Some(&state.bundle), None)?,
+        None => {}
+    }
+    Ok(())
+}
+
+fn refusal(status: Status) -> Error {
+    let words = match status {
+        Status::Stopped => "cannot start a container that has stopped".to_owned(),
+        Status::Running => "cannot start an already running container".to_owned(),
+        other => format!("cannot start a container in the {other} state"),
+    };
+    Error::new(Kind::WrongState, words)
+}

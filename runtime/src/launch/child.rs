@@ -1,0 +1,258 @@
+//! The container's first process, from its clone to the payload.
+//!
+//! One function tells it: [`First::set_up`]. It runs in a copy of the
+//! runtime's memory, alone, and reports to the runtime over the channel; from
+//! the start gate on there may be no runtime any more, and it reports there.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::LinuxNamespaceType as Kind;
+use rich_hooks::Phase;
+use rustix::thread::CpuSet;
+
+use super::payload::{Armed, Payload};
+use super::prepared::Prepared;
+use super::rootfs::Root;
+use super::sync::{Channel, News, Word};
+use super::{Order, console, devices, identity, join, restrict};
+use crate::cgroup;
+use crate::error::{Error, Result, Step};
+use crate::life::hooks;
+use crate::plan::namespaces::{flag, proc_name};
+use crate::sys::{net, process};
+
+/// The phases whose hooks need to know the container's pid, or are the runtime's.
+const HOOKED: [Phase; 4] =
+    [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer, Phase::StartContainer];
+
+/// What the child has at its clone.
+#[derive(Debug)]
+pub struct First<'a> {
+    /// What it is to become.
+    pub order: &'a Order<'a>,
+    /// Its end of the conversation.
+    pub channel: Channel,
+    /// The control groups that it joins by itself.
+    pub groups: Vec<OwnedFd>,
+    /// The namespaces that it joins by itself.
+    pub joins: Vec<join::Open>,
+    /// What the runtime has prepared.
+    pub prepared: Prepared,
+    /// The image of the built-in init.
+    pub image: Option<OwnedFd>,
+}
+
+impl First<'_> {
+    /// Becomes the payload, or reports why not and ends.
+    pub fn live(mut self) -> ! {
+        crate::log::collect();
+        let error = self.set_up();
+        if self.channel.report(&News::Failed(error)).is_err() {
+            // The runtime has gone: nobody is left to tell.
+            process::exit_now(1);
+        }
+        process::exit_now(1)
+    }
+
+    /// Returns only with the error that stopped it.
+    fn set_up(&mut self) -> Error {
+        match self.try_set_up() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn try_set_up(&mut self) -> Result<std::convert::Infallible> {
+        let order = self.order;
+        let plan = order.plan;
+        process::reset_signals();
+        // A session of its own: signals of the caller's terminal are not for it.
+        rustix::process::setsid().step(|| "setsid")?;
+        join_groups(&self.groups)?;
+        self.enter_namespaces()?;
+        let mut root = Root::open(&plan.root, self.prepared.root.take())?;
+        for step in &plan.mounts {
+            root.mount(step, &plan.cgroup_view, &mut self.prepared)?;
+        }
+        devices::make(root.as_fd(), plan, self.binds_devices())?;
+        let terminal = self.open_terminal(&root)?;
+        let pid = self.hooks_before_the_root()?;
+        root.enter(&plan.root)?;
+        self.name_host()?;
+        // Before anything becomes read-only.
+        restrict::sysctls(root.proc.as_ref(), &plan.sysctls)?;
+        identity::enter_directory(&plan.process.cwd, true)?;
+        restrict::make_readonly(root.as_fd(), &plan.readonly)?;
+        restrict::mask(root.as_fd(), &plan.masked)?;
+        root.finish(&plan.root)?;
+        if let Some(terminal) = &terminal {
+            console::adopt(terminal.as_fd())?;
+        }
+        if let Some(persona) = plan.personality {
+            process::set_personality(persona).step(|| "linux.personality")?;
+        }
+        if let Some((mode, nodes)) = &plan.memory_policy {
+            process::set_mempolicy(*mode, nodes).step(|| "linux.memoryPolicy: set_mempolicy")?;
+        }
+        let payload = Payload {
+            process: &plan.process,
+            seccomp: plan.seccomp.as_ref(),
+            keyring: plan.keyring.as_deref(),
+            rich: plan.rich.as_ref().zip(self.image.as_ref()),
+            descriptors: plan.descriptors,
+        };
+        payload.dress()?;
+        let gate = order.gate.iter();
+        let keep: Vec<i32> =
+            gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]).collect();
+        let armed = payload.arm(root.as_fd(), &self.channel, &keep)?;
+        for warning in crate::log::take() {
+            self.channel.report(&News::Warning(warning))?;
+        }
+        self.channel.report(&News::Ready)?;
+        match (self.channel.waits()?, &order.gate) {
+            (true, Some(gate)) => {
+                gate.wait()?;
+                let started = self.hooks_before_the_payload(&armed, pid);
+                let error = match started {
+                    Ok(()) => {
+                        gate.executing();
+                        armed.execute(&self.channel)
+                    }
+                    Err(error) => error,
+                };
+                gate.failed(&error);
+                process::exit_now(1)
+            }
+            _ => {
+                self.hooks_before_the_payload(&armed, pid)?;
+                Err(armed.execute(&self.channel))
+            }
+        }
+    }
+
+    /// Comes to be in every namespace of the plan.
+    fn enter_namespaces(&self) -> Result<()> {
+        let namespaces = &self.order.plan.namespaces;
+        let host = self.order.host;
+        if namespaces.has_new(Kind::User) {
+            self.channel.expect(Word::Mapped)?;
+        }
+        if namespaces.has(Kind::User) {
+            join::become_root(namespaces, &self.order.plan.process.user)?;
+        }
+        // Not before the mappings: newuidmap(1) must see whose process it is.
+        // As root the runtime forbade it before the clone (CVE-2016-9962).
+        if host.uid != 0 || namespaces.has(Kind::User) {
+            process::forbid_tracing().step(|| "become untraceable")?;
+        }
+        join::all(&self.joins)?;
+        let own = namespaces.by_child();
+        if own != 0 {
+            process::unshare(own).step(|| "make new namespaces")?;
+        }
+        if namespaces.has_new(Kind::Time) {
+            self.enter_time()?;
+        }
+        if namespaces.has_new(Kind::Network) {
+            net::loopback_up().step(|| "bring the loopback interface up")?;
+        }
+        Ok(())
+    }
+
+    /// time_namespaces(7): the offsets are set while nobody is in it.
+    fn enter_time(&self) -> Result<()> {
+        let namespaces = &self.order.plan.namespaces;
+        if !namespaces.time_offsets.is_empty() {
+            let hidden = namespaces.has(Kind::User);
+            if hidden {
+                // An untraceable process's files belong to the host's root.
+                process::allow_tracing().step(|| "linux.timeOffsets")?;
+            }
+            let text: String = namespaces
+                .time_offsets
+                .iter()
+                .map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}\n"))
+                .collect();
+            let written = std::fs::write("/proc/self/timens_offsets", text);
+            if hidden {
+                process::forbid_tracing().step(|| "become untraceable")?;
+            }
+            written.step(|| "linux.timeOffsets: write /proc/self/timens_offsets")?;
+        }
+        let path = "/proc/self/ns/time_for_children";
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        let namespace = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+            .step(|| format!("open {path}"))?;
+        process::setns(namespace.as_fd(), flag(Kind::Time))
+            .step(|| format!("enter the new {} namespace", proc_name(Kind::Time)))
+    }
+
+    /// In a user namespace nobody makes device nodes.
+    fn binds_devices(&self) -> bool {
+        self.order.plan.namespaces.has(Kind::User) || self.order.host.unprivileged
+    }
+
+    /// The pty of the container's own devpts; its master end goes out.
+    fn open_terminal(&self, root: &Root) -> Result<Option<OwnedFd>> {
+        let plan = &self.order.plan.process;
+        let Some(socket) = &self.order.console else { return Ok(None) };
+        let size = plan.console_size.map(|(rows, columns)| console::Size { rows, columns });
+        let pty = console::open_pty(root.as_fd(), size)?;
+        console::send_master(socket.as_fd(), pty.master.as_fd())?;
+        console::bind_console(root.as_fd(), pty.terminal.as_fd())?;
+        Ok(Some(pty.terminal))
+    }
+
+    /// The runtime's hooks, then those in the container's namespaces; returns
+    /// the container's pid in the runtime's namespace (0 where nobody asks).
+    fn hooks_before_the_root(&self) -> Result<i32> {
+        let Order { plan, state, .. } = self.order;
+        if !hooks::any(&plan.hooks, &HOOKED) {
+            return Ok(0);
+        }
+        self.channel.report(&News::Mounted)?;
+        let pid = self.channel.expect(Word::HooksDone)?;
+        let cwd = Some(plan.root.path.as_path());
+        hooks::run(Phase::CreateContainer, &plan.hooks, state, pid, cwd, None)?;
+        Ok(pid)
+    }
+
+    fn hooks_before_the_payload(&self, armed: &Armed<'_>, pid: i32) -> Result<()> {
+        let Order { plan, state, .. } = self.order;
+        let cwd: Option<&Path> = Some(&plan.process.cwd);
+        hooks::run(Phase::StartContainer, &plan.hooks, state, pid, cwd, Some(&armed.env))?;
+        Ok(())
+    }
+
+    fn name_host(&self) -> Result<()> {
+        let plan = self.order.plan;
+        if let Some(name) = &plan.hostname {
+            rustix::system::sethostname(name.as_bytes())
+                .step(|| format!("hostname: set {name:?}"))?;
+        }
+        if let Some(name) = &plan.domainname {
+            rustix::system::setdomainname(name.as_bytes())
+                .step(|| format!("domainname: set {name:?}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Joins the groups that a process is not born in, and lets all their CPUs be
+/// used whatever the runtime was bound to.
+pub fn join_groups(groups: &[OwnedFd]) -> Result<()> {
+    for group in groups {
+        cgroup::join(group).step(|| "join cgroup: write 0 to tasks")?;
+    }
+    let mut all = CpuSet::new();
+    for cpu in 0..CpuSet::MAX_CPU {
+        all.set(cpu);
+    }
+    match rustix::thread::sched_setaffinity(None, &all) {
+        // None of the CPUs is allowed here, or the call is not.
+        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => Ok(()),
+        Err(errno) => Err(Error::os("sched_setaffinity", errno)),
+    }
+}

@@ -1,0 +1,104 @@
+//! Joining namespaces that exist already.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use oci_spec::runtime::LinuxNamespaceType as Kind;
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result, Step};
+use crate::plan::mounts::IdRange;
+use crate::plan::namespaces::{JOIN_ORDER, Namespaces, flag, proc_name};
+use crate::plan::process::UserPlan;
+use crate::sys::process;
+
+/// A namespace to be joined, opened while the host's paths are there.
+#[derive(Debug)]
+pub struct Open {
+    /// Its kind.
+    pub kind: Kind,
+    fd: OwnedFd,
+    path: String,
+}
+
+/// Opens every namespace that is joined, in the order of joining.
+pub fn open(namespaces: &Namespaces) -> Result<Vec<Open>> {
+    let open = |joined: &crate::plan::namespaces::Joined| {
+        let path = joined.path.display().to_string();
+        let fd = rustix::fs::open(&joined.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .step(|| format!("linux.namespaces: open {path}"))?;
+        Ok(Open { kind: joined.kind, fd, path })
+    };
+    namespaces.joined.iter().map(open).collect()
+}
+
+impl Open {
+    /// Joins it.
+    pub fn join(&self) -> Result<()> {
+        process::setns(self.fd.as_fd(), flag(self.kind)).step(|| {
+            format!("linux.namespaces: join {} namespace {}", proc_name(self.kind), self.path)
+        })
+    }
+}
+
+/// Joins them in their order.
+pub fn all(list: &[Open]) -> Result<()> {
+    list.iter().try_for_each(Open::join)
+}
+
+/// In a user namespace: its root, or `user` where its mappings have none.
+pub fn become_root(namespaces: &Namespaces, user: &UserPlan) -> Result<()> {
+    // Joined, its mappings are whatever they are.
+    let has_root =
+        |ranges: &[IdRange]| ranges.is_empty() || IdRange::outside_of(ranges, 0).is_some();
+    let id = |ranges: &[IdRange], own: u32| if has_root(ranges) { 0 } else { own };
+    let gid = Gid::from_raw(id(&namespaces.gids, user.gid));
+    let uid = Uid::from_raw(id(&namespaces.uids, user.uid));
+    rustix::thread::set_keep_capabilities(true).step(|| "keep capabilities")?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)
+        .step(|| format!("user namespace: setresgid {}", gid.as_raw()))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+        .step(|| format!("user namespace: setresuid {}", uid.as_raw()))?;
+    rustix::thread::set_keep_capabilities(false).step(|| "keep capabilities")
+}
+
+/// Every kind of namespace in which process `pid` is and this one is not.
+pub fn foreign(pid: i32) -> Result<Vec<Kind>> {
+    let mut kinds = Vec::with_capacity(JOIN_ORDER.len());
+    for kind in JOIN_ORDER {
+        let identity = |process: &str| {
+            let path = format!("/proc/{process}/ns/{}", proc_name(kind));
+            match rustix::fs::stat(path.as_str()) {
+                Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+                // A kernel without this kind.
+                Err(Errno::NOENT) if process == "self" => Ok(None),
+                Err(errno) => Err(Error::os(format!("stat {path}"), errno)),
+            }
+        };
+        let own = identity("self")?;
+        if own.is_some() && own != identity(&pid.to_string())? {
+            kinds.push(kind);
+        }
+    }
+    Ok(kinds)
+}
+
+/// Joins these kinds of namespaces of the process behind `pidfd`: in one call
+/// since Linux 5.8, one after the other by their files before.
+pub fn of_process(pid: i32, pidfd: BorrowedFd<'_>, kinds: &[Kind]) -> Result<()> {
+    let flags = kinds.iter().fold(0, |all, kind| all | flag(*kind));
+    if flags == 0 {
+        return Ok(());
+    }
+    match process::setns(pidfd, flags) {
+        Err(Errno::INVAL) => {}
+        joined => return joined.step(|| format!("join the namespaces of process {pid}")),
+    }
+    for kind in kinds {
+        let path = format!("/proc/{pid}/ns/{}", proc_name(*kind));
+        let fd = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .step(|| format!("open {path}"))?;
+        process::setns(fd.as_fd(), flag(*kind)).step(|| format!("join {path}"))?;
+    }
+    Ok(())
+}

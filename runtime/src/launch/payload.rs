@@ -1,0 +1,196 @@
+//! From a process inside the container to its payload: the last steps, which
+//! the container's first process and `exec` have in common.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::sync::{Channel, News, Word};
+use super::{identity, rich};
+use crate::config::rich::RichConfig;
+use crate::error::{Error, Result, Step};
+use crate::plan::process::{ProcessPlan, Scheduling, c_string};
+use crate::plan::seccomp::{Filter, Flags};
+use crate::sys::process::SchedAttr;
+use crate::sys::{process, seccomp};
+
+/// What becomes of the process.
+#[derive(Debug)]
+pub struct Payload<'a> {
+    /// Who it is.
+    pub process: &'a ProcessPlan,
+    /// What it may call.
+    pub seccomp: Option<&'a Filter>,
+    /// The session keyring that it joins.
+    pub keyring: Option<&'a CStr>,
+    /// The init in front of it: how, and the program.
+    pub rich: Option<(&'a RichConfig, &'a OwnedFd)>,
+    /// Descriptors from 3 on that it gets.
+    pub descriptors: u32,
+}
+
+/// A process that has given everything up, and has only to execute.
+#[derive(Debug)]
+pub struct Armed<'a> {
+    payload: &'a Payload<'a>,
+    program: CString,
+    /// Its environment, complete.
+    pub env: Vec<String>,
+    filter: Option<&'a Filter>,
+}
+
+impl<'a> Payload<'a> {
+    /// Labels, keyring and scheduling: whatever needs rights and concerns the
+    /// thread as it is, not what it executes.
+    pub fn dress(&self) -> Result<()> {
+        identity::set_labels(self.process)?;
+        if let Some(name) = self.keyring {
+            match process::join_session_keyring(name) {
+                // A kernel without keys.
+                Err(Errno::NOSYS) => {}
+                joined => {
+                    let serial = joined.step(|| "join a session keyring")?;
+                    process::make_keyring_searchable(serial)
+                        .step(|| "make the session keyring searchable")?;
+                }
+            }
+        }
+        if let Some(scheduler) = &self.process.scheduler {
+            schedule(scheduler)?;
+        }
+        if let Some((class, level)) = self.process.io_priority {
+            process::set_io_priority(class, level).step(|| "process.ioPriority: ioprio_set")?;
+        }
+        Ok(())
+    }
+
+    /// Becomes the payload's user, with nothing left that is not its own.
+    /// `root` is the container's root, `keep` the descriptors still needed.
+    pub fn arm(
+        &'a self,
+        root: BorrowedFd<'_>,
+        channel: &Channel,
+        keep: &[i32],
+    ) -> Result<Armed<'a>> {
+        let plan = self.process;
+        identity::give_streams(plan)?;
+        if let Some(umask) = plan.user.umask {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+        }
+        let mut env = plan.env.clone();
+        identity::complete_environment(&mut env, plan.user.uid, root);
+        self.close_descriptors(channel, keep)?;
+        // While nothing of our own needs a limit any more, and before the
+        // filter may forbid it.
+        identity::set_limits(&plan.rlimits)?;
+        // Without no_new_privs a filter takes CAP_SYS_ADMIN: before it goes.
+        let early = self
+            .seccomp
+            .filter(|filter| !plan.no_new_privs || filter.flags.contains(Flags::NEW_LISTENER));
+        if let Some(filter) = early.filter(|_| !plan.no_new_privs) {
+            install(filter, channel)?;
+        }
+        self.become_user()?;
+        if plan.no_new_privs {
+            rustix::thread::set_no_new_privs(true).step(|| "process.noNewPrivileges")?;
+        }
+        // A listener goes to its agent through the runtime, which `create`
+        // does not let wait until the payload is executed.
+        if let Some(filter) = early.filter(|_| plan.no_new_privs) {
+            install(filter, channel)?;
+        }
+        let program = identity::find_program(&plan.args, &env)?;
+        let filter = self.seccomp.filter(|_| early.is_none());
+        Ok(Armed { payload: self, program, env, filter })
+    }
+
+    /// Only the standard streams and what was asked for survive (CVE-2024-21626).
+    fn close_descriptors(&self, channel: &Channel, keep: &[i32]) -> Result<()> {
+        let first = 3 + self.descriptors;
+        let image = self.rich.map(|(_, image)| image.as_raw_fd());
+        let mut keep = keep.to_vec();
+        keep.extend(image);
+        keep.push(channel.as_fd().as_raw_fd());
+        process::close_except(first as i32, &keep).step(|| "close descriptors")?;
+        process::cloexec_from(first).step(|| "close descriptors on exec")?;
+        for fd in 3..first as i32 {
+            process::set_cloexec(fd, false).step(|| format!("preserve descriptor {fd}"))?;
+        }
+        Ok(())
+    }
+
+    /// The order is the kernel's: the bounding set while it may be changed, the
+    /// directory before the rights to enter it go (or after, if only the user
+    /// may), the ids, and the capabilities that the ids would have taken away.
+    fn become_user(&self) -> Result<()> {
+        let plan = self.process;
+        if let Some(caps) = &plan.caps {
+            identity::bound_capabilities(caps)?;
+        }
+        let entered = identity::enter_directory(&plan.cwd, false)?;
+        identity::become_user(plan)?;
+        if entered.is_none() && identity::enter_directory(&plan.cwd, false)?.is_none() {
+            let step = format!("process.cwd: chdir to {}", plan.cwd.display());
+            return Err(Error::os(step, Errno::ACCESS));
+        }
+        if let Some(caps) = &plan.caps {
+            identity::set_capabilities(caps)?;
+        }
+        identity::check_directory()
+    }
+}
+
+impl Armed<'_> {
+    /// Executes the payload; returns only when that failed.
+    pub fn execute(&self, channel: &Channel) -> Error {
+        match self.try_execute(channel) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn try_execute(&self, channel: &Channel) -> Result<std::convert::Infallible> {
+        let env: Vec<CString> =
+            self.env.iter().map(|entry| c_string(entry, "process.env")).collect::<Result<_>>()?;
+        let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
+        let args = &self.payload.process.args;
+        if let Some(filter) = self.filter {
+            install(filter, channel)?;
+        }
+        let (shown, errno) = match self.payload.rich {
+            Some((config, image)) => {
+                let argv = rich::arguments(config, args);
+                ("rich-init", process::execveat(image.as_fd(), c"", &argv, &env))
+            }
+            None => {
+                let argv: Vec<&CStr> = args.iter().map(CString::as_c_str).collect();
+                let shown = self.program.to_str().unwrap_or_default();
+                (shown, process::execve(&self.program, &argv, &env))
+            }
+        };
+        Err(Error::os(format!("exec {shown:?}"), errno))
+    }
+}
+
+/// Loads the filter; its listener, if it has one, goes to the runtime.
+fn install(filter: &Filter, channel: &Channel) -> Result<()> {
+    let Some(listener) = seccomp::install(filter)? else { return Ok(()) };
+    channel.report(&News::Listening(listener.as_raw_fd()))?;
+    channel.expect(Word::Listened).map(drop)
+}
+
+fn schedule(plan: &Scheduling) -> Result<()> {
+    let [runtime, deadline, period] = plan.deadline;
+    let attr = SchedAttr {
+        policy: plan.policy,
+        flags: plan.flags,
+        nice: plan.nice,
+        priority: plan.priority,
+        runtime,
+        deadline,
+        period,
+        ..SchedAttr::default()
+    };
+    process::set_scheduler(attr).step(|| "process.scheduler: sched_setattr")
+}

@@ -1,0 +1,189 @@
+//! Taking a container away: repeatable, and complete however it was left.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rich_hooks::Phase;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::hooks;
+use super::signal::{KILL, cgroup, thaw};
+use super::{Entry, State};
+use crate::cgroup::{Cgroup, Leftovers};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::log;
+use crate::sys::signals;
+
+/// How long a killed process may take to die: one in an uninterruptible sleep
+/// does not before it wakes.
+const DEATH_BOUND: Duration = Duration::from_secs(10);
+/// How long a process of a `create` that was cut off may outlive it.
+const ORPHAN_BOUND: Duration = Duration::from_secs(1);
+
+/// Removes a container and all that was made for it: ends its processes,
+/// removes its control groups, runs its poststop hooks (once, and only when its
+/// first process is gone), and last removes its directory.
+///
+/// Every step is tried whatever became of those before it. The directory stays
+/// if one failed, so that deletion can be repeated; a failed hook only warns.
+///
+/// # Errors
+/// Every failure, in one line.
+pub fn destroy(entry: &Entry, state: &State) -> Result<()> {
+    let ended = end_init(state);
+    let stopped = ended.is_ok();
+    let mut failures: Vec<Error> =
+        [ended, remove_cgroups(state)].into_iter().filter_map(Result::err).collect();
+    if stopped {
+        run_poststop(entry, state);
+    }
+    if failures.is_empty() {
+        failures.extend(entry.remove().err());
+    }
+    in_one(failures)
+}
+
+/// Several failures as one, in one line.
+fn in_one(mut failures: Vec<Error>) -> Result<()> {
+    match failures.len() {
+        0 => Ok(()),
+        1 => Err(failures.remove(0)),
+        _ => {
+            let lines: Vec<String> = failures.iter().map(Error::to_string).collect();
+            Err(Error::system(lines.join("; ")))
+        }
+    }
+}
+
+/// Kills the first process and waits until it is gone. With it goes its pid
+/// namespace; what a container without one leaves is in its control groups.
+fn end_init(state: &State) -> Result<()> {
+    let Some(init) = state.init else { return Ok(()) };
+    let pidfd = match init.pidfd() {
+        Err(error) if error.kind() == Kind::NoSuchProcess => return Ok(()),
+        pidfd => pidfd?,
+    };
+    match signals::send(pidfd.as_fd(), KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(Error::os(format!("kill {}", init.pid), errno)),
+    }
+    // A frozen process may or may not die (v2, v1): see whether it does.
+    let thawed = cgroup(state).and_then(|cgroup| cgroup.as_ref().map_or(Ok(()), thaw));
+    match ends_within(&pidfd, DEATH_BOUND) {
+        Ok(true) => Ok(()),
+        Ok(false) => thawed.and(Err(Error::system(format!(
+            "container init {} is still running {} s after KILL",
+            init.pid,
+            DEATH_BOUND.as_secs()
+        )))),
+        Err(errno) => Err(Error::os(format!("wait for {}", init.pid), errno)),
+    }
+}
+
+/// Waits until the process behind a pidfd has ended (pidfd_open(2): it becomes
+/// readable); false when it has not within `bound`.
+fn ends_within(pidfd: impl AsFd, bound: Duration) -> std::result::Result<bool, Errno> {
+    let end = Instant::now() + bound;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], timeout.as_ref()) {
+            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn remove_cgroups(state: &State) -> Result<()> {
+    let Some(cgroup) = cgroup(state)? else { return Ok(()) };
+    if state.init.is_none() && !empties(&cgroup)? {
+        // `create` was cut off before it had a process that we know of, perhaps
+        // before it saw that the group is somebody else's.
+        let pids = cgroup.pids()?;
+        log::warn(format!("cgroup of {}: left alone, others run in it: {pids:?}", state.id));
+        return Ok(());
+    }
+    let own = std::process::id() as i32;
+    let leftovers = match cgroup.pids()?.contains(&own) {
+        true => Leftovers::Refuse,
+        false => Leftovers::Kill,
+    };
+    cgroup.remove(leftovers)
+}
+
+/// Whether nobody is in the group, or soon nobody any more: the processes of a
+/// `create` end when it has.
+fn empties(cgroup: &Cgroup) -> Result<bool> {
+    let end = Instant::now() + ORPHAN_BOUND;
+    let mut pause = Duration::from_millis(1);
+    while !cgroup.pids()?.is_empty() {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    Ok(true)
+}
+
+/// Runs the poststop hooks unless that was done before. Nothing here stops the
+/// deletion (runtime-spec, runtime.md "Lifecycle", step 12).
+fn run_poststop(entry: &Entry, state: &State) {
+    // What the caller holds may be older than what is on disk.
+    let ran = state.poststop_ran || entry.read_state().is_ok_and(|saved| saved.poststop_ran);
+    if ran {
+        return;
+    }
+    let bytes = match entry.read_config() {
+        Ok(bytes) => bytes,
+        // `create` had not come far enough to have hooks.
+        Err(error) if error.errno() == Some(Errno::NOENT) => return,
+        Err(error) => return log::warn(error.within("poststop hooks")),
+    };
+    let config = match Config::from_saved(&state.bundle, bytes) {
+        Ok(config) => config,
+        Err(error) => return log::warn(error.within("poststop hooks")),
+    };
+    let Some(all) = config.spec.hooks().as_ref() else { return };
+    if !hooks::any(all, &[Phase::Poststop]) {
+        return;
+    }
+    let marked = State { poststop_ran: true, ..state.clone() };
+    if let Err(error) = entry.save(&marked) {
+        log::warn(error.within("poststop hooks"));
+    }
+    // An engine may have taken the bundle away already.
+    let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
+    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0, cwd, None) {
+        error.failures().iter().for_each(log::warn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_in_one_line() {
+        assert_eq!(in_one(Vec::new()), Ok(()));
+        let busy = || Error::os("remove cgroup /x", Errno::BUSY);
+        assert_eq!(in_one(vec![busy()]), Err(busy()));
+        let both = in_one(vec![Error::system("init lives"), busy()]).unwrap_err();
+        assert_eq!(both.to_string(), "init lives; remove cgroup /x: device or resource busy");
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_awaited_within_bounds() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let id = crate::life::ProcessId::of(child.id() as i32).unwrap();
+        let pidfd = id.pidfd().unwrap();
+        assert_eq!(ends_within(&pidfd, Duration::from_millis(20)), Ok(false));
+        child.kill().unwrap();
+        assert_eq!(ends_within(&pidfd, Duration::from_secs(10)), Ok(true));
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,43 @@
+//! Which processes belong to a container.
+
+use std::ffi::OsString;
+
+use super::State;
+use crate::cgroup::Cgroup;
+use crate::error::Result;
+
+/// The processes of a container, ascending: those of its control groups, or,
+/// where it has none (rootless without delegation), the members of its pid
+/// namespace. A container without either is its first process alone.
+///
+/// # Errors
+/// The control groups exist and cannot be read.
+pub fn members(state: &State) -> Result<Vec<i32>> {
+    if let Some(record) = &state.cgroup {
+        let cgroup = Cgroup::open(record)?;
+        if !cgroup.is_none() {
+            return cgroup.pids();
+        }
+    }
+    let Some(init) = state.init.filter(|init| init.is_alive()) else { return Ok(Vec::new()) };
+    let namespace = pid_namespace(init.pid);
+    let ours = pid_namespace(std::process::id() as i32);
+    if namespace.is_none() || namespace == ours {
+        return Ok(vec![init.pid]);
+    }
+    let mut pids: Vec<i32> =
+        all_pids().into_iter().filter(|pid| pid_namespace(*pid) == namespace).collect();
+    pids.sort_unstable();
+    // Its pid may have become another's while we read.
+    Ok(if init.is_alive() { pids } else { Vec::new() })
+}
+
+/// What names a process's pid namespace (namespaces(7)).
+fn pid_namespace(pid: i32) -> Option<OsString> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok().map(Into::into)
+}
+
+fn all_pids() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

@@ -1,0 +1,183 @@
+//! Signals to a container: `kill`.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::members::members;
+use super::{ProcessId, State, Status};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Kind, Result};
+use crate::sys::signals;
+
+/// SIGKILL's number.
+pub const KILL: i32 = 9;
+/// The first and the last real-time signal as programs of the C library see
+/// them (signal(7): it keeps 32 and 33 for itself).
+const REAL_TIME: (i32, i32) = (34, 64);
+
+/// The standard signals by number (signal(7); the same on every architecture
+/// that this runtime knows), and the other names of some.
+#[rustfmt::skip]
+const NAMES: &[(&str, i32)] = &[
+    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6),
+    ("BUS", 7), ("FPE", 8), ("KILL", KILL), ("USR1", 10), ("SEGV", 11), ("USR2", 12),
+    ("PIPE", 13), ("ALRM", 14), ("TERM", 15), ("STKFLT", 16), ("CHLD", 17), ("CLD", 17),
+    ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21), ("TTOU", 22), ("URG", 23),
+    ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28), ("IO", 29),
+    ("POLL", 29), ("PWR", 30), ("SYS", 31), ("UNUSED", 31),
+];
+
+/// The number of a signal: a number from 0 (which only asks whether the
+/// process is there) to 64, a name with or without `SIG` in any case, or
+/// `RTMIN+n` and `RTMAX-n`.
+///
+/// # Errors
+/// Anything else, in runc's words.
+pub fn number(word: &str) -> Result<i32> {
+    let unknown = || Error::new(Kind::Usage, format!("unknown signal {word:?}"));
+    if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
+        return word.parse().ok().filter(|number| (0..=64).contains(number)).ok_or_else(unknown);
+    }
+    let upper = word.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let standard = NAMES.iter().find(|row| row.0 == name).map(|row| row.1);
+    standard.or_else(|| real_time(name)).ok_or_else(unknown)
+}
+
+/// `RTMIN`, `RTMIN+n`, `RTMAX`, `RTMAX-n`.
+fn real_time(name: &str) -> Option<i32> {
+    let distance = |rest: &str, sign: char| match rest {
+        "" => Some(0),
+        _ => rest.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
+    };
+    let (first, last) = REAL_TIME;
+    let number = match name.strip_prefix("RTMIN") {
+        Some(rest) => first + distance(rest, '+')?,
+        None => last - distance(name.strip_prefix("RTMAX")?, '-')?,
+    };
+    (first..=last).contains(&number).then_some(number)
+}
+
+/// Sends signal `number` to the container's first process, or with `all` to
+/// every process. KILL reaches every process also where the first one does not
+/// lead a pid namespace, and thaws a frozen container so that it dies.
+///
+/// # Errors
+/// "container not running" where the first process is gone, unless `all`.
+pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()> {
+    if all {
+        return kill_all(state, number);
+    }
+    let init = state.init.filter(|_| status.can_kill()).ok_or_else(not_running)?;
+    let pidfd = init.pidfd()?;
+    let cgroup = cgroup(state)?;
+    let whole = number == KILL && !init.leads_pid_namespace();
+    send(pidfd.as_fd(), init, number)?;
+    if let Some(cgroup) = cgroup.filter(|_| number == KILL) {
+        if whole {
+            cgroup.signal(KILL)?;
+        }
+        thaw(&cgroup)?;
+    }
+    Ok(())
+}
+
+/// A container that has stopped may still have processes, and may have none:
+/// neither is an error.
+fn kill_all(state: &State, number: i32) -> Result<()> {
+    match cgroup(state)? {
+        Some(cgroup) => {
+            cgroup.signal(number)?;
+            if number == KILL { thaw(&cgroup) } else { Ok(()) }
+        }
+        None => members(state)?.into_iter().try_for_each(|pid| {
+            let gone = |error: &Error| error.kind() == Kind::NoSuchProcess;
+            let sent = ProcessId::of(pid)
+                .and_then(|process| send(process.pidfd()?.as_fd(), process, number));
+            sent.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
+        }),
+    }
+}
+
+/// A process in a frozen v1 group takes KILL only once it is thawed.
+pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
+    if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
+}
+
+/// The container's control groups, if it has any.
+pub fn cgroup(state: &State) -> Result<Option<Cgroup>> {
+    let cgroup = state.cgroup.as_ref().map(Cgroup::open).transpose()?;
+    Ok(cgroup.filter(|cgroup| !cgroup.is_none()))
+}
+
+fn send(pidfd: std::os::fd::BorrowedFd<'_>, process: ProcessId, number: i32) -> Result<()> {
+    match signals::send(pidfd, number) {
+        Ok(()) => Ok(()),
+        Err(Errno::SRCH) => Err(not_running()),
+        Err(errno) => Err(Error::os(format!("send signal {number} to {}", process.pid), errno)),
+    }
+}
+
+/// runc's words, which engines match.
+pub fn not_running() -> Error {
+    Error::new(Kind::NoSuchProcess, "container not running")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_by_name_and_number() {
+        let table = [
+            ("TERM", 15),
+            ("SIGTERM", 15),
+            ("sigterm", 15),
+            ("hup", 1),
+            ("0", 0),
+            ("9", 9),
+            ("64", 64),
+            ("IOT", 6),
+            ("SIGPOLL", 29),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("rtmin+30", 64),
+            ("RTMAX", 64),
+            ("RTMAX-14", 50),
+            ("SIGRTMAX-30", 34),
+        ];
+        for (word, expected) in table {
+            assert_eq!(number(word).unwrap(), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_signal_is_refused_in_runcs_words() {
+        let odd = [
+            "",
+            "SIG",
+            "NOSUCH",
+            "65",
+            "999",
+            "-5",
+            "-9",
+            "+9",
+            "1.5",
+            "TERM KILL",
+            "RTMIN+31",
+            "RTMAX-31",
+            "RTMIN-1",
+            "RTMIN+",
+            "RTMIN+-1",
+            "RTMIN+256",
+            "SIGSIGTERM",
+            "SIG9",
+            "99999999999999999999",
+        ];
+        for word in odd {
+            let error = number(word).unwrap_err().to_string();
+            assert_eq!(error, format!("unknown signal {word:?}"));
+        }
+    }
+}

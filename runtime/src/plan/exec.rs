@@ -1,0 +1,173 @@
+//! Another process in a running container, as data.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+
+use caps::{Capability, CapsHashSet};
+use oci_spec::runtime::Process;
+
+use super::namespaces::Namespaces;
+use super::process::{CapPlan, ProcessPlan};
+use super::seccomp::Filter;
+use super::{filter, keyring_name, process};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+
+/// Everything that `exec` will do.
+#[derive(Debug, Clone)]
+pub struct ExecPlan {
+    /// The process.
+    pub process: ProcessPlan,
+    /// The container's namespaces: the mappings of its user namespace.
+    pub namespaces: Namespaces,
+    /// System call filter: the container's.
+    pub seccomp: Option<Filter>,
+    /// The container's session keyring.
+    pub keyring: Option<CString>,
+    /// personality(2).
+    pub personality: Option<u32>,
+    /// Descriptors from 3 on that it gets.
+    pub descriptors: u32,
+}
+
+/// What the command line says about the process.
+#[derive(Debug, Clone, Default)]
+pub struct ExecAsked {
+    /// The process document that replaces the container's.
+    pub process: Option<Process>,
+    /// The command.
+    pub command: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// Variables on top of the container's.
+    pub env: Vec<String>,
+    /// A terminal.
+    pub tty: bool,
+    /// User and group.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// SELinux label.
+    pub label: Option<String>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// No new privileges.
+    pub no_new_privs: bool,
+    /// Capabilities on top of the container's.
+    pub caps: Vec<String>,
+    /// Descriptors from 3 on.
+    pub descriptors: u32,
+    /// The container's id.
+    pub id: String,
+}
+
+impl ExecPlan {
+    /// Plans a process in the container of a saved configuration; `env` are
+    /// variables of the runtime's own (`LISTEN_FDS`).
+    ///
+    /// # Errors
+    /// A field or an option that cannot be honoured.
+    pub fn new(config: &Config, asked: ExecAsked, env: &[String]) -> Result<ExecPlan> {
+        let spec = &config.spec;
+        let mut process = match &asked.process {
+            Some(process) => ProcessPlan::new(process)?,
+            None => {
+                let none = || Error::config("process: missing");
+                let own = spec.process().as_ref().ok_or_else(none)?;
+                changed(ProcessPlan::new(own)?, &asked, env)?
+            }
+        };
+        if asked.process.is_some() {
+            process.env = process::deduplicated(&[&process.env[..], env].concat());
+        }
+        if process.args.is_empty() {
+            return Err(Error::new(Kind::Usage, "process args cannot be empty"));
+        }
+        Ok(ExecPlan {
+            namespaces: Namespaces::new(spec),
+            seccomp: filter(spec)?,
+            keyring: Some(keyring_name(&asked.id)?),
+            personality: process::personality(spec),
+            descriptors: asked.descriptors,
+            process,
+        })
+    }
+}
+
+/// The container's process with what the command line changes.
+fn changed(mut plan: ProcessPlan, asked: &ExecAsked, env: &[String]) -> Result<ProcessPlan> {
+    plan.args =
+        asked.command.iter().map(|arg| process::c_string(arg, "command")).collect::<Result<_>>()?;
+    plan.env = process::deduplicated(&[&plan.env[..], &asked.env, env].concat());
+    plan.terminal = asked.tty;
+    plan.console_size = None;
+    plan.oom_score_adj = None;
+    // exec leaves the umask as it is unless its process says otherwise.
+    if let Some(cwd) = &asked.cwd {
+        if !cwd.starts_with('/') {
+            return Err(Error::new(Kind::Usage, format!("--cwd: {cwd:?} is not absolute")));
+        }
+        plan.cwd = cwd.into();
+    }
+    if let Some((uid, gid)) = asked.user {
+        plan.user.uid = uid;
+        plan.user.gid = gid.unwrap_or(plan.user.gid);
+    }
+    plan.user.groups.extend(&asked.groups);
+    if let Some(label) = &asked.label {
+        plan.selinux = Some(label.clone());
+    }
+    if let Some(profile) = &asked.apparmor {
+        plan.apparmor = Some(profile.clone());
+    }
+    plan.no_new_privs |= asked.no_new_privs;
+    add_capabilities(&mut plan.caps, &asked.caps)?;
+    Ok(plan)
+}
+
+/// `--cap` goes into bounding, permitted and effective; into inheritable only
+/// where the container has inheritable ones, and into ambient only then: else
+/// a set-uid program's loss of rights would be undone (CVE-2022-29162).
+fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let unknown =
+        |name: &String| Error::new(Kind::Usage, format!("--cap: unknown capability {name:?}"));
+    let added: CapsHashSet = names
+        .iter()
+        .map(|name| name.to_uppercase().parse::<Capability>().map_err(|_| unknown(name)))
+        .collect::<Result<HashSet<_>>>()?;
+    let plan = caps.get_or_insert_default();
+    let inherits = !plan.inheritable.is_empty();
+    for set in [&mut plan.bounding, &mut plan.permitted, &mut plan.effective] {
+        set.extend(&added);
+    }
+    if inherits {
+        plan.inheritable.extend(&added);
+        plan.ambient.extend(&added);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn added_capabilities_are_ambient_only_where_the_container_inherits() {
+        let kill = CapsHashSet::from([Capability::CAP_KILL]);
+        let chown = vec!["CAP_CHOWN".to_owned()];
+        let mut plain = Some(CapPlan { bounding: kill.clone(), ..CapPlan::default() });
+        add_capabilities(&mut plain, &chown).unwrap();
+        let plain = plain.unwrap();
+        assert_eq!(plain.bounding.len(), 2);
+        assert!(plain.inheritable.is_empty() && plain.ambient.is_empty());
+
+        let mut heir = Some(CapPlan { inheritable: kill, ..CapPlan::default() });
+        add_capabilities(&mut heir, &chown).unwrap();
+        let heir = heir.unwrap();
+        assert_eq!((heir.inheritable.len(), heir.ambient.len()), (2, 1));
+        assert!(add_capabilities(&mut None, &["CAP_FLY".to_owned()]).is_err());
+    }
+}
