@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use richrun_tests::Kind::{Crun, Runc};
+use richrun_tests::Kind::{Crun, Richrun, Runc};
 use richrun_tests::bundle::{args, namespaces, sh};
 use richrun_tests::suite::{BOTH, Case, ONE};
 use richrun_tests::{Bundle, Kind, Output, Trial};
@@ -212,6 +212,7 @@ pub const ROWS: &[Row] = &[
         name: "unknown_namespace",
         act: |t| create(t, |c| namespaces(c).push(json!({"type": "space"}))),
         says: "namespace",
+        differs: &[other(Richrun, "`space`", 1, "names the word and its place in the file")],
         ..PLAIN
     },
     Row {
@@ -245,6 +246,7 @@ pub const ROWS: &[Row] = &[
             })
         },
         says: "invalid argument",
+        differs: &[other(Richrun, "RLIMIT_NOFILE", 1, "checks before the kernel does")],
         ..PLAIN
     },
     Row {
