@@ -1,5 +1,6 @@
 //! The runtime under test.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,16 @@ pub enum Kind {
     Crun,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Richrun => "richrun",
+            Kind::Runc => "runc",
+            Kind::Crun => "crun",
+        })
+    }
+}
+
 /// A runtime's executable and what it calls itself.
 #[derive(Debug, Clone)]
 pub struct Runtime {
@@ -21,6 +32,8 @@ pub struct Runtime {
     pub path: PathBuf,
     /// What the first line of `--version` names.
     pub kind: Kind,
+    /// The major and minor version that follow.
+    pub version: (u32, u32),
 }
 
 impl Runtime {
@@ -55,19 +68,30 @@ impl Runtime {
             Some("crun") => Kind::Crun,
             _ => Kind::Richrun,
         };
-        Ok(Runtime { path, kind })
+        let version = text.split_whitespace().nth(2).unwrap_or_default();
+        let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        Ok(Runtime { path, kind, version })
     }
 
-    /// A peer by its name in `PATH`, or by the variable `RUNC` or `CRUN`.
+    /// Whether it can work in the v2 view without `CAP_SYS_RESOURCE`: crun
+    /// before 1.9 insists on raising a limit.
+    pub fn works_in_v2(&self) -> bool {
+        self.kind != Kind::Crun || self.version >= (1, 9)
+    }
+
+    /// A peer: the variable `RUNC` or `CRUN` names it; else what
+    /// `integration/peers.sh` unpacked; else what the system has.
     pub fn peer(name: &str) -> Option<Runtime> {
         if let Some(path) = std::env::var_os(name.to_uppercase()) {
             return Runtime::at(Path::new(&path)).ok();
         }
         let path = std::env::var("PATH").unwrap_or_default();
-        ["/usr/sbin", "/usr/bin", "/sbin"]
-            .into_iter()
-            .chain(path.split(':'))
-            .map(|dir| Path::new(dir).join(name))
+        let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/peers/bin");
+        let known = ["/usr/sbin", "/usr/bin", "/sbin"].into_iter().chain(path.split(':'));
+        std::iter::once(unpacked.as_path())
+            .chain(known.map(Path::new))
+            .map(|dir| dir.join(name))
             .find(|candidate| candidate.exists())
             .and_then(|path| Runtime::at(&path).ok())
     }

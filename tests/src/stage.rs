@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::runtime::Kind;
 use crate::trial::{User, View};
 use crate::{leftovers, sys};
 
@@ -39,7 +38,9 @@ pub const SUB_FIRST: u32 = 2_000_000;
 pub const SUB_COUNT: u32 = 65_536;
 
 /// Builds the stage and runs `act` on it; never returns.
-pub fn enter(view: View, user: User, kind: Kind, id: &str, act: impl FnOnce(PathBuf)) -> ! {
+///
+/// `pure_v1` leaves a hybrid host's cgroup2 tree out of the v1 view.
+pub fn enter(view: View, user: User, pure_v1: bool, id: &str, act: impl FnOnce(PathBuf)) -> ! {
     sys::cloexec_all();
     check(unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID), "unshare");
     let keeper_child = sys::fork();
@@ -48,7 +49,7 @@ pub fn enter(view: View, user: User, kind: Kind, id: &str, act: impl FnOnce(Path
         std::process::exit(code);
     }
     sys::die_with_parent();
-    private_mounts(view, kind);
+    private_mounts(view, pure_v1);
     let dir = prepare(user);
     let trial = sys::fork();
     if trial == 0 {
@@ -85,7 +86,7 @@ fn check<T, E: std::fmt::Display>(result: Result<T, E>, step: &str) -> T {
 const NONE: Option<&str> = None;
 
 /// Own mounts, own `/proc`, and the cgroup tree as the view wants it.
-fn private_mounts(view: View, kind: Kind) {
+fn private_mounts(view: View, pure_v1: bool) {
     check(mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE), "make / private");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     check(mount(Some("proc"), "/proc", Some("proc"), flags, NONE), "mount /proc");
@@ -100,8 +101,7 @@ fn private_mounts(view: View, kind: Kind) {
                 mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), NONE);
             check(fresh, "mount cgroup2");
         }
-        // crun refuses a hybrid host whose cgroup2 tree has controllers.
-        (View::V1, false) if kind == Kind::Crun => {
+        (View::V1, false) if pure_v1 => {
             let _ = nix::mount::umount2(unified, nix::mount::MntFlags::MNT_DETACH);
         }
         _ => {}

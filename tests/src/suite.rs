@@ -41,11 +41,38 @@ pub const USER: &[Case] = &[(View::Any, User::Ordinary)];
 /// How long a trial may take unless registered with another time.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+type Act = Arc<dyn Fn(&Trial) + Send + Sync>;
+
 struct Entry {
     name: String,
     case: Case,
-    act: fn(&Trial),
+    act: Act,
     patience: Duration,
+    /// Which runtime it is about.
+    under: Under,
+}
+
+/// Whose behaviour a trial looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Under {
+    /// The runtime under test.
+    Test,
+    /// The runtime under test, in a trial that a peer has too.
+    Compared,
+    /// The peer of this name.
+    Peer(&'static str),
+}
+
+impl Under {
+    /// The runtime itself; an error is a reason to ignore a peer's trial.
+    fn find(self) -> Result<Runtime, String> {
+        match self {
+            Under::Test | Under::Compared => Runtime::under_test(),
+            Under::Peer(name) => {
+                Runtime::peer(name).ok_or_else(|| format!("{name} is not installed"))
+            }
+        }
+    }
 }
 
 /// All the trials of one test binary.
@@ -63,8 +90,29 @@ impl Suite {
     }
 
     /// Registers a behaviour for each of the cases.
-    pub fn on(&mut self, cases: &[Case], name: &str, act: fn(&Trial)) -> &mut Suite {
+    pub fn on(
+        &mut self,
+        cases: &[Case],
+        name: &str,
+        act: impl Fn(&Trial) + Send + Sync + 'static,
+    ) -> &mut Suite {
         self.long(cases, name, PATIENCE.as_secs(), act)
+    }
+
+    /// Registers a behaviour three times: for runc, for crun, and for the
+    /// runtime under test. All three see the same view of the cgroups.
+    pub fn compare(
+        &mut self,
+        cases: &[Case],
+        name: &str,
+        act: impl Fn(&Trial) + Send + Sync + 'static,
+    ) -> &mut Suite {
+        let act: Act = Arc::new(act);
+        let all = [("runc", Under::Peer("runc")), ("crun", Under::Peer("crun"))];
+        for (word, under) in all.into_iter().chain([("richrun", Under::Compared)]) {
+            self.add(cases, &format!("{name}::{word}"), PATIENCE, Arc::clone(&act), under);
+        }
+        self
     }
 
     /// The same with another time limit, in seconds.
@@ -73,8 +121,13 @@ impl Suite {
         cases: &[Case],
         name: &str,
         seconds: u64,
-        act: fn(&Trial),
+        act: impl Fn(&Trial) + Send + Sync + 'static,
     ) -> &mut Suite {
+        self.add(cases, name, Duration::from_secs(seconds), Arc::new(act), Under::Test);
+        self
+    }
+
+    fn add(&mut self, cases: &[Case], name: &str, patience: Duration, act: Act, under: Under) {
         for &case in cases {
             let view = match case.0 {
                 View::V1 => "v1-",
@@ -83,10 +136,8 @@ impl Suite {
             };
             let user = if case.1 == User::Root { "root" } else { "user" };
             let name = format!("{}::{name}@{view}{user}", self.module);
-            let patience = Duration::from_secs(seconds);
-            self.entries.push(Entry { name, case, act, patience });
+            self.entries.push(Entry { name, case, act: Arc::clone(&act), patience, under });
         }
-        self
     }
 
     /// The behaviours' names, without view and user.
@@ -111,12 +162,8 @@ impl Suite {
                 Err(error) => eprintln!("runtime: {error}"),
             }
         }
-        let runtime = Arc::new(runtime);
         let trials = self.entries.into_iter().map(|entry| {
-            let runtime = Arc::clone(&runtime);
-            libtest_mimic::Trial::ignorable_test(entry.name.clone(), move || {
-                supervise(&entry.name, entry.case, entry.patience, &runtime)
-            })
+            libtest_mimic::Trial::ignorable_test(entry.name.clone(), move || supervise(&entry))
         });
         libtest_mimic::run(&arguments, trials.collect()).exit_code()
     }
@@ -125,10 +172,12 @@ impl Suite {
     fn perform(self, name: &str, id: &str) -> ! {
         let entry = self.entries.into_iter().find(|entry| entry.name == name);
         let entry = entry.unwrap_or_else(|| panic!("no trial named {name}"));
-        let runtime = Runtime::under_test().expect("the runtime under test");
+        let runtime = entry.under.find().expect("the trial's runtime");
         let (view, user) = entry.case;
-        let view = view.settled(runtime.kind);
-        stage::enter(view, user, runtime.kind, id, |dir| {
+        let view = view.settled(&runtime);
+        // crun refuses a hybrid host whose cgroup2 tree has controllers.
+        let pure_v1 = runtime.kind == Kind::Crun || entry.under != Under::Test;
+        stage::enter(view, user, pure_v1, id, |dir| {
             let trial = Trial::new(runtime, view, user, id, dir);
             (entry.act)(&trial);
             trial.finish();
@@ -151,19 +200,19 @@ fn lacking(case: Case) -> Option<String> {
 }
 
 /// Starts the trial's process tree and watches it.
-fn supervise(
-    name: &str,
-    case: Case,
-    patience: Duration,
-    runtime: &Result<Runtime, String>,
-) -> Result<Completion, Failed> {
+fn supervise(entry: &Entry) -> Result<Completion, Failed> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    if let Err(error) = runtime {
-        return Err(error.into());
-    }
-    let crun = runtime.as_ref().is_ok_and(|found| found.kind == Kind::Crun);
-    if crun && case == (View::V2, User::Root) && !crate::trial::host_is_unified() {
-        return Ok(Completion::ignored_with("crun 1.8 wants CAP_SYS_RESOURCE in the v2 view"));
+    let (name, case, patience) = (&entry.name, entry.case, entry.patience);
+    let runtime = match (entry.under.find(), entry.under) {
+        (Ok(runtime), _) => runtime,
+        (Err(reason), Under::Peer(_)) => return Ok(Completion::ignored_with(reason)),
+        (Err(error), _) => return Err(error.into()),
+    };
+    let v2_root = case == (View::V2, User::Root) && !crate::trial::host_is_unified();
+    if v2_root && !runtime.works_in_v2() {
+        return Ok(Completion::ignored_with(
+            "crun before 1.9 wants CAP_SYS_RESOURCE in the v2 view",
+        ));
     }
     if let Some(reason) = lacking(case) {
         return Ok(Completion::ignored_with(reason));

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod ptrace;
+
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -28,9 +28,9 @@ pub enum View {
 impl View {
     /// The view that stands for [`View::Any`]: v2, but v1 for crun, whose older
     /// versions want `CAP_SYS_RESOURCE` in the v2 view.
-    pub fn settled(self, kind: Kind) -> View {
+    pub fn settled(self, runtime: &Runtime) -> View {
         match self {
-            View::Any if kind == Kind::Crun && !host_is_unified() => View::V1,
+            View::Any if !runtime.works_in_v2() && !host_is_unified() => View::V1,
             View::Any => View::V2,
             named => named,
         }

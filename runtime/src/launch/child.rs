@@ -68,6 +68,8 @@ impl First<'_> {
         let order = self.order;
         let plan = order.plan;
         process::reset_signals();
+        // Modes are as they are said to be, whatever the caller's umask.
+        rustix::process::umask(rustix::fs::Mode::empty());
         // A session of its own: signals of the caller's terminal are not for it.
         rustix::process::setsid().step(|| "setsid")?;
         join_groups(&self.groups)?;

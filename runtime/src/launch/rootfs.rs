@@ -332,8 +332,8 @@ impl Root {
 
     /// What is done to the root last: its propagation, and read-only.
     pub fn finish(&self, plan: &RootPlan) -> Result<()> {
-        if let Some((kind, recursive)) = plan.final_propagation {
-            mount::set_attr(self.fd.as_fd(), &MountAttr::propagate(kind), recursive)
+        if let Some(kind) = plan.final_propagation {
+            mount::set_attr(self.fd.as_fd(), &MountAttr::propagate(kind), false)
                 .step(|| "linux.rootfsPropagation")?;
         }
         if plan.readonly {

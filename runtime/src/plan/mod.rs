@@ -74,8 +74,9 @@ pub struct RootPlan {
     /// The propagation that the host's mounts have in the container's mount
     /// namespace; `true`: all of them.
     pub propagation: (u64, bool),
-    /// The propagation that the root has in the end, if one is asked for.
-    pub final_propagation: Option<(u64, bool)>,
+    /// The propagation that the root has in the end, if one is asked for: the
+    /// root alone, since a mount's own options say what it is.
+    pub final_propagation: Option<u64>,
     /// `chroot` instead of `pivot_root`.
     pub no_pivot: bool,
 }
@@ -193,18 +194,17 @@ fn root(config: &Config, no_pivot: bool) -> Result<RootPlan> {
     let root = config.spec.root().as_ref().ok_or_else(missing)?;
     let word = config.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let asked = word.filter(|word| !word.is_empty()).map(|word| {
-        let bits = match word.strip_prefix('r').unwrap_or(word) {
+        match word.strip_prefix('r').unwrap_or(word) {
             "shared" => propagation::SHARED,
             "slave" => propagation::SLAVE,
             "unbindable" => propagation::UNBINDABLE,
             _ => propagation::PRIVATE,
-        };
-        (bits, word.starts_with('r'))
+        }
     });
     // The host's mounts never see the container's unless that is asked for.
     let host = match asked {
-        Some((propagation::UNBINDABLE, _)) => (propagation::PRIVATE, true),
-        Some((bits, _)) => (bits, true),
+        Some(propagation::UNBINDABLE) => (propagation::PRIVATE, true),
+        Some(bits) => (bits, true),
         None => (propagation::SLAVE, true),
     };
     Ok(RootPlan {

@@ -176,7 +176,7 @@ pub fn deduplicated(env: &[String]) -> Vec<String> {
 
 fn cap_set(names: &Option<HashSet<Capability>>) -> CapsHashSet {
     // Both crates know the same capabilities, up to the kernel's last one; the
-    // one's names lack the prefix.
+    // specification's prints its name without the prefix.
     names.iter().flatten().filter_map(|name| format!("CAP_{name}").parse().ok()).collect()
 }
 

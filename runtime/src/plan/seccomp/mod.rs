@@ -110,6 +110,12 @@ pub fn compile(profile: &LinuxSeccomp, host: Arch) -> Result<Filter> {
     Ok(Filter { program, flags, listener, warnings })
 }
 
+/// Every system call that a profile can name, with its numbers on x86-64, x86,
+/// x32 (without its bit), arm, aarch64 and riscv64.
+pub fn calls() -> impl Iterator<Item = (&'static str, [Option<u32>; 6])> {
+    syscalls::all()
+}
+
 /// The listener, if any rule notifies.
 fn listener(profile: &LinuxSeccomp) -> Result<Option<Listener>> {
     let path = profile.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty());

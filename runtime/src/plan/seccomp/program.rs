@@ -18,6 +18,9 @@ const ENOSYS: u32 = super::ERRNO | 38;
 struct Range {
     from: u32,
     then: Then,
+    /// How the range's arguments are compared: x32's are narrow, although its
+    /// numbers are searched together with x86-64's.
+    abi: Abi,
 }
 
 /// How a range is answered.
@@ -48,7 +51,7 @@ pub(super) fn write(policy: &Policy) -> BpfProgram {
             }
             _ => ranges(policy, table),
         };
-        let found = search(&mut out, policy, table.abi, &ranges);
+        let found = search(&mut out, policy, &ranges);
         let found = out.load(NR, found);
         next = out.branch(JEQ, table.abi.audit_token(), found, next);
     }
@@ -58,14 +61,15 @@ pub(super) fn write(policy: &Policy) -> BpfProgram {
 
 /// The ranges of one convention.
 fn ranges(policy: &Policy, table: &Table) -> Vec<Range> {
-    let mut ranges = vec![Range { from: 0, then: Then::Answer(table.slots[0]) }];
+    let abi = table.abi;
+    let mut ranges = vec![Range { from: 0, then: Then::Answer(table.slots[0]), abi }];
     for slot in 1..SLOTS {
         if table.slots[slot] != table.slots[slot - 1] {
-            ranges.push(Range { from: number(slot), then: Then::Answer(table.slots[slot]) });
+            ranges.push(Range { from: number(slot), then: Then::Answer(table.slots[slot]), abi });
         }
     }
     if let Some(last) = newest(policy, table) {
-        ranges.push(Range { from: last + 1, then: Then::NoSuchCall });
+        ranges.push(Range { from: last + 1, then: Then::NoSuchCall, abi });
     }
     ranges
 }
@@ -86,35 +90,37 @@ fn newest(policy: &Policy, table: &Table) -> Option<u32> {
 /// is never the wrong architecture.
 fn x86_64_ranges(policy: &Policy, table: &Table, x32: Option<&Table>) -> Vec<Range> {
     let mut all = ranges(policy, table);
+    let abi = table.abi;
     let unknown = if newest(policy, table).is_some() { Then::NoSuchCall } else { DEFAULT };
     match x32 {
         Some(x32) => {
             let above = if newest(policy, x32).is_some() { Then::NoSuchCall } else { DEFAULT };
             let shifted = ranges(policy, x32).into_iter();
             all.extend(shifted.map(|range| Range { from: range.from | X32_BIT, ..range }));
-            all.push(Range { from: 0x8000_0000, then: unknown });
-            all.push(Range { from: 0xc000_0000, then: above });
+            all.push(Range { from: 0x8000_0000, then: unknown, abi });
+            all.push(Range { from: 0xc000_0000, then: above, abi });
         }
         None => {
             let beyond = if unknown == DEFAULT { Then::WrongArchitecture } else { unknown };
-            all.push(Range { from: X32_BIT, then: Then::WrongArchitecture });
-            all.push(Range { from: 0x8000_0000, then: beyond });
-            all.push(Range { from: 0xc000_0000, then: Then::WrongArchitecture });
-            all.push(Range { from: u32::MAX, then: DEFAULT });
+            all.push(Range { from: X32_BIT, then: Then::WrongArchitecture, abi });
+            all.push(Range { from: 0x8000_0000, then: beyond, abi });
+            all.push(Range { from: 0xc000_0000, then: Then::WrongArchitecture, abi });
+            all.push(Range { from: u32::MAX, then: DEFAULT, abi });
         }
     }
+    // Conditional answers belong to one table each, so no two conventions merge here.
     all.dedup_by_key(|range| range.then);
     all
 }
 
 /// Finds the range that the accumulator lies in.
-fn search(out: &mut Assembler, policy: &Policy, abi: Abi, ranges: &[Range]) -> Label {
+fn search(out: &mut Assembler, policy: &Policy, ranges: &[Range]) -> Label {
     if let [range] = ranges {
-        return answer(out, policy, abi, range.then);
+        return answer(out, policy, range.abi, range.then);
     }
     let middle = ranges.len() / 2;
-    let above = search(out, policy, abi, &ranges[middle..]);
-    let below = search(out, policy, abi, &ranges[..middle]);
+    let above = search(out, policy, &ranges[middle..]);
+    let below = search(out, policy, &ranges[..middle]);
     out.branch(JGE, ranges[middle].from, above, below)
 }
 

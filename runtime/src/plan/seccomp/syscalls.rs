@@ -59,6 +59,16 @@ pub(super) fn lookup(name: &str) -> Option<&'static Syscall> {
     }
 }
 
+/// Every system call of the table: its name, and its numbers by [`Abi`].
+pub(super) fn all() -> impl Iterator<Item = (&'static str, [Option<u32>; ABIS])> {
+    ENTRIES.iter().map(|entry| {
+        let at = usize::from(entry.name_at);
+        let name = &NAMES[at..at + usize::from(entry.name_len)];
+        let name = std::str::from_utf8(name).expect("names are ASCII");
+        (name, entry.numbers.map(|number| u32::try_from(number).ok()))
+    })
+}
+
 const X86_SOCKETCALL: u32 = 102;
 const X86_IPC: u32 = 117;
 /// Marks a call of `ipc` in [`Syscall::mux`].
