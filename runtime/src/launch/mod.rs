@@ -118,7 +118,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
         match launched.channel.listen()? {
             News::Mounted => {
                 runtime_hooks(order, launched)?;
-                launched.channel.tell_with(Word::HooksDone, launched.pid)?;
+                launched.channel.tell(Word::HooksDone)?;
             }
             News::Listening(fd) => {
                 listener::hand_over(order, launched, fd)?;
