@@ -1,6 +1,6 @@
 //! Launching a container: the runtime's side of the sequence.
 //!
-//! [`launch`] tells it; the child's side is [`child::First`], what they say to
+//! [`launch`] tells it; the child's side is `child::First`, what they say to
 //! each other is drawn in [`sync`].
 
 mod child;
