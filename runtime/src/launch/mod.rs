@@ -1,6 +1,6 @@
 //! Launching a container: the runtime's side of the sequence.
 //!
-//! [`launch`] tells it; the child's side is [`child::First`], what they say to
+//! [`launch`] tells it; the child's side is `child::First`, what they say to
 //! each other is drawn in [`sync`].
 
 mod child;
@@ -118,7 +118,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
         match launched.channel.listen()? {
             News::Mounted => {
                 runtime_hooks(order, launched)?;
-                launched.channel.tell_with(Word::HooksDone, launched.pid)?;
+                launched.channel.tell(Word::HooksDone)?;
             }
             News::Listening(fd) => {
                 listener::hand_over(order, launched, fd)?;
