@@ -1,6 +1,6 @@
 //! The container's process as it sees itself.
 
-use richrun_tests::Kind::{Crun, Runc};
+use richrun_tests::Kind::{Crun, Richrun, Runc};
 use richrun_tests::bundle::{user_namespace, without_namespace};
 use richrun_tests::suite::{BOTH, ONE, USER, V1, V2};
 use serde_json::json;
@@ -9,6 +9,9 @@ use super::{ROW, Row, prints, refuses};
 
 const STATUS: &str =
     "grep -E '^(Umask|Uid|Gid|NStgid|Threads|Cap|NoNewPrivs|Seccomp:)' /proc/1/status";
+
+/// Nobody can: each says so in its words.
+const UNMAPPED: &str = "a user who is not mapped cannot be had";
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -281,9 +284,9 @@ pub const ROWS: &[Row] = &[
         script: "id -u",
         prints: "",
         differs: &[
-            refuses(Runc, "cannot set uid to unmapped user", "see below"),
-            refuses(Crun, "setresuid", "see below"),
-            refuses(richrun_tests::Kind::Richrun, "unmapped", "nobody can run as an unmapped user"),
+            refuses(Runc, "cannot set uid to unmapped user", UNMAPPED),
+            refuses(Crun, "setresuid", UNMAPPED),
+            refuses(Richrun, "process.user.uid", UNMAPPED),
         ],
         ..ROW
     },
