@@ -138,6 +138,7 @@ impl Default for Options {
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one value a process; there is no allocator")]
 pub enum Request {
     /// Run the payload.
     Run(Options),

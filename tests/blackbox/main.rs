@@ -7,6 +7,7 @@ mod cgroups;
 mod cleanup;
 mod devices;
 mod exec;
+mod hooks;
 mod host;
 mod lifecycle;
 mod listing;
@@ -25,6 +26,7 @@ fn main() -> std::process::ExitCode {
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
+    hooks::register(suite.module("hooks"));
     host::register(suite.module("host"));
     listing::register(suite.module("listing"));
     mounts::register(suite.module("mounts"));

@@ -26,7 +26,7 @@ pub fn passed(preserved: u32) -> Result<Passed> {
     let own = std::process::id().to_string();
     let variable = |name: &str| std::env::var(name).ok();
     let (listen, env) = listened(&own, variable);
-    let count = listen.checked_add(preserved).unwrap_or(u32::MAX);
+    let count = listen.saturating_add(preserved);
     for number in FIRST..FIRST.saturating_add(count) {
         let open = RawFd::try_from(number)
             .is_ok_and(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok());

@@ -45,9 +45,8 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
 /// The hooks that follow the start.
 fn poststart(entry: &Entry, state: &State, pid: i32) -> Result<()> {
     let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
-    match config.spec.hooks() {
-        Some(all) => hooks::run(Phase::Poststart, all, state, pid, Some(&state.bundle), None)?,
-        None => {}
+    if let Some(all) = config.spec.hooks() {
+        hooks::run(Phase::Poststart, all, state, pid, Some(&state.bundle), None)?;
     }
     Ok(())
 }
