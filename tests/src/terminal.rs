@@ -125,7 +125,7 @@ impl FdSocket {
         assert!(matches!(ready, Ok(n) if n > 0), "nobody connected to {}", self.path.display());
         let (stream, _) = self.listener.accept().expect("accept");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a time limit");
-        let mut data = [0; 256];
+        let mut data = [0; 8192];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut vectors = [IoSliceMut::new(&mut data)];

@@ -78,8 +78,10 @@ pub fn enter_directory(path: &Path, make: bool) -> Result<Option<()>> {
     }
 }
 
+/// Nobody but its owner may write into it, though the umask is empty by now.
 fn make_directory(path: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 /// The working directory must be inside the root: a descriptor of the host's

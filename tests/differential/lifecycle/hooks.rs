@@ -16,6 +16,7 @@ pub fn register(suite: &mut Suite) {
     suite.compare(BOTH, "hooks_state", state);
     suite.compare(ONE, "hooks_environment", environment);
     suite.compare(ONE, "hooks_namespaces", namespaces);
+    suite.compare(ONE, "hooks_directory", directory);
     suite.compare(ONE, "hooks_fail", fail);
     suite.compare(ONE, "hooks_time_out", time_out);
 }
@@ -120,6 +121,31 @@ fn namespaces(t: &Trial) {
         let inside = ["createContainer", "startContainer"].contains(&kind);
         let outside = words.get(1).is_some_and(|link| *link == own.to_string_lossy());
         assert_eq!(outside, !inside, "{kind}: {words:?}");
+    }
+}
+
+/// Where hooks start, and which descriptors they have: those of `ls` are four.
+fn directory(t: &Trial) {
+    let text = run(t, "[ $N = 2 ] || { echo $KIND $(pwd) $(ls /proc/self/fd | xargs); }");
+    for kind in KINDS {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{kind} ")));
+        let (place, descriptors) = line.expect(kind).split_once(' ').expect("descriptors");
+        // crun's child has not left the bundle yet.
+        let wanted = match kind {
+            "startContainer" => "/",
+            "createContainer" if t.kind() != Kind::Crun => "rootfs",
+            _ => "bundle",
+        };
+        let got = match place.strip_prefix("/mnt/b").and_then(|rest| rest.split_once('/')) {
+            Some((_, "rootfs")) => "rootfs",
+            None if place.starts_with("/mnt/b") => "bundle",
+            _ => place,
+        };
+        assert_eq!(got, wanted, "{kind}: {place}");
+        // runc before 1.2 lets its own descriptors through to this one.
+        let leaks =
+            t.kind() == Kind::Runc && t.runtime.version < (1, 2) && kind == "createContainer";
+        assert!(leaks || descriptors == "0 1 2 3", "{kind}: {descriptors}");
     }
 }
 

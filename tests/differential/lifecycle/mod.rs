@@ -18,7 +18,7 @@ pub fn register(suite: &mut Suite) {
     for row in process::ROWS.iter().chain(mounts::ROWS) {
         suite.compare(row.cases, row.name, |t| row.check(t));
     }
-    for row in errors::ROWS {
+    for row in errors::bundles::ROWS.iter().chain(errors::commands::ROWS) {
         suite.compare(row.cases, &format!("error_{}", row.name), |t| row.check(t));
     }
     hooks::register(suite);

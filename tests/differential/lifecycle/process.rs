@@ -1,6 +1,6 @@
 //! The container's process as it sees itself.
 
-use richrun_tests::Kind::{Crun, Runc};
+use richrun_tests::Kind::{Crun, Richrun, Runc};
 use richrun_tests::bundle::{user_namespace, without_namespace};
 use richrun_tests::suite::{BOTH, ONE, USER, V1, V2};
 use serde_json::json;
@@ -9,6 +9,9 @@ use super::{ROW, Row, prints, refuses};
 
 const STATUS: &str =
     "grep -E '^(Umask|Uid|Gid|NStgid|Threads|Cap|NoNewPrivs|Seccomp:)' /proc/1/status";
+
+/// Nobody can: each says so in its words.
+const UNMAPPED: &str = "a user who is not mapped cannot be had";
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -229,6 +232,53 @@ pub const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "cgroup_limits_v1",
+        cases: V1,
+        edit: |c| {
+            c["linux"]["resources"] = json!({
+                "memory": {"limit": 64 << 20, "reservation": 32 << 20, "swappiness": 7},
+                "cpu": {"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"},
+                "pids": {"limit": 99},
+                "blockIO": {"weight": 300},
+            });
+        },
+        script: "cd /sys/fs/cgroup; for f in memory/memory.limit_in_bytes \
+            memory/memory.soft_limit_in_bytes memory/memory.swappiness cpu/cpu.shares \
+            cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems \
+            pids/pids.max; do echo ${f##*/} $(cat $f); done",
+        prints: "memory.limit_in_bytes 67108864
+            memory.soft_limit_in_bytes 33554432
+            memory.swappiness 7
+            cpu.shares 512
+            cpu.cfs_quota_us 50000
+            cpu.cfs_period_us 100000
+            cpuset.cpus 0
+            cpuset.mems 0
+            pids.max 99",
+        ..ROW
+    },
+    Row {
+        name: "device_rules_v1",
+        cases: V1,
+        edit: |c| {
+            c["linux"]["resources"] = json!({"devices": [
+                {"allow": false, "access": "rwm"},
+                {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+                {"allow": true, "type": "b", "major": 7, "access": "r"},
+            ]});
+        },
+        script: "sort /sys/fs/cgroup/devices/devices.list",
+        prints: "b *:* m\nb 7:* r\nc *:* m\nc 10:200 rwm\nc 10:229 rw\nc 136:* rwm
+            c 1:3 rwm\nc 1:5 rwm\nc 1:7 rwm\nc 1:8 rwm\nc 1:9 rwm\nc 5:0 rwm\nc 5:2 rwm",
+        differs: &[prints(
+            Crun,
+            "b *:* m\nb 7:* r\nc *:* m\nc 10:200 rwm\nc 10:229 rw\nc 136:* rwm
+            c 1:3 rwm\nc 1:5 rwm\nc 1:7 rwm\nc 1:8 rwm\nc 1:9 rwm\nc 5:0 rwm\nc 5:1 rwm\nc 5:2 rwm",
+            "also allows the console",
+        )],
+        ..ROW
+    },
+    Row {
         name: "cgroup_v2",
         cases: V2,
         script: "grep ^0: /proc/self/cgroup",
@@ -281,9 +331,9 @@ pub const ROWS: &[Row] = &[
         script: "id -u",
         prints: "",
         differs: &[
-            refuses(Runc, "cannot set uid to unmapped user", "see below"),
-            refuses(Crun, "setresuid", "see below"),
-            refuses(richrun_tests::Kind::Richrun, "unmapped", "nobody can run as an unmapped user"),
+            refuses(Runc, "cannot set uid to unmapped user", UNMAPPED),
+            refuses(Crun, "setresuid", UNMAPPED),
+            refuses(Richrun, "process.user.uid", UNMAPPED),
         ],
         ..ROW
     },

@@ -1,6 +1,6 @@
 //! What a container's life looks like from outside.
 
-use richrun_tests::bundle::sh;
+use richrun_tests::bundle::{caps, sh};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
 use richrun_tests::suite::{ALL, BOTH};
@@ -113,7 +113,8 @@ fn life(t: &Trial) {
 /// What `exec` prints and returns.
 fn exec_status(t: &Trial) {
     needs(t);
-    let container = t.idle();
+    // Without ambient capabilities, which runtimes may warn of on standard error.
+    let container = t.idle_with(|c| caps(c, &["CAP_KILL"]));
     let out = container.exec("echo out; echo err >&2; exit 5").exits(5);
     assert_eq!((out.out.as_str(), out.err.as_str()), ("out\n", "err\n"));
     container.exec("kill -KILL $$").exits(137);

@@ -21,6 +21,7 @@
 
 mod compare;
 mod libseccomp;
+mod notify;
 mod peer;
 mod profiles;
 
@@ -40,6 +41,7 @@ pub fn register(suite: &mut Suite) {
     for (name, flags) in profiles::FLAGS {
         suite.compare(ONE, &format!("flags_{name}"), move |t| flags_are_passed(t, flags));
     }
+    suite.compare(ONE, "notify", notify::agent_is_told);
     suite.compare(ONE, "names", names_are_known);
     suite.on(ONE, "libseccomp_table", libseccomp::same_table);
     suite.on(ONE, "libseccomp_random_profiles", libseccomp::same_verdicts);
