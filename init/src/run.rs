@@ -13,7 +13,10 @@ use crate::time::FOREVER;
 /// Runs the program; its exit status.
 pub fn run(start: Start) -> u8 {
     match options::read(&start) {
-        Ok(Request::Run(options)) => Init::new(start, options).run(),
+        Ok(Request::Run(options)) => match options.services {
+            Some((plan, control)) => crate::services::engine::run(start, options, plan, control),
+            None => Init::new(start, options).run(),
+        },
         Ok(Request::Print(text)) => {
             let written = sys::write(1, text.as_bytes());
             u8::from(written != Ok(text.len()))
@@ -26,6 +29,23 @@ pub fn run(start: Start) -> u8 {
             }
             .write();
             mistake.status()
+        }
+    }
+}
+
+/// Leaves the terminal, if there is one, to the payload.
+pub(crate) fn leave_terminal(me: i32) {
+    if sys::leave_terminal().is_err() {
+        return;
+    }
+    // A session's leader that leaves its terminal hangs up on its own group, that is
+    // on us. Those two signals name us as their sender, so that no other is lost.
+    for signal in [signals::HUP, signals::CONT] {
+        match sys::wait_signal(SignalSet::of(&[signal]), 0) {
+            Some(received) if received.sender != me => {
+                let _ = sys::kill(me, signal);
+            }
+            _ => {}
         }
     }
 }
@@ -95,17 +115,8 @@ impl Init {
                     .write();
             }
         }
-        if self.options.session == Session::New && sys::leave_terminal().is_ok() {
-            // A session's leader that leaves its terminal hangs up on its own group, that is
-            // on us. Those two signals name us as their sender, so that no other is lost.
-            for signal in [signals::HUP, signals::CONT] {
-                match sys::wait_signal(SignalSet::of(&[signal]), 0) {
-                    Some(received) if received.sender != self.me => {
-                        let _ = sys::kill(self.me, signal);
-                    }
-                    _ => {}
-                }
-            }
+        if self.options.session == Session::New {
+            leave_terminal(self.me);
         }
     }
 

@@ -43,16 +43,8 @@ pub enum Op {
 }
 
 impl Op {
-    const ALL: [Op; 8] = [
-        Op::List,
-        Op::Start,
-        Op::Stop,
-        Op::Restart,
-        Op::Signal,
-        Op::Logs,
-        Op::Events,
-        Op::Reload,
-    ];
+    const ALL: [Op; 8] =
+        [Op::List, Op::Start, Op::Stop, Op::Restart, Op::Signal, Op::Logs, Op::Events, Op::Reload];
 }
 
 /// How a request ended.

@@ -192,7 +192,8 @@ mod tests {
     fn status_lines() {
         assert_eq!(http_status(b"HTTP/1.1 204 No Content\r\n"), Some(204));
         assert_eq!(http_status(b"HTTP/1.0 503"), Some(503));
-        for text in [&b"HTTP/1.1 20"[..], b"HTTP/2 200", b"", b"SSH-2.0-OpenSSH_9", b"HTTP/1.1 2x0"] {
+        for text in [&b"HTTP/1.1 20"[..], b"HTTP/2 200", b"", b"SSH-2.0-OpenSSH_9", b"HTTP/1.1 2x0"]
+        {
             assert_eq!(http_status(text), None);
         }
         assert!(http_success(200) && http_success(399) && !http_success(400) && !http_success(101));

@@ -309,7 +309,13 @@ fn scenario(seed: u64) {
         (Some(0), false) if world.machine.slots()[main].reason == Reason::StartTimeout => {
             assert_eq!(exit, 1);
         }
-        (Some(status), false) => assert_eq!(exit, status, "the main service's status is lost:\n{}\n{:?}", world.history.join("\n"), world.machine.slots()[main]),
+        (Some(status), false) => assert_eq!(
+            exit,
+            status,
+            "the main service's status is lost:\n{}\n{:?}",
+            world.history.join("\n"),
+            world.machine.slots()[main]
+        ),
         (None, false) => assert_eq!(exit, 143),
         _ => assert!(
             world.statuses.contains(&exit),
