@@ -30,6 +30,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "host_refuses", host_refuses)
         .on(BOTH, "namespaces_refused", namespaces_refused)
         .on(ROOT, "limits_refused", limits_refused)
+        .on(BOTH, "oddities_accepted", oddities_accepted)
         .on(BOTH, "ids_refused", ids_refused)
         .on(ROOT, "states_refused", states_refused)
         .on(BOTH, "exec_refused", exec_refused)
@@ -105,6 +106,24 @@ fn namespaces_refused(t: &Trial) {
         table.no_container(&format!("{kind} at {path}"), &bundle, &["namespace", path, word]);
     }
     table.end();
+}
+
+/// What has no effect is no error either.
+fn oddities_accepted(t: &Trial) {
+    let bundle = t.bundle(|c| sh(c, "echo fine"));
+    let good = bundle.config();
+    for (path, value) in [
+        ("process.consoleSize", json!({"height": 25, "width": 80})),
+        ("annotations", json!(null)),
+        ("annotations", json!({"org.opencontainers.image.unheard": ""})),
+        ("linux.maskedPaths", json!(["/no/such/path"])),
+        ("hooks", json!({})),
+    ] {
+        let mut config = good.clone();
+        set(&mut config, path, value);
+        bundle.write(&config);
+        t.run(&bundle).ok().prints("fine");
+    }
 }
 
 fn ids_refused(t: &Trial) {

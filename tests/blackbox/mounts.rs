@@ -14,6 +14,7 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "stock_table", stock_table)
         .on(ROOT, "cgroup_mount", cgroup_mount)
         .on(ONE, "each_option", each_option)
+        .on(ONE, "super_block_options", super_block_options)
         .on(BOTH, "bind_read_only", bind_read_only)
         .on(BOTH, "bind_file", bind_file)
         .on(ONE, "bind_options", bind_options)
@@ -151,6 +152,34 @@ fn each_option(t: &Trial) {
         if out.code == 0 && !seen.is_empty() {
             assert!(mount_line(&out.out, "/mnt").contains(seen), "{option}");
         }
+    }
+}
+
+/// The rest of the options that the specification wants of every runtime: some
+/// belong to the file system as a whole, some only undo others.
+fn super_block_options(t: &Trial) {
+    t.only(&[Kind::Richrun], "1.1 does not know all of them");
+    for (options, wanted, absent) in [
+        (&["sync"][..], "sync", ""),
+        (&["sync", "async"], "", "sync"),
+        (&["dirsync"], "dirsync", ""),
+        (&["lazytime"], "lazytime", ""),
+        (&["lazytime", "nolazytime"], "", "lazytime"),
+        (&["nodiratime", "diratime"], "", "nodiratime"),
+        (&["norelatime"], "", ""),
+        (&["strictatime", "nostrictatime"], "", ""),
+        (&["iversion"], "", "iversion="),
+        (&["noiversion"], "", "iversion="),
+        (&["silent"], "", "silent"),
+        (&["loud"], "", "loud"),
+        (&["remount"], "", "remount"),
+    ] {
+        let text = table(t, |c| tmpfs(c, "/mnt", options));
+        let (mount, _, whole) = fields(&text, "/mnt");
+        let all = format!("{mount},{whole}");
+        let got: Vec<_> = all.split(',').collect();
+        assert!(wanted.is_empty() || got.contains(&wanted), "{options:?}: {got:?}");
+        assert!(absent.is_empty() || !got.contains(&absent), "{options:?}: {got:?}");
     }
 }
 

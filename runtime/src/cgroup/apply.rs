@@ -17,14 +17,21 @@ const DELEGATE: &str = "/sys/kernel/cgroup/delegate";
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 impl Cgroup {
-    /// Writes what the plan says into the groups. It may run while the
-    /// container's first process, already in the groups, sets itself up, but must be
-    /// done before the payload runs: the device rules are among it.
+    /// Writes what the plan says into the groups: device rules and limits.
     ///
     /// # Errors
     /// The field of the specification, the file and the cause.
     pub fn apply(&self, plan: &CgroupPlan) -> Result<()> {
         self.apply_devices(plan)?;
+        self.apply_limits(plan)
+    }
+
+    /// Writes the limits. It may run while the container's first process,
+    /// already in the groups, sets itself up, but must be done before the payload runs.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`].
+    pub fn apply_limits(&self, plan: &CgroupPlan) -> Result<()> {
         if let Some(check) = &plan.knobs.check {
             self.check_usage(check)?;
         }
@@ -103,7 +110,13 @@ impl Cgroup {
         }
     }
 
-    fn apply_devices(&self, plan: &CgroupPlan) -> Result<()> {
+    /// Brings the device rules to the kernel. On v2 they change in one moment; on
+    /// v1 everything is denied first and then one thing after the other allowed, so
+    /// nobody who opens devices may be in the group yet.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`].
+    pub fn apply_devices(&self, plan: &CgroupPlan) -> Result<()> {
         let (group, result) = match (&plan.devices, self.with("devices"), &self.unified) {
             (DevicePlan::Lines(lines), Some(group), _) => (group, group.write_rules(lines)),
             (DevicePlan::Program(program), _, Some(group)) => (group, group.run_program(program)),

@@ -28,6 +28,7 @@ const CHECKS: &[Check] = &[
     devices,
     hooks,
     rootfs_propagation,
+    annotations,
     unsupported,
 ];
 
@@ -456,6 +457,13 @@ fn rootfs_propagation(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     Err(wrong("linux.rootfsPropagation", format!("unknown word {word:?}")))
 }
 
+fn annotations(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    match spec.annotations().as_ref().is_some_and(|all| all.contains_key("")) {
+        true => Err(wrong("annotations", "a key is empty")),
+        false => Ok(()),
+    }
+}
+
 /// What `features` says is not supported must not be passed over in silence.
 fn unsupported(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     let Some(linux) = linux(spec) else { return Ok(()) };
@@ -543,6 +551,7 @@ mod tests {
                 "hooks.poststop[0].timeout: ",
             ),
             (r#"{"linux": {"rootfsPropagation": "up"}}"#, "linux.rootfsPropagation: "),
+            (r#"{"annotations": {"": "x"}}"#, "annotations: "),
             (r#"{"linux": {"netDevices": {"eth0": {}}}}"#, "linux.netDevices: "),
             (r#"{"linux": {"intelRdt": {}}}"#, "linux.intelRdt: "),
         ];

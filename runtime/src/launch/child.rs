@@ -23,9 +23,8 @@ use crate::life::hooks;
 use crate::plan::namespaces::{flag, proc_name};
 use crate::sys::{net, process};
 
-/// The phases whose hooks need to know the container's pid, or are the runtime's.
-const HOOKED: [Phase; 4] =
-    [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer, Phase::StartContainer];
+/// The phases whose hooks run before the root is entered.
+const HOOKED: [Phase; 3] = [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer];
 
 /// What the child has at its clone.
 #[derive(Debug)]
@@ -82,7 +81,7 @@ impl First<'_> {
         }
         devices::make(root.as_fd(), plan, self.binds_devices())?;
         let terminal = ManuallyDrop::new(self.open_terminal(&root)?);
-        let pid = self.hooks_before_the_root()?;
+        self.hooks_before_the_root()?;
         root.enter(&plan.root)?;
         self.name_host()?;
         // Before anything becomes read-only.
@@ -119,7 +118,7 @@ impl First<'_> {
         match (self.channel.waits()?, &order.gate) {
             (true, Some(gate)) => {
                 gate.wait()?;
-                let started = self.hooks_before_the_payload(&armed, pid);
+                let started = self.hooks_before_the_payload(&armed);
                 let error = match started {
                     Ok(()) => {
                         gate.executing();
@@ -131,7 +130,7 @@ impl First<'_> {
                 process::exit_now(1)
             }
             _ => {
-                self.hooks_before_the_payload(&armed, pid)?;
+                self.hooks_before_the_payload(&armed)?;
                 Err(armed.execute(&self.channel))
             }
         }
@@ -210,24 +209,24 @@ impl First<'_> {
         Ok(Some(pty.terminal))
     }
 
-    /// The runtime's hooks, then those in the container's namespaces; returns
-    /// the container's pid in the runtime's namespace (0 where nobody asks).
-    fn hooks_before_the_root(&self) -> Result<i32> {
+    /// The runtime's hooks, then those in the container's namespaces.
+    fn hooks_before_the_root(&self) -> Result<()> {
         let Order { plan, state, .. } = self.order;
         if !hooks::any(&plan.hooks, &HOOKED) {
-            return Ok(0);
+            return Ok(());
         }
         self.channel.report(&News::Mounted)?;
-        let pid = self.channel.expect(Word::HooksDone)?;
+        self.channel.expect(Word::HooksDone)?;
         let cwd = Some(plan.root.path.as_path());
-        hooks::run(Phase::CreateContainer, &plan.hooks, state, pid, cwd, None)?;
-        Ok(pid)
+        hooks::run(Phase::CreateContainer, &plan.hooks, state, own_pid(), cwd, None)?;
+        Ok(())
     }
 
-    fn hooks_before_the_payload(&self, armed: &Armed<'_>, pid: i32) -> Result<()> {
+    fn hooks_before_the_payload(&self, armed: &Armed<'_>) -> Result<()> {
         let Order { plan, state, .. } = self.order;
         let cwd: Option<&Path> = Some(&plan.process.cwd);
-        hooks::run(Phase::StartContainer, &plan.hooks, state, pid, cwd, Some(&armed.env))?;
+        let env = Some(armed.env.as_slice());
+        hooks::run(Phase::StartContainer, &plan.hooks, state, own_pid(), cwd, env)?;
         Ok(())
     }
 
@@ -243,6 +242,12 @@ impl First<'_> {
         }
         Ok(())
     }
+}
+
+/// The pid that the state of this process's own hooks names: as seen from the
+/// container (runtime.md, "State").
+fn own_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 /// Joins the groups that a process is not born in, and lets all their CPUs be

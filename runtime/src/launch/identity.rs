@@ -148,7 +148,10 @@ pub fn bound_capabilities(caps: &CapPlan) -> Result<()> {
 pub fn set_capabilities(caps: &CapPlan) -> Result<()> {
     let sets = [&caps.effective, &caps.permitted, &caps.inheritable].map(mask);
     process::set_capabilities(sets[0], sets[1], sets[2]).step(|| "process.capabilities: capset")?;
-    ambient(&caps.ambient)
+    // Others cannot be ambient (capabilities(7)): many configurations name them
+    // all the same, and no runtime says a word.
+    let able = |cap: &&Capability| caps.permitted.contains(cap) && caps.inheritable.contains(cap);
+    ambient(&caps.ambient.iter().filter(able).copied().collect())
 }
 
 /// What the kernel does not know only warns, and so does what it refuses of

@@ -1,6 +1,6 @@
 //! Launching a container: the runtime's side of the sequence.
 //!
-//! [`launch`] tells it; the child's side is [`child::First`], what they say to
+//! [`launch`] tells it; the child's side is `child::First`, what they say to
 //! each other is drawn in [`sync`].
 
 mod child;
@@ -36,6 +36,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::{Entry, ProcessId, State, hooks};
+use crate::plan::cgroup::Mode;
 use crate::plan::{Host, Plan};
 use crate::sys::{process, signals};
 use child::First;
@@ -83,6 +84,9 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let prepared = Prepared::new(plan, order.host)?;
     let image = plan.rich.as_ref().map(|_| rich::image()).transpose()?;
     let joins = join::open(&plan.namespaces)?;
+    if plan.cgroup.mode != Mode::V2 {
+        cgroup.apply_devices(&plan.cgroup)?;
+    }
     let groups = cgroup.join_files()?;
     let (channel, theirs) = Channel::pair()?;
     if order.host.uid == 0 && !plan.namespaces.has(Kind::User) {
@@ -113,12 +117,15 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
         launched.channel.tell(Word::Mapped)?;
     }
     // While the child mounts.
-    cgroup.apply(&plan.cgroup)?;
+    if plan.cgroup.mode == Mode::V2 {
+        cgroup.apply_devices(&plan.cgroup)?;
+    }
+    cgroup.apply_limits(&plan.cgroup)?;
     loop {
         match launched.channel.listen()? {
             News::Mounted => {
                 runtime_hooks(order, launched)?;
-                launched.channel.tell_with(Word::HooksDone, launched.pid)?;
+                launched.channel.tell(Word::HooksDone)?;
             }
             News::Listening(fd) => {
                 listener::hand_over(order, launched, fd)?;

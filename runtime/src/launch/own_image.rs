@@ -28,7 +28,8 @@ const EXE: &std::ffi::CStr = c"/proc/self/exe";
 /// executes the runtime again, with the same arguments, if it does not yet.
 pub fn protect() -> Result<()> {
     if is_protected()? {
-        return Ok(());
+        // Executed by descriptor, it is called by a number.
+        return rustix::thread::set_name(c"richrun").step(|| "set the process's name");
     }
     let image = match read_only_mount() {
         Ok(image) => image,

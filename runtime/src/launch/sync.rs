@@ -35,8 +35,7 @@ use crate::error::{Error, Kind, Result, Step};
 pub enum Word {
     /// Ids are mapped, control groups exist.
     Mapped = 1,
-    /// The hooks of the runtime's namespaces have run. With it comes the
-    /// container's pid there, which the state of the child's own hooks names.
+    /// The hooks of the runtime's namespaces have run.
     HooksDone = 2,
     /// The seccomp listener has been taken.
     Listened = 3,
@@ -87,29 +86,21 @@ impl Channel {
     /// # Errors
     /// The child is gone.
     pub fn tell(&self, word: Word) -> Result<()> {
-        self.tell_with(word, 0)
-    }
-
-    /// Runtime: tells the child a word and a number.
-    ///
-    /// # Errors
-    /// The child is gone.
-    pub fn tell_with(&self, word: Word, number: i32) -> Result<()> {
-        let bytes = tagged(word as u8, number);
+        let bytes = [word as u8];
         let sent = rustix::io::retry_on_intr(|| {
             rustix::net::send(&self.0, &bytes, rustix::net::SendFlags::NOSIGNAL)
         });
         sent.map(drop).step(|| "talk to the container's first process")
     }
 
-    /// Child: waits for a word; returns the number that came with it.
+    /// Child: waits for a word.
     ///
     /// # Errors
     /// The runtime is gone, or says another word.
-    pub fn expect(&self, word: Word) -> Result<i32> {
+    pub fn expect(&self, word: Word) -> Result<()> {
         match self.hear()? {
-            (said, number) if said == word as u8 => Ok(number),
-            (said, _) => Err(Error::system(format!("the runtime said {said} instead of {word:?}"))),
+            said if said == word as u8 => Ok(()),
+            said => Err(Error::system(format!("the runtime said {said} instead of {word:?}"))),
         }
     }
 
@@ -118,22 +109,19 @@ impl Channel {
     /// # Errors
     /// The runtime is gone, or says another word.
     pub fn waits(&self) -> Result<bool> {
-        match self.hear()?.0 {
+        match self.hear()? {
             said if said == Word::Wait as u8 => Ok(true),
             said if said == Word::Start as u8 => Ok(false),
             said => Err(Error::system(format!("the runtime said {said}"))),
         }
     }
 
-    fn hear(&self) -> Result<(u8, i32)> {
-        let mut bytes = [0; 5];
-        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut bytes));
+    fn hear(&self) -> Result<u8> {
+        let mut byte = [0];
+        let got = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut byte));
         match got.step(|| "listen to the runtime")? {
             0 => Err(Error::system("the runtime has gone")),
-            _ => {
-                let number = [bytes[1], bytes[2], bytes[3], bytes[4]];
-                Ok((bytes[0], i32::from_le_bytes(number)))
-            }
+            _ => Ok(byte[0]),
         }
     }
 
@@ -260,8 +248,8 @@ mod tests {
         }
         ours.tell(Word::Start).unwrap();
         theirs.expect(Word::Start).unwrap();
-        ours.tell_with(Word::HooksDone, 4711).unwrap();
-        assert_eq!(theirs.expect(Word::HooksDone).unwrap(), 4711);
+        ours.tell(Word::HooksDone).unwrap();
+        theirs.expect(Word::HooksDone).unwrap();
         ours.tell(Word::Wait).unwrap();
         assert!(theirs.waits().unwrap());
         ours.tell(Word::Wait).unwrap();

@@ -228,22 +228,19 @@ impl Entry {
     }
 
     /// Replaces `state.json`: a temporary file, then rename, so that a reader
-    /// or a crash sees one version or the other. On a file system that
-    /// outlives the machine the file is synced first.
+    /// or a crash of the runtime sees one version or the other. Nothing is
+    /// synced: after a crash of the machine there is no container left.
     pub fn save(&self, state: &State) -> Result<()> {
         let bytes = serde_json::to_vec(state)
             .map_err(|error| Error::system(format!("encode state.json: {error}")))?;
-        let file = self.write_file(STATE_NEW, &bytes)?;
-        if outlives_reboot(file.as_fd()) {
-            fs::fdatasync(&file).step(|| format!("sync {}/{STATE_NEW}", self.path().display()))?;
-        }
+        self.write_file(STATE_NEW, &bytes)?;
         renameat(&self.dir, STATE_NEW, &self.dir, STATE)
             .step(|| format!("rename {}/{STATE_NEW} to {STATE}", self.path().display()))
     }
 
     /// Keeps the configuration as it was at `create`.
     pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
-        self.write_file(CONFIG, bytes).map(drop)
+        self.write_file(CONFIG, bytes)
     }
 
     /// The configuration as it was at `create`.
@@ -289,14 +286,13 @@ impl Entry {
         Ok(bytes)
     }
 
-    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         use std::io::Write;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let step = || format!("write {}/{name}", self.path().display());
         let file = openat(&self.dir, name, flags, Mode::from_raw_mode(0o600)).step(step)?;
         let mut file = std::fs::File::from(file);
-        file.write_all(bytes).step(step)?;
-        Ok(file.into())
+        file.write_all(bytes).step(step)
     }
 }
 
@@ -346,14 +342,6 @@ fn status_of(state: &State, gate: impl FnOnce() -> bool) -> Status {
         (true, true) if gate() => Status::Created,
         (true, true) => Status::Running,
     }
-}
-
-/// tmpfs and ramfs vanish with the processes that their files speak of: there
-/// a sync is no use.
-fn outlives_reboot(file: BorrowedFd<'_>) -> bool {
-    const TMPFS: i64 = 0x0102_1994;
-    const RAMFS: i64 = 0x8584_58f6;
-    !matches!(fs::fstatfs(file), Ok(stat) if matches!(stat.f_type, TMPFS | RAMFS))
 }
 
 /// Refuses ids that are empty, too long for a file name, or not made of

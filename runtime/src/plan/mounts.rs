@@ -1,5 +1,5 @@
 //! The mounts of a container, as data: what each option means is a row of
-//! [`OPTIONS`], and what a `mounts` entry comes to is a [`MountStep`].
+//! `OPTIONS`, and what a `mounts` entry comes to is a [`MountStep`].
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;

@@ -2,7 +2,7 @@
 //!
 //! The tree below the root is hostile: its links may point anywhere and may
 //! change at any time. `openat2(2)` with `RESOLVE_IN_ROOT` (Linux 5.6) lets the
-//! kernel do the walk; where it is missing, [`walk`] takes one component at a
+//! kernel do the walk; where it is missing, `walk` takes one component at a
 //! time with `O_NOFOLLOW` and follows links itself.
 
 use std::ffi::OsStr;

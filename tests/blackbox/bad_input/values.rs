@@ -142,6 +142,27 @@ pub fn create_refused(t: &Trial) {
         ),
         (
             Ours,
+            "linux.seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
+            &["linux.seccomp.listenerMetadata: ", "listenerPath"],
+        ),
+        (
+            Ours,
+            "linux.seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/such.sock",
+                   "syscalls": [{"names": ["kexec_load"], "action": "SCMP_ACT_NOTIFY"}]}),
+            &["linux.seccomp.listenerPath", "/no/such.sock", "no such file or directory"],
+        ),
+        (
+            Ours,
+            "mounts.+",
+            json!({"destination": "/x", "type": "bind", "source": "/tmp",
+                   "options": ["bind", "idmap"]}),
+            &["mounts[", "idmap", "user namespace"],
+        ),
+        (Ours, "annotations", json!({"": "x"}), &["annotations: ", "empty"]),
+        (
+            Ours,
             "linux.memoryPolicy",
             json!({"mode": "MPOL_BIND", "nodes": "0-"}),
             &["linux.memoryPolicy.nodes: "],
