@@ -78,8 +78,6 @@ pub struct Options {
     pub pause: bool,
     /// Index of the payload's name among the arguments.
     pub command: usize,
-    /// Descriptors of the plan of services and of the control socket.
-    pub services: Option<(i32, i32)>,
 }
 
 impl Options {
@@ -104,7 +102,6 @@ impl Options {
             exec_failure: (127, 126),
             pause: false,
             command: 0,
-            services: None,
         };
         let mut i = 0;
         while i < 256 {
@@ -233,8 +230,7 @@ pub(crate) fn own_option<'a>(
 }
 
 /// The long options that take a value.
-const VALUED: [&[u8]; 10] = [
-    b"services",
+const VALUED: [&[u8]; 9] = [
     b"forward-to",
     b"session",
     b"rewrite",
@@ -270,11 +266,6 @@ fn set(options: &mut Options, name: &[u8], value: &[u8]) -> Option<()> {
         b"grace" => options.grace = time::parse(value)?,
         b"stop-timeout" => options.stop_timeout = time::parse(value)?,
         b"delay-term" => options.delay_term = time::parse(value)?,
-        b"services" => {
-            let (plan, control) = split_pair(value)?;
-            let number = |digits| i32::try_from(time::number(digits)?).ok();
-            options.services = Some((number(plan)?, number(control)?));
-        }
         b"parent-death-signal" => options.parent_death_signal = signals::parse(value)?,
         _ => return None,
     }

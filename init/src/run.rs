@@ -13,10 +13,7 @@ use crate::time::FOREVER;
 /// Runs the program; its exit status.
 pub fn run(start: Start) -> u8 {
     match options::read(&start) {
-        Ok(Request::Run(options)) => match options.services {
-            Some((plan, control)) => crate::services::engine::run(start, options, plan, control),
-            None => Init::new(start, options).run(),
-        },
+        Ok(Request::Run(options)) => Init::new(start, options).run(),
         Ok(Request::Print(text)) => {
             let written = sys::write(1, text.as_bytes());
             u8::from(written != Ok(text.len()))

@@ -159,9 +159,9 @@ impl Engine {
         let health = self.machine.health() as u8;
         let start = self.plan.field(i, Field::Start);
         Packet::service(slot, i == self.machine.main(), start, health, age)
-            .add(self.name(i))
-            .add(b"\0")
-            .add(self.plan.text(i, Field::Ports))
+            .with(self.name(i))
+            .with(b"\0")
+            .with(self.plan.text(i, Field::Ports))
     }
 
     /// Tells those who listen of a change.

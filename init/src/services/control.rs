@@ -138,12 +138,12 @@ pub struct Packet {
 
 impl Packet {
     fn new(kind: u8) -> Packet {
-        Packet { bytes: [0; 1024], len: 0 }.add(&[VERSION, kind])
+        Packet { bytes: [0; 1024], len: 0 }.with(&[VERSION, kind])
     }
 
     /// The last reply.
     pub fn end(code: Code, text: &[u8]) -> Packet {
-        Packet::new(END).add(&[code as u8, 0]).add(text)
+        Packet::new(END).with(&[code as u8, 0]).with(text)
     }
 
     /// A service as it is.
@@ -157,19 +157,22 @@ impl Packet {
             | flag(rules.oneshot, ONESHOT);
         let state = [slot.phase as u8, slot.reason as u8, flags, slot.status, start as u8, health];
         Packet::new(SERVICE)
-            .add(&state)
-            .add(&slot.pid.max(0).to_le_bytes())
-            .add(&slot.restarts.to_le_bytes())
-            .add(&age.to_le_bytes())
+            .with(&state)
+            .with(&slot.pid.max(0).to_le_bytes())
+            .with(&slot.restarts.to_le_bytes())
+            .with(&age.to_le_bytes())
     }
 
     /// A log; its descriptor comes along.
     pub fn log(kind: u32, written: u64, kept: u64) -> Packet {
-        Packet::new(LOG).add(&[kind as u8, 0]).add(&written.to_le_bytes()).add(&kept.to_le_bytes())
+        Packet::new(LOG)
+            .with(&[kind as u8, 0])
+            .with(&written.to_le_bytes())
+            .with(&kept.to_le_bytes())
     }
 
     /// Adds bytes.
-    pub fn add(mut self, bytes: &[u8]) -> Packet {
+    pub fn with(mut self, bytes: &[u8]) -> Packet {
         let taken = bytes.len().min(self.bytes.len() - self.len);
         self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
         self.len += taken;

@@ -10,12 +10,13 @@ use super::slot::{Phase, Reason, Slot};
 use super::watches::Watches;
 use super::wire::{Head, MAX_PLAN, Plan, UNSET};
 use crate::message::Line;
-use crate::options::{OWN_FAILURE, Options};
+use crate::options::{self, OWN_FAILURE, Options, Request, Words};
 use crate::reap;
 use crate::signals::{self, SignalSet};
 use crate::sys::descriptors::{self, Poll};
 use crate::sys::{self, Reaped, Start, arena};
 use crate::time::{FOREVER, Millis};
+use core::ffi::CStr;
 
 /// How many descriptors are waited for at most: signals, control, watches, 16 clients, and
 /// for each service its readiness, its log and its probes.
@@ -38,8 +39,54 @@ pub(super) struct Engine {
     polled: &'static mut [Poll],
 }
 
+/// The program with services: as [`crate::run::run`], unless its first words are
+/// `--services PLAN:SOCKET`, the numbers of two descriptors.
+pub fn run_services(start: Start) -> u8 {
+    let given = match start.arg(1).map(CStr::to_bytes) {
+        Some(b"--services") => start.arg(2).and_then(|pair| descriptors_of(pair.to_bytes())),
+        _ => return crate::run::run(start),
+    };
+    let line = || Line::new("rich-init");
+    let Some((plan, control)) = given else {
+        line().text("--services: not two descriptors").write();
+        return OWN_FAILURE;
+    };
+    match options::read(&Shifted(start)) {
+        Ok(Request::Run(options)) => {
+            run(start, Options { command: options.command + SHIFT, ..options }, plan, control)
+        }
+        Ok(Request::Print(_)) => OWN_FAILURE,
+        Err(mistake) => {
+            line().text(mistake.what).text(": ").bytes(mistake.word).write();
+            OWN_FAILURE
+        }
+    }
+}
+
+fn descriptors_of(pair: &[u8]) -> Option<(i32, i32)> {
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    let number = |digits| i32::try_from(crate::time::number(digits)?).ok();
+    Some((number(&pair[..colon])?, number(&pair[colon + 1..])?))
+}
+
+/// How many words `--services` takes.
+const SHIFT: usize = 2;
+
+/// The command line without those words.
+struct Shifted(Start);
+
+impl Words for Shifted {
+    fn word(&self, i: usize) -> Option<&[u8]> {
+        self.0.word(if i == 0 { 0 } else { i + SHIFT })
+    }
+
+    fn variable(&self, name: &[u8]) -> Option<&[u8]> {
+        self.0.variable(name)
+    }
+}
+
 /// Runs the container's services; the exit status.
-pub fn run(start: Start, options: Options, plan: i32, control: i32) -> u8 {
+fn run(start: Start, options: Options, plan: i32, control: i32) -> u8 {
     let mask = sys::set_mask(SignalSet::ALL);
     let ignored = sys::ignore_child_signal(false);
     sys::set_name(b"rich-init\0\0\0\0\0\0\0");
@@ -122,10 +169,10 @@ impl Engine {
         self.answer_waiting();
         if self.machine.stops() && sys::peek_ended().is_none() {
             // A container without processes ends without waiting.
-            if let Reaped::NoChildren = sys::reap() {
-                if let Some(Act::Exit(status)) = self.machine.childless() {
-                    return Some(status);
-                }
+            if sys::reap() == Reaped::NoChildren
+                && let Some(Act::Exit(status)) = self.machine.childless()
+            {
+                return Some(status);
             }
         }
         None
