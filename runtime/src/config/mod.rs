@@ -1,6 +1,7 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
 pub mod rich;
+pub mod services;
 pub mod validate;
 
 use std::io::Read;
