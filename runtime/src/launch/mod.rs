@@ -132,6 +132,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
                 launched.channel.tell(Word::Listened)?;
             }
             News::Warning(text) => crate::log::warn(text),
+            News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
@@ -150,7 +151,7 @@ fn runtime_hooks(order: &Order<'_>, launched: &Launched) -> Result<()> {
     state.init = Some(ProcessId::of(launched.pid)?);
     order.entry.save(&state)?;
     for phase in hooked {
-        hooks::run(phase, &order.plan.hooks, &state, launched.pid, Some(&state.bundle), None)?;
+        hooks::run(phase, &order.plan.hooks, &state, launched.pid)?;
     }
     Ok(())
 }
@@ -161,13 +162,19 @@ impl Launched {
     /// # Errors
     /// It could not be; the process is dead then.
     pub fn start(&self) -> Result<()> {
-        let started =
-            self.channel.tell(Word::Start).and_then(|()| match self.channel.listen()? {
-                News::Failed(error) => Err(error),
-                // It is executed; or it was killed meanwhile, and how is its exit status.
-                _ => Ok(()),
-            });
+        let started = self.channel.tell(Word::Start).and_then(|()| self.follow_start());
         started.map_err(|error| self.end(error))
+    }
+
+    fn follow_start(&self) -> Result<()> {
+        loop {
+            match self.channel.listen()? {
+                News::Said(line) => crate::log::debug(|| line),
+                News::Failed(error) => return Err(error),
+                // It is executed; or it was killed meanwhile, and how is its exit status.
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Why the process died before it was set up: a signal ended it, since it
