@@ -41,18 +41,30 @@ pub struct First<'a> {
     pub prepared: Prepared,
     /// The image of the built-in init.
     pub image: Option<OwnedFd>,
+    /// Descriptors of the runtime's alone, to be closed at once: with its end of
+    /// the conversation the child would never hear that the runtime is gone,
+    /// and would keep the container locked for it.
+    pub not_ours: Vec<i32>,
 }
 
 impl First<'_> {
     /// Becomes the payload, or reports why not and ends.
     pub fn live(mut self) -> ! {
         crate::log::collect();
+        self.close_what_is_not_ours();
         let error = self.set_up();
         if self.channel.report(&News::Failed(error)).is_err() {
             // The runtime has gone: nobody is left to tell.
             process::exit_now(1);
         }
         process::exit_now(1)
+    }
+
+    /// Closes what only the runtime is to have. Repeatable.
+    pub fn close_what_is_not_ours(&mut self) {
+        for fd in std::mem::take(&mut self.not_ours) {
+            process::close_inherited(fd);
+        }
     }
 
     /// Returns only with the error that stopped it.

@@ -63,8 +63,15 @@ pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let cloned = into_cgroup(0, cgroup, &mut groups)?;
     let entrant = Entrant { order, channel: theirs, groups, kinds };
     let (pid, pidfd) = match cloned {
-        Cloned::Child if stage => entrant.live_as_stage(),
-        Cloned::Child => entrant.live(true),
+        // Our end is not the child's: with it, it would never hear that we are gone.
+        Cloned::Child if stage => {
+            drop(channel);
+            entrant.live_as_stage()
+        }
+        Cloned::Child => {
+            drop(channel);
+            entrant.live(true)
+        }
         Cloned::Parent(_, between) if stage => {
             drop(entrant);
             let born = born(&channel);

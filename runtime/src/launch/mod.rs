@@ -26,7 +26,7 @@ mod rootfs;
 mod stage;
 pub mod sync;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
@@ -94,7 +94,8 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
         // of a joined pid namespace could take its descriptors (CVE-2016-9962).
         process::forbid_tracing().step(|| "become untraceable")?;
     }
-    let first = First { order, channel: theirs, groups, joins, prepared, image };
+    let not_ours = vec![channel.as_fd().as_raw_fd(), order.entry.dir().as_raw_fd()];
+    let first = First { order, channel: theirs, groups, joins, prepared, image, not_ours };
     let (pid, pidfd) = stage::spawn(first, &channel, cgroup)?;
     let launched = Launched { pid, pidfd, channel };
     match set_up(order, cgroup, &launched) {
@@ -140,13 +141,12 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
     }
 }
 
-/// prestart and createRuntime: the namespaces are there, the state is on disk
-/// (a hook may ask for it), the root is not pivoted.
+/// prestart and createRuntime: the namespaces are there, the root is not
+/// pivoted. The state is on disk before any hook runs, also of those that
+/// follow inside: a hook may ask for it, and may be all that is left of a
+/// `create` that was killed.
 fn runtime_hooks(order: &Order<'_>, launched: &Launched) -> Result<()> {
     let hooked = [Phase::Prestart, Phase::CreateRuntime];
-    if !hooks::any(&order.plan.hooks, &hooked) {
-        return Ok(());
-    }
     let mut state = order.state.clone();
     state.init = Some(ProcessId::of(launched.pid)?);
     order.entry.save(&state)?;
