@@ -179,8 +179,14 @@ impl Root {
     fn mount_cgroup(&mut self, step: &MountStep, view: &CgroupView) -> Result<Option<OwnedFd>> {
         match view {
             CgroupView::None => Ok(None),
-            CgroupView::V2 { own, fallback } => {
+            CgroupView::V2 { whole, own, fallback } => {
                 let target = self.target(step, inroot::Make::Dir)?;
+                if let Some(whole) = whole
+                    && let Ok(source) = bind_source(whole)
+                    && let Ok(mounted) = self.bind(step, source.as_fd(), false)
+                {
+                    return Ok(Some(mounted));
+                }
                 match self.new_fs(&target, c"cgroup2", c"cgroup", &[], step.attr.set) {
                     Err(Errno::PERM | Errno::BUSY) => {}
                     mounted => {

@@ -107,6 +107,9 @@ fn remove_cgroups(state: &State) -> Result<()> {
         log::warn(format!("cgroup of {}: left alone, others run in it: {pids:?}", state.id));
         return Ok(());
     }
+    if cgroup.remove_empty() {
+        return Ok(());
+    }
     let own = std::process::id() as i32;
     let leftovers = match cgroup.pids()?.contains(&own) {
         true => Leftovers::Refuse,

@@ -11,6 +11,11 @@ use super::mount_attr::FsParam;
 pub enum CgroupView {
     /// One cgroup2 mount.
     V2 {
+        /// Without a cgroup namespace: the host's mount, bound. It shows what a
+        /// new one would; but a new one, made in the first cgroup namespace, sets
+        /// options of the whole hierarchy (it takes nsdelegate away from the
+        /// host) and waits some 10 ms for that (`cgroup_favor_dynmods`).
+        whole: Option<PathBuf>,
         /// The container's own group on the host: bound where the kernel
         /// refuses a new mount (EPERM, EBUSY).
         own: PathBuf,
@@ -47,7 +52,12 @@ impl CgroupView {
                 let fallback = layout.unified.as_ref().map(|h| format!("{}{}", h.mount, h.own));
                 let fallback = PathBuf::from(fallback.unwrap_or_default());
                 let own = plan.unified.as_ref().map(|place| PathBuf::from(place.directory()));
-                CgroupView::V2 { own: own.unwrap_or_else(|| fallback.clone()), fallback }
+                let whole = layout.unified.as_ref().filter(|_| !private);
+                CgroupView::V2 {
+                    whole: whole.map(|hierarchy| PathBuf::from(&hierarchy.mount)),
+                    own: own.unwrap_or_else(|| fallback.clone()),
+                    fallback,
+                }
             }
             Mode::V1 | Mode::Hybrid => {
                 let mounts = layout.v1.iter().map(|hierarchy| {
@@ -134,9 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn v2_is_bound_from_the_containers_group() {
-        let view = CgroupView::new(&layout(Mode::V2), &CgroupPlan::none(), false);
+    fn v2_is_mounted_in_a_namespace_and_bound_without() {
         let own = PathBuf::from("/cg/run");
-        assert_eq!(view, CgroupView::V2 { own: own.clone(), fallback: own });
+        for (private, whole) in [(false, Some(PathBuf::from("/cg"))), (true, None)] {
+            let view = CgroupView::new(&layout(Mode::V2), &CgroupPlan::none(), private);
+            assert_eq!(view, CgroupView::V2 { whole, own: own.clone(), fallback: own.clone() });
+        }
     }
 }

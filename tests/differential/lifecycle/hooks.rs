@@ -29,7 +29,7 @@ fn hook(script: &str) -> Value {
 /// Hooks of all kinds, two of each, whose scripts append to `/mnt/run/log`,
 /// which is the same file outside and inside.
 fn run(t: &Trial, script: &str) -> String {
-    crate::needs(t, "run");
+    crate::lifecycle::needs(t, "run");
     let log = t.dir.join("run/log");
     fs::write(&log, "").expect("make the log");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -151,7 +151,7 @@ fn directory(t: &Trial) {
 
 /// A failed hook ends the start; what ran before and whether the payload ran.
 fn fail(t: &Trial) {
-    crate::needs(t, "run");
+    crate::lifecycle::needs(t, "run");
     for kind in KINDS {
         let bundle = t.bundle(|c| {
             sh(c, "echo payload");
@@ -174,7 +174,7 @@ fn fail(t: &Trial) {
 
 /// A hook that outlives its timeout fails.
 fn time_out(t: &Trial) {
-    crate::needs(t, "run");
+    crate::lifecycle::needs(t, "run");
     let bundle = t.bundle(|c| {
         sh(c, "echo payload");
         let mut slow = hook("exec sleep 30");

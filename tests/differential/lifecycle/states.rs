@@ -15,9 +15,9 @@ pub fn register(suite: &mut Suite) {
 }
 
 /// The commands that the trials of this module use.
-fn needs(t: &Trial) {
+fn all_commands(t: &Trial) {
     for verb in ["create", "start", "state", "kill", "delete", "exec", "list"] {
-        crate::needs(t, verb);
+        super::needs(t, verb);
     }
 }
 
@@ -30,7 +30,7 @@ fn keys(document: &Value) -> Vec<&str> {
 
 /// The keys of `state` and those of its values that the configuration decides.
 fn state_document(t: &Trial) {
-    needs(t);
+    all_commands(t);
     let bundle = t.bundle(|c| {
         sh(c, IDLE);
         c["annotations"] = json!({"org.example.key": "value"});
@@ -69,7 +69,7 @@ fn state_document(t: &Trial) {
 
 /// The keys of `list --format json`.
 fn list_document(t: &Trial) {
-    needs(t);
+    all_commands(t);
     let empty = t.rt(&["list", "--format", "json"]).ok().json();
     assert!(empty.is_null() || empty == json!([]), "{empty}");
     let container = t.idle();
@@ -86,7 +86,7 @@ fn list_document(t: &Trial) {
 
 /// From created over running to stopped and gone.
 fn life(t: &Trial) {
-    needs(t);
+    all_commands(t);
     let bundle = t.bundle(|c| sh(c, IDLE));
     let container = t.create(&bundle);
     assert_eq!(container.status(), "created");
@@ -112,7 +112,7 @@ fn life(t: &Trial) {
 
 /// What `exec` prints and returns.
 fn exec_status(t: &Trial) {
-    needs(t);
+    all_commands(t);
     // Without ambient capabilities, which runtimes may warn of on standard error.
     let container = t.idle_with(|c| caps(c, &["CAP_KILL"]));
     let out = container.exec("echo out; echo err >&2; exit 5").exits(5);

@@ -38,7 +38,7 @@ const fn other(kind: Kind, says: &'static str, code: i32, reason: &'static str) 
 impl Row {
     pub fn check(&self, t: &Trial) {
         for verb in ["create", "exec", "delete", "kill", "state"] {
-            crate::needs(t, verb);
+            crate::lifecycle::needs(t, verb);
         }
         let out = (self.act)(t);
         let other = self.differs.iter().find(|other| other.kind == t.kind());
