@@ -13,9 +13,12 @@ use super::terminal::{self, Terminal};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
+use crate::config::hooks::directories;
 use crate::config::rich::RichConfig;
+use crate::config::services::Services;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
+use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, console, launch, notify, own_image};
 use crate::life::delete::destroy;
@@ -120,7 +123,9 @@ impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
         let rich = RichConfig::resolve(args.rich, args.rich_mode.as_deref())?;
         let no_cgroups = check_manager(global)?;
-        let config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        config.add_hooks(&directories(&args.hooks_dir)?)?;
+        let services = services_asked(args, &config, rich.is_some())?;
         let host = host::probe(global)?;
         let directory = store.root().join(&args.id);
         let notify = notify::host_address().map(|_| notify::directory(&directory));
@@ -131,6 +136,7 @@ impl Job {
             no_new_keyring: args.no_new_keyring,
             descriptors: passed.count,
             rich,
+            services,
             no_cgroups,
             notify,
         };
@@ -198,6 +204,22 @@ impl Job {
             Err(error) => Err(launched.end(error)),
         }
     }
+}
+
+/// The services of a rich container.
+fn services_asked(args: &LaunchArgs, config: &Config, rich: bool) -> Result<Option<Services>> {
+    let file = args.services.as_deref();
+    services::check_asked(file, rich)?;
+    if !rich {
+        return Ok(None);
+    }
+    let process = config.spec.process().as_ref();
+    services::find(Places {
+        file,
+        annotations: config.spec.annotations().as_ref(),
+        root: &services::root_of(config),
+        user: process.map_or(0, |process| process.user().uid()),
+    })
 }
 
 /// The groups as they will be.

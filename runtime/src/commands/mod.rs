@@ -6,8 +6,10 @@
 mod create;
 mod delete;
 mod descriptors;
+mod events;
 mod exec;
 mod features;
+mod hooks;
 mod kill;
 mod list;
 mod output;
@@ -16,6 +18,7 @@ mod pid_file;
 mod ps;
 mod resume;
 mod run;
+mod service;
 mod spec;
 mod start;
 mod state;
@@ -29,6 +32,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
     match verb {
         Verb::Delete(args) => delete::run(global, args),
         Verb::Features(args) => features::run(global, args),
+        Verb::Hooks(args) => hooks::run(global, args),
         Verb::Kill(args) => kill::run(global, args),
         Verb::List(args) => list::run(global, args),
         Verb::Pause(args) => pause::run(global, args),
@@ -40,5 +44,8 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Start(args) => start::run(global, args),
         Verb::Run(args) => run::run(global, args),
         Verb::Exec(args) => exec::run(global, args),
+        Verb::Events(args) => events::run(global, args),
+        Verb::Health(args) => service::health(global, args),
+        Verb::Service(args) => service::run(global, args),
     }
 }

@@ -3,8 +3,10 @@
 pub mod delete;
 pub mod document;
 pub mod hooks;
+pub mod lock;
 pub mod members;
 pub mod process;
+pub mod services;
 pub mod signal;
 pub mod status;
 pub mod store;

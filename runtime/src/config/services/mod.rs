@@ -121,10 +121,10 @@ impl Services {
 impl Read {
     fn settings(&mut self, source: &Source, node: &Node) -> Result<()> {
         let mut fields = Field { file: &source.name, path: String::new(), node }.table()?;
-        if let Some(main) = fields.take("main") {
-            if self.main.replace(main.text()?.to_owned()).is_some() {
-                return Err(main.error("given twice"));
-            }
+        if let Some(main) = fields.take("main")
+            && self.main.replace(main.text()?.to_owned()).is_some()
+        {
+            return Err(main.error("given twice"));
         }
         self.grace = fields.read("grace", Field::span)?.or(self.grace);
         self.shutdown = fields.read("shutdown-timeout", Field::span)?.or(self.shutdown);
