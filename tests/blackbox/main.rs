@@ -16,6 +16,7 @@ mod listing;
 mod mounts;
 mod namespaces;
 mod process;
+mod services;
 mod signals;
 
 use richrun_tests::Suite;
@@ -36,6 +37,7 @@ fn main() -> std::process::ExitCode {
     mounts::register(suite.module("mounts"));
     namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
+    services::register(suite.module("services"));
     signals::register(suite.module("signals"));
     suite.main()
 }

@@ -150,7 +150,7 @@ impl Packet {
     pub fn service(slot: &Slot, main: bool, start: u32, health: u8, age: u64) -> Packet {
         let rules = &slot.rules;
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags = flag(slot.ready, READY)
+        let flags = flag(slot.ready || slot.serves() && rules.oneshot, READY)
             | flag(main, MAIN)
             | flag(rules.essential || main, ESSENTIAL)
             | flag(slot.wanted, WANTED)

@@ -144,19 +144,20 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Stops a service, and those that need it; the main service's stop is the container's.
+    /// Stops a service, and those that need it. The main service goes on without what is
+    /// stopped by hand; its own stop is the container's.
     pub fn stop(&mut self, service: usize, now: Millis) {
+        if service == self.main {
+            return self.shut_down(None, now);
+        }
         let mut left = 1_u64 << service;
         while left != 0 {
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
-            if i == self.main {
-                return self.shut_down(None, now);
-            }
             let slot = &mut self.slots[i];
             (slot.wanted, slot.cycle) = (false, false);
             for (j, other) in self.slots.iter().enumerate() {
-                if other.wanted && other.rules.needs & (1 << i) != 0 {
+                if other.wanted && other.rules.needs & (1 << i) != 0 && j != self.main {
                     left |= 1 << j;
                 }
             }
