@@ -75,7 +75,7 @@ fn http_and_tcp(t: &Trial) {
 
 fn liveness_restarts(t: &Trial) {
     let text = "[service.a]\ncommand = \"echo x >> /tmp/starts; touch /tmp/ok; exec sleep 100\"\nrestart-delay = 0\n\
-                liveness = { exec = [\"test\", \"-e\", \"/tmp/ok\"], periodSeconds = 1, failureThreshold = 1 }\n";
+                liveness = { exec = [\"test\", \"-e\", \"/tmp/ok\"], initialDelaySeconds = 2, periodSeconds = 1, failureThreshold = 1 }\n";
     let bundle = bundle(t, IDLE, text);
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "a", "running");

@@ -247,3 +247,40 @@ fn too_many_are_refused() {
     let error = read(&many).unwrap_err().to_string();
     assert_eq!(error, "services: 66 are too many, at most 64 can be");
 }
+
+/// The published schema and the reader know the same fields.
+#[test]
+fn the_schema_names_exactly_the_known_fields() {
+    let text = include_str!("../../../../docs/services.schema.json");
+    let schema: serde_json::Value = serde_json::from_str(text).unwrap();
+    let names = |pointer: &str| -> Vec<String> {
+        schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
+    };
+    let unknown = |text: &str| read(text).unwrap_err().to_string().ends_with("no such field");
+    for name in names("/$defs/service/properties") {
+        assert!(!unknown(&format!("[service.a]\ncommand = \"x\"\n\"{name}\" = 1.5\n")), "{name}");
+    }
+    for name in names("/properties") {
+        assert!(
+            name == "service" || read(&format!("\"{name}\" = 1.5")).is_err() || name == "$schema"
+        );
+        assert!(name == "service" || !unknown_at(&name), "{name}");
+    }
+    for name in names("/$defs/probe/properties") {
+        let text = format!("[service.a]\ncommand = \"x\"\nliveness = {{ {name} = 1.5 }}\n");
+        assert!(!unknown(&text), "{name}");
+    }
+    assert!(unknown("[service.a]\ncommand = \"x\"\nother = 1\n"));
+    // And the other way: a full file has no field that the schema lacks.
+    let known = names("/$defs/service/properties");
+    let fields = FULL.lines().filter_map(|line| line.split_once(" = ")).map(|row| row.0);
+    let all = ["shutdown-timeout", "httpGet", "tcpSocket", "periodSeconds", "successThreshold"];
+    for field in fields.filter(|field| !all.contains(field)) {
+        assert!(known.iter().any(|name| name == field), "{field}");
+    }
+}
+
+fn unknown_at(name: &str) -> bool {
+    read(&format!("\"{name}\" = 1.5"))
+        .is_err_and(|error| error.to_string().ends_with("no such field"))
+}
