@@ -64,6 +64,13 @@ const STATE: Page = Page {
     examples: "Examples:\n  richrun state demo | jq -r .status",
 };
 
+const INSPECT: Page = Page {
+    about: "Print all that is known of a container as JSON",
+    long: "Prints what `state` prints, and with it how the container is rich (`rich`, null for one \
+           that is not) and its cgroup directories (`cgroupPaths`).",
+    examples: "Examples:\n  richrun inspect demo | jq .rich.mode",
+};
+
 const KILL: Page = Page {
     about: "Send a signal to the container's init",
     long: "Sends the signal (SIGTERM unless another is named) to the container's first process. \
@@ -148,6 +155,7 @@ pub fn page(verb: &str) -> &'static Page {
         "create" => &CREATE,
         "run" => &RUN,
         "start" => &START,
+        "inspect" => &INSPECT,
         "state" => &STATE,
         "kill" => &KILL,
         "delete" => &DELETE,

@@ -8,12 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rich_hooks::Phase;
 
 use super::descriptors::{self, Passed};
-use super::pid_file;
 use super::terminal::{self, Terminal};
+use super::{pid_file, rich};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
-use crate::config::rich::RichConfig;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
 use crate::launch::sync::Word;
@@ -118,9 +117,9 @@ struct Job {
 
 impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
-        let rich = RichConfig::resolve(args.rich, args.rich_mode.as_deref())?;
         let no_cgroups = check_manager(global)?;
         let config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let rich = rich::asked(args, &config)?;
         let host = host::probe(global)?;
         let directory = store.root().join(&args.id);
         let notify = notify::host_address().map(|_| notify::directory(&directory));
@@ -162,7 +161,7 @@ impl Job {
             ready: false,
             // Without such hooks, nothing is left to run.
             poststop_ran: Phase::Poststop.of(&self.plan.hooks).is_empty(),
-            rich: self.plan.rich.is_some(),
+            rich: self.plan.rich.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ mod delete;
 mod descriptors;
 mod exec;
 mod features;
+mod inspect;
 mod kill;
 mod list;
 mod output;
@@ -15,6 +16,7 @@ mod pause;
 mod pid_file;
 mod ps;
 mod resume;
+mod rich;
 mod run;
 mod spec;
 mod start;
@@ -29,6 +31,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
     match verb {
         Verb::Delete(args) => delete::run(global, args),
         Verb::Features(args) => features::run(global, args),
+        Verb::Inspect(args) => inspect::run(global, args),
         Verb::Kill(args) => kill::run(global, args),
         Verb::List(args) => list::run(global, args),
         Verb::Pause(args) => pause::run(global, args),

@@ -17,7 +17,7 @@ pub fn image() -> Result<OwnedFd> {
 /// Its command line for a payload.
 pub fn arguments<'a>(config: &RichConfig, payload: &'a [CString]) -> Vec<&'a CStr> {
     let own: &[&CStr] = match config.mode {
-        RichMode::DumbInit => &[c"rich-init", c"--"],
+        RichMode::DumbInit | RichMode::Systemd | RichMode::SbinInit => &[c"rich-init", c"--"],
     };
     own.iter().copied().chain(payload.iter().map(CString::as_c_str)).collect()
 }
@@ -29,7 +29,13 @@ mod tests {
     #[test]
     fn the_payload_follows_two_dashes() {
         let payload = [c"sh".to_owned(), c"--".to_owned()];
-        let config = RichConfig { mode: RichMode::DumbInit };
+        let config = RichConfig {
+            mode: RichMode::DumbInit,
+            scripts: Vec::new(),
+            init_timeout: 60,
+            environment_file: true,
+            stop_signal: None,
+        };
         assert_eq!(arguments(&config, &payload), [c"rich-init", c"--", c"sh", c"--"]);
     }
 }

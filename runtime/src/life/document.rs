@@ -117,7 +117,7 @@ mod tests {
             cgroup: None,
             ready: true,
             poststop_ran: false,
-            rich: false,
+            rich: None,
         }
     }
 

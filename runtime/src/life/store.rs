@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ProcessId, Status};
 use crate::cgroup::CgroupRecord;
+use crate::config::rich::RichConfig;
 use crate::error::{Error, Kind, Result, Step};
 
 /// The FIFO through which `start` releases the init process. The container is
@@ -60,9 +61,9 @@ pub struct State {
     /// Set before the poststop hooks run, so that they run once.
     #[serde(default)]
     pub poststop_ran: bool,
-    /// Whether a rich init stands in front of the payload.
-    #[serde(default)]
-    pub rich: bool,
+    /// What it was resolved to, if it is a rich container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rich: Option<RichConfig>,
 }
 
 /// The directory below which all containers of this user live.
