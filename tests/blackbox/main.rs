@@ -14,6 +14,7 @@ mod listing;
 mod mounts;
 mod namespaces;
 mod process;
+mod rich;
 mod signals;
 
 use richrun_tests::Suite;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
     mounts::register(suite.module("mounts"));
     namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
+    rich::register(suite.module("rich"));
     signals::register(suite.module("signals"));
     suite.main()
 }

@@ -7,6 +7,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
@@ -15,12 +16,15 @@ use rustix::thread::CpuSet;
 use super::payload::{Armed, Payload};
 use super::prepared::Prepared;
 use super::rootfs::Root;
+use super::scripts::{self, Ground, Waiting};
 use super::sync::{Channel, News, Word};
-use super::{Order, console, devices, identity, join, restrict};
+use super::{Order, console, devices, identity, join, profile, restrict};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
+use crate::life::document::hook_state;
 use crate::life::hooks;
 use crate::plan::namespaces::{flag, proc_name};
+use crate::plan::rich;
 use crate::sys::{net, process};
 
 /// The phases whose hooks run before the root is entered.
@@ -85,6 +89,7 @@ impl First<'_> {
         root.enter(&plan.root)?;
         self.name_host()?;
         // Before anything becomes read-only.
+        self.keep_environment(&root)?;
         restrict::sysctls(root.proc.as_ref(), &plan.sysctls)?;
         identity::enter_directory(&plan.process.cwd, true)?;
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
@@ -93,6 +98,8 @@ impl First<'_> {
         if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
         }
+        // While this process may still become what they need.
+        let scripts = self.prepare_scripts(&root)?;
         if let Some(persona) = plan.personality {
             process::set_personality(persona).step(|| "linux.personality")?;
         }
@@ -118,7 +125,9 @@ impl First<'_> {
         match (self.channel.waits()?, &order.gate) {
             (true, Some(gate)) => {
                 gate.wait()?;
-                let started = self.hooks_before_the_payload(&armed);
+                let started = self
+                    .hooks_before_the_payload(&armed)
+                    .and_then(|()| self.run_scripts(scripts, &|line| gate.printed(line)));
                 let error = match started {
                     Ok(()) => {
                         gate.executing();
@@ -131,6 +140,9 @@ impl First<'_> {
             }
             _ => {
                 self.hooks_before_the_payload(&armed)?;
+                // Nobody is left to hear what cannot be told.
+                let sink = |line: &str| drop(self.channel.report(&News::Printed(line.to_owned())));
+                self.run_scripts(scripts, &sink)?;
                 Err(armed.execute(&self.channel))
             }
         }
@@ -228,6 +240,40 @@ impl First<'_> {
         let env = Some(armed.env.as_slice());
         hooks::run(Phase::StartContainer, &plan.hooks, state, own_pid(), cwd, env)?;
         Ok(())
+    }
+
+    /// The environment for later logins, unless the root is not to be written to.
+    fn keep_environment(&self, root: &Root) -> Result<()> {
+        let plan = self.order.plan;
+        let wanted = plan.rich.as_ref().is_some_and(|rich| rich.environment_file);
+        match wanted && !plan.root.readonly {
+            true => profile::write(root.as_fd(), &rich::profile(&plan.process.env)),
+            false => Ok(()),
+        }
+    }
+
+    /// A process for each init script, waiting.
+    fn prepare_scripts(&self, root: &Root) -> Result<Vec<Waiting>> {
+        let Order { plan, state, .. } = self.order;
+        let scripts = plan.rich.iter().flat_map(|rich| &rich.scripts);
+        let state = hook_state(state, "created", own_pid());
+        let ground = Ground {
+            root: root.as_fd(),
+            channel: &self.channel,
+            seccomp: plan.seccomp.as_ref(),
+            state: &state,
+        };
+        let one = |script| {
+            let process = rich::script_process(script, &plan.process)?;
+            scripts::prepare(script, &process, ground)
+        };
+        scripts.map(one).collect()
+    }
+
+    fn run_scripts(&self, scripts: Vec<Waiting>, sink: &dyn Fn(&str)) -> Result<()> {
+        let seconds = self.order.plan.rich.as_ref().map_or(0, |rich| rich.init_timeout);
+        let timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+        scripts.into_iter().try_for_each(|script| script.run(timeout, sink))
     }
 
     fn name_host(&self) -> Result<()> {

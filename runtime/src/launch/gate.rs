@@ -20,6 +20,10 @@ use crate::life::store::{EXEC_FIFO, RESULT_FIFO};
 
 /// Written before the payload is executed.
 const EXECUTING: u8 = b'E';
+/// Begins a line of an init script; its length (two bytes) and text follow.
+const LINE: u8 = b'L';
+/// Longer lines are cut: a FIFO takes PIPE_BUF (4096) bytes whole.
+const LONGEST_LINE: usize = 2000;
 
 /// The child's side.
 #[derive(Debug)]
@@ -62,6 +66,13 @@ impl Gate {
         let _gone = rustix::io::write(&self.result, &[EXECUTING]);
     }
 
+    /// Child: hands on a line for the log of `start`.
+    pub fn printed(&self, line: &str) {
+        let text = &line.as_bytes()[..line.len().min(LONGEST_LINE)];
+        let [low, high] = (text.len() as u16).to_le_bytes();
+        let _gone = rustix::io::write(&self.result, &[&[LINE, low, high], text].concat());
+    }
+
     /// Child: says why not.
     pub fn failed(&self, error: &Error) {
         let bytes = encode_error(error);
@@ -86,12 +97,24 @@ pub fn open(entry: &Entry, pidfd: BorrowedFd<'_>) -> Result<()> {
     rustix::io::write(&start, b"0").step(|| format!("write {EXEC_FIFO}"))?;
     drop(start);
     let said = read_to_end(&result, pidfd)?;
+    let mut said = said.as_slice();
+    while let Some((line, rest)) = first_line(said) {
+        crate::log::info(line);
+        said = rest;
+    }
     match said.split_first() {
         Some((&EXECUTING, [])) => Ok(()),
         Some((&EXECUTING, error)) => Err(decode_error(error)),
-        Some(_) => Err(decode_error(&said)),
+        Some(_) => Err(decode_error(said)),
         None => Err(dead()),
     }
+}
+
+/// The line that stands first, and what follows it.
+fn first_line(said: &[u8]) -> Option<(String, &[u8])> {
+    let [LINE, low, high, rest @ ..] = said else { return None };
+    let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+    Some((String::from_utf8_lossy(&rest[..length]).into_owned(), &rest[length..]))
 }
 
 /// Reads until every writer has closed; the death of the process behind

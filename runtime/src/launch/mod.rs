@@ -19,10 +19,12 @@ pub mod notify;
 pub mod own_image;
 mod payload;
 mod prepared;
+mod profile;
 mod relay;
 mod restrict;
 mod rich;
 mod rootfs;
+mod scripts;
 mod stage;
 pub mod sync;
 
@@ -132,6 +134,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
                 launched.channel.tell(Word::Listened)?;
             }
             News::Warning(text) => crate::log::warn(text),
+            News::Printed(line) => crate::log::info(line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
@@ -161,13 +164,19 @@ impl Launched {
     /// # Errors
     /// It could not be; the process is dead then.
     pub fn start(&self) -> Result<()> {
-        let started =
-            self.channel.tell(Word::Start).and_then(|()| match self.channel.listen()? {
-                News::Failed(error) => Err(error),
-                // It is executed; or it was killed meanwhile, and how is its exit status.
-                _ => Ok(()),
-            });
+        let started = self.channel.tell(Word::Start).and_then(|()| self.hear_the_start());
         started.map_err(|error| self.end(error))
+    }
+
+    fn hear_the_start(&self) -> Result<()> {
+        loop {
+            match self.channel.listen()? {
+                News::Failed(error) => return Err(error),
+                News::Printed(line) => crate::log::info(line),
+                // It is executed; or it was killed meanwhile, and how is its exit status.
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Why the process died before it was set up: a signal ended it, since it

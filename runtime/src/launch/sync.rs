@@ -14,7 +14,8 @@
 //!      | -- Listened --------------------> |
 //!      | <----------------------- Ready -- |
 //!      |  limits applied, state on disk    |
-//!      | -- Start (run, exec) -----------> |  payload
+//!      | -- Start (run, exec) -----------> |
+//!      | <-- Printed(line) of init scripts |  init scripts, payload
 //!      | -- Wait (create) ---------------> |  waits at the gate
 //!      | <-------------- end of stream --- |  execve closed it
 //! ```
@@ -57,6 +58,8 @@ pub enum News {
     Listening(i32),
     /// Something asked for was not done: for the log.
     Warning(String),
+    /// A line of an init script: for the log.
+    Printed(String),
     /// All is set up.
     Ready,
     /// It cannot go on.
@@ -209,6 +212,10 @@ fn encode(news: &News) -> Vec<u8> {
             let text = text.as_bytes();
             [&[6][..], &text[..text.len().min(LONGEST / 2)]].concat()
         }
+        News::Printed(text) => {
+            let text = text.as_bytes();
+            [&[7][..], &text[..text.len().min(LONGEST / 2)]].concat()
+        }
         News::Closed => Vec::new(),
     }
 }
@@ -222,6 +229,7 @@ fn decode(bytes: &[u8]) -> Result<News> {
         (Some(4), _) => Ok(News::Ready),
         (Some(5), _) => Ok(News::Failed(decode_error(&bytes[1..]))),
         (Some(6), _) => Ok(News::Warning(String::from_utf8_lossy(&bytes[1..]).into_owned())),
+        (Some(7), _) => Ok(News::Printed(String::from_utf8_lossy(&bytes[1..]).into_owned())),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -239,6 +247,7 @@ mod tests {
             News::Mounted,
             News::Listening(9),
             News::Warning("ambient".to_owned()),
+            News::Printed("a line".to_owned()),
             News::Ready,
             News::Failed(failed),
             News::Failed(Error::config("process.cwd: bad")),

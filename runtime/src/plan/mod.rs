@@ -11,6 +11,7 @@ pub mod mount_attr;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
+pub mod rich;
 pub mod seccomp;
 
 use std::ffi::CString;
