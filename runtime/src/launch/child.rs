@@ -115,8 +115,8 @@ impl First<'_> {
         };
         payload.dress()?;
         let gate = order.gate.iter();
-        let keep: Vec<i32> =
-            gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]).collect();
+        let gate = gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]);
+        let keep: Vec<i32> = gate.chain(scripts.iter().flat_map(Waiting::descriptors)).collect();
         let armed = payload.arm(root.as_fd(), &self.channel, &keep)?;
         for warning in crate::log::take() {
             self.channel.report(&News::Warning(warning))?;

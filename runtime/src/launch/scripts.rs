@@ -142,6 +142,11 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
 }
 
 impl Waiting {
+    /// Its descriptors, which must survive until it has run.
+    pub fn descriptors(&self) -> [i32; 4] {
+        [&self.pidfd, &self.go, &self.output, &self.failed].map(AsRawFd::as_raw_fd)
+    }
+
     /// Whether it waits; or why it does not.
     fn ready(&self) -> Result<()> {
         let mut said = [0; 4096];
