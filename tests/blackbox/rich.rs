@@ -101,7 +101,7 @@ fn refusals_in_pouchs_words(t: &Trial) {
         t.run_cmd(&bundle, options).run().exits(1).says(words);
     }
     for (name, value, words) in [
-        ("io.richrun.rich", "perhaps", "io.richrun.rich: \"perhaps\" is neither true nor false"),
+        ("io.richrun.rich", "perhaps", "is neither true nor false"),
         ("io.richrun.mode", "init", "must first enable rich mode, then specify a rich mode type"),
     ] {
         let bundle = t.bundle(|config| annotate(config, &[(name, value)]));
