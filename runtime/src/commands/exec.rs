@@ -50,7 +50,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     })();
     let master = begun.map_err(|error| launched.end(error))?;
     let Some(foreground) = foreground else { return Ok(0) };
-    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd() };
+    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
     foreground.wait(child, master, None)
 }
 

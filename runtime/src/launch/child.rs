@@ -18,7 +18,7 @@ use super::prepared::Prepared;
 use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
 use super::sync::{Channel, News, Word};
-use super::{Order, console, devices, identity, join, profile, restrict};
+use super::{Order, boot, console, devices, identity, join, profile, restrict};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::document::hook_state;
@@ -88,6 +88,9 @@ impl First<'_> {
         self.hooks_before_the_root()?;
         root.enter(&plan.root)?;
         self.name_host()?;
+        if let Some(plan) = &plan.boot {
+            boot::prepare(root.as_fd(), plan)?;
+        }
         // Before anything becomes read-only.
         self.keep_environment(&root)?;
         restrict::sysctls(root.proc.as_ref(), &plan.sysctls)?;
@@ -247,7 +250,11 @@ impl First<'_> {
         let plan = self.order.plan;
         let wanted = plan.rich.as_ref().is_some_and(|rich| rich.environment_file);
         match wanted && !plan.root.readonly {
-            true => profile::write(root.as_fd(), &rich::profile(&plan.process.env)),
+            true => {
+                let payload = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
+                let env = &payload.unwrap_or(&plan.process).env;
+                profile::write(root.as_fd(), &rich::profile(env))
+            }
             false => Ok(()),
         }
     }
@@ -264,7 +271,8 @@ impl First<'_> {
             state: &state,
         };
         let one = |script| {
-            let process = rich::script_process(script, &plan.process)?;
+            let payload = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
+            let process = rich::script_process(script, payload.unwrap_or(&plan.process))?;
             scripts::prepare(script, &process, ground)
         };
         scripts.map(one).collect()

@@ -3,6 +3,7 @@
 //! [`launch`] tells it; the child's side is `child::First`, what they say to
 //! each other is drawn in [`sync`].
 
+pub mod boot;
 mod child;
 pub mod console;
 mod copy_up;

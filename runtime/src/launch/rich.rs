@@ -17,7 +17,8 @@ pub fn image() -> Result<OwnedFd> {
 /// Its command line for a payload.
 pub fn arguments<'a>(config: &RichConfig, payload: &'a [CString]) -> Vec<&'a CStr> {
     let own: &[&CStr] = match config.mode {
-        RichMode::DumbInit | RichMode::Systemd | RichMode::SbinInit => &[c"rich-init", c"--"],
+        RichMode::DumbInit => &[c"rich-init", c"--"],
+        RichMode::Systemd | RichMode::SbinInit => &[c"rich-init", c"--hand-off"],
     };
     own.iter().copied().chain(payload.iter().map(CString::as_c_str)).collect()
 }
@@ -29,7 +30,7 @@ mod tests {
     #[test]
     fn the_payload_follows_two_dashes() {
         let payload = [c"sh".to_owned(), c"--".to_owned()];
-        let config = RichConfig {
+        let mut config = RichConfig {
             mode: RichMode::DumbInit,
             scripts: Vec::new(),
             init_timeout: 60,
@@ -37,5 +38,8 @@ mod tests {
             stop_signal: None,
         };
         assert_eq!(arguments(&config, &payload), [c"rich-init", c"--", c"sh", c"--"]);
+        config.mode = RichMode::Systemd;
+        let init = [c"/sbin/init".to_owned()];
+        assert_eq!(arguments(&config, &init), [c"rich-init", c"--hand-off", c"/sbin/init"]);
     }
 }

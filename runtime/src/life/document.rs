@@ -118,6 +118,7 @@ mod tests {
             ready: true,
             poststop_ran: false,
             rich: None,
+            stop_signal: None,
         }
     }
 

@@ -64,6 +64,9 @@ pub struct State {
     /// What it was resolved to, if it is a rich container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rich: Option<RichConfig>,
+    /// What its first process gets in the place of TERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<i32>,
 }
 
 /// The directory below which all containers of this user live.
