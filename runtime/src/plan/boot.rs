@@ -129,7 +129,9 @@ pub fn boot(
     host: &BootHost,
 ) -> Result<(Spec, BootPlan)> {
     let process = spec.process().as_ref().ok_or_else(|| Error::config("process: missing"))?;
-    let payload = ProcessPlan::new(process)?;
+    let mut payload = ProcessPlan::new(process)?;
+    // It has nothing that its init does not have.
+    payload.caps = payload.caps.map(without_audit);
     check(spec, &payload, rich.mode, mode)?;
     let own = process.args().as_deref().unwrap_or_default();
     let beside = crate::config::rich::init_named(own).is_none();
@@ -192,6 +194,19 @@ fn check(spec: &Spec, payload: &ProcessPlan, asked: RichMode, mode: Mode) -> Res
     )))
 }
 
+fn without_audit(caps: CapPlan) -> CapPlan {
+    let without = |set: CapsHashSet| -> CapsHashSet {
+        set.into_iter().filter(|cap| !NOT_TAKEN.contains(cap)).collect()
+    };
+    CapPlan {
+        bounding: without(caps.bounding),
+        effective: without(caps.effective),
+        permitted: without(caps.permitted),
+        inheritable: without(caps.inheritable),
+        ambient: without(caps.ambient),
+    }
+}
+
 fn maps_root(mappings: &Option<Vec<LinuxIdMapping>>) -> bool {
     mappings.iter().flatten().any(|mapping| mapping.container_id() == 0 && mapping.size() > 0)
 }
@@ -226,8 +241,7 @@ fn first_process(
     first.set_user(User::default());
     if let (Some(plan), Some(sets)) = (&payload.caps, process.capabilities()) {
         let mut sets = sets.clone();
-        let names: CapsHashSet =
-            whole(plan).bounding.into_iter().filter(|cap| !NOT_TAKEN.contains(cap)).collect();
+        let names = whole(plan).bounding;
         let set = sets.bounding().as_ref().map(|all| {
             let kept = all.iter().filter(|name| {
                 format!("CAP_{name}").parse().is_ok_and(|cap: Capability| names.contains(&cap))
