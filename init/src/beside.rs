@@ -74,11 +74,12 @@ pub fn hand_off(start: Start) -> u8 {
     // The terminal is the payload's, and the init's streams are nobody's: it tells what it
     // has to tell by its own means.
     let _ = base::leave_terminal();
-    if let Err(errno) = sys::null_streams() {
-        return fail("open /dev/null", errno);
-    }
+    let kept = match sys::null_streams() {
+        Ok(kept) => kept,
+        Err(errno) => return fail("open /dev/null", errno),
+    };
     let errno = sys::execute(start, 2);
-    let _ = sys::restore_streams();
+    sys::restore_error(kept);
     let name = start.arg(2).unwrap_or_default();
     Line::new("rich-init").text("exec ").bytes(name.to_bytes()).text(": ").errno(errno).write();
     if errno == Errno::ENOENT { 127 } else { 126 }

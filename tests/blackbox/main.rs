@@ -3,6 +3,7 @@
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
 mod bad_input;
+mod boot;
 mod cgroups;
 mod cleanup;
 mod devices;
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
     bad_input::register(suite.module("bad_input"));
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
+    boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));

@@ -76,6 +76,7 @@ pub unsafe fn clone_call(
 #[allow(missing_docs)]
 pub mod nr {
     pub const DUP3: usize = 24;
+    pub const FCNTL: usize = 25;
     pub const IOCTL: usize = 29;
     pub const CHDIR: usize = 49;
     pub const OPENAT: usize = 56;

@@ -88,6 +88,7 @@ pub mod nr {
     pub const BIND: usize = 49;
     pub const LISTEN: usize = 50;
     pub const GETSOCKOPT: usize = 55;
+    pub const FCNTL: usize = 72;
     pub const UMASK: usize = 95;
     pub const SETGROUPS: usize = 116;
     pub const SETRESUID: usize = 117;

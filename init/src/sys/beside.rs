@@ -145,26 +145,24 @@ pub fn fetch_streams(path: &CStr) -> Result<()> {
     Ok(())
 }
 
-/// Where the standard streams are kept while they are the null device.
-const KEPT: usize = 200;
-
-/// Makes the standard streams the null device; the standard error is kept, close-on-exec.
-pub fn null_streams() -> Result<()> {
+/// Makes the standard streams the null device; the standard error that was, close-on-exec.
+pub fn null_streams() -> Result<i32> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
     let null = File::open_for(c"/dev/null", 2)?;
     // SAFETY: numbers only.
     unsafe {
-        check(call(nr::DUP3, [2, KEPT, CLOEXEC, 0, 0]))?;
+        let kept = check(call(nr::FCNTL, [2, F_DUPFD_CLOEXEC, 3, 0, 0]))?;
         for stream in 0..3 {
             check(call(nr::DUP3, [null.0 as usize, stream, 0, 0, 0]))?;
         }
+        Ok(kept as i32)
     }
-    Ok(())
 }
 
 /// Brings the standard error back.
-pub fn restore_streams() -> Result<()> {
-    // SAFETY: numbers only.
-    check(unsafe { call(nr::DUP3, [KEPT, 2, 0, 0, 0]) }).map(drop)
+pub fn restore_error(kept: i32) {
+    // SAFETY: numbers only. Without it, there is nobody to tell.
+    unsafe { call(nr::DUP3, [kept as usize, 2, 0, 0, 0]) };
 }
 
 /// execve(2) of argument `at` with those behind it; returns only on failure.

@@ -220,7 +220,11 @@ impl First<'_> {
         let size = plan.console_size.map(|(rows, columns)| console::Size { rows, columns });
         let pty = console::open_pty(root.as_fd(), size)?;
         console::send_master(socket.as_fd(), pty.master.as_fd())?;
-        console::bind_console(root.as_fd(), pty.terminal.as_fd())?;
+        // Beside a payload the init must not write to the payload's terminal.
+        let beside = self.order.plan.boot.as_ref().is_some_and(|boot| boot.payload.is_some());
+        if !beside {
+            console::bind_console(root.as_fd(), pty.terminal.as_fd())?;
+        }
         Ok(Some(pty.terminal))
     }
 

@@ -110,6 +110,10 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
 fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()> {
     let plan = order.plan;
     identity::raise_limits(launched.pid, &plan.process.rlimits)?;
+    if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
+        // The init gives them to it, and can give only what it has.
+        identity::raise_limits(launched.pid, &payload.rlimits)?;
+    }
     if let Some(score) = plan.process.oom_score_adj {
         let path = format!("/proc/{}/oom_score_adj", launched.pid);
         std::fs::write(&path, score.to_string())

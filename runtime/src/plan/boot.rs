@@ -26,7 +26,7 @@ pub const DIRECTORY: &str = "/run/richrun";
 pub const INIT: &str = "/run/richrun/rich-init";
 /// The payload in it.
 const PAYLOAD: &str = "/run/richrun/payload";
-/// The payload's exit status, for an init that cannot pass it on.
+/// The payload's exit status, for when the init does not pass it on.
 const STATUS: &str = "/run/richrun/status";
 /// What an inittab is covered with.
 pub const INITTAB: &str = "/run/richrun/inittab";
@@ -239,6 +239,8 @@ fn first_process(
     let mut first = process.clone();
     first.set_args(Some(args)).set_env(Some(env)).set_cwd(PathBuf::from("/"));
     first.set_user(User::default());
+    // Its units have limits of their own.
+    first.set_rlimits(None).set_oom_score_adj(None);
     if let (Some(plan), Some(sets)) = (&payload.caps, process.capabilities()) {
         let mut sets = sets.clone();
         let names = whole(plan).bounding;
@@ -350,22 +352,25 @@ fn uuid(id: &str) -> String {
     format!("{a}-{b}-{c}-{d}-{e}")
 }
 
-/// Units that cannot work here: they ask on a console that is the payload's.
-const MASKED: &[&str] = &[
+/// Units that cannot work here: the hardware is the host's.
+const HARDWARE: &[&str] =
+    &["systemd-udevd.service", "systemd-udev-trigger.service", "systemd-modules-load.service"];
+/// Units that ask on a terminal: it is the payload's.
+const PROMPTS: &[&str] = &[
     "console-getty.service",
     "container-getty@.service",
     "getty@.service",
     "serial-getty@.service",
     "systemd-firstboot.service",
-    "systemd-udevd.service",
-    "systemd-udev-trigger.service",
-    "systemd-modules-load.service",
 ];
 
-/// Ways to go down: each of them ends the container with the payload's status,
-/// and an emergency is no prompt that waits for ever.
-const ENDS: &[&str] =
-    &["systemd-halt.service", "systemd-poweroff.service", "emergency.service", "rescue.service"];
+/// Ways to go down. While they are under way systemd takes no unit's exit
+/// status for its own, so that each of them fetches the payload's.
+const ENDS: &[&str] = &["systemd-halt.service", "systemd-poweroff.service"];
+/// What an emergency comes to: an end, and no prompt that waits for ever.
+const EMERGENCIES: &[&str] = &["emergency.service", "rescue.service"];
+/// A unit whose end, whatever it is, ends the container with its exit status.
+const END: &str = "[Unit]\nSuccessAction=exit-force\nFailureAction=exit-force\n";
 
 fn systemd_files(
     payload: &ProcessPlan,
@@ -388,17 +393,24 @@ fn systemd_files(
     {
         files.push(file(format!("/run/host/inaccessible/{name}"), BootWhat::Inaccessible(kind)));
     }
-    for unit in MASKED {
+    let masked = HARDWARE.iter().chain(if beside { PROMPTS } else { &[] });
+    for unit in masked {
         files.push(file(format!("{units}/{unit}"), BootWhat::Link("/dev/null".to_owned())));
     }
-    for unit in ENDS {
-        let drop_in = "[Unit]\nSuccessAction=exit-force\nFailureAction=exit-force\n";
-        files.push(text(format!("{units}/{unit}.d/richrun.conf"), drop_in.to_owned()));
+    for unit in EMERGENCIES {
+        files.push(text(format!("{units}/{unit}.d/richrun.conf"), END.to_owned()));
     }
     if beside {
         files.push(text(format!("{units}/{UNIT}"), unit(payload)));
         let wants = format!("{units}/default.target.wants/{UNIT}");
         files.push(file(wants, BootWhat::Link(format!("../{UNIT}"))));
+        let fetch = format!("{END}[Service]\nType=oneshot\nExecStart={INIT} --exit-as {STATUS}\n");
+        for unit in ENDS {
+            files.push(text(format!("{units}/{unit}.d/richrun.conf"), fetch.clone()));
+        }
+        // Up to the end these files are needed.
+        let kept = format!("{units}/run-richrun.mount.d/richrun.conf");
+        files.push(text(kept, "[Unit]\nDefaultDependencies=no\n".to_owned()));
     }
     files
 }
@@ -463,9 +475,10 @@ fn busybox_files(inittab: Option<&str>, beside: bool) -> Vec<BootFile> {
 
 /// The payload as rich-init reads it (init/src/beside.rs); `env` is complete.
 pub fn payload_file(payload: &ProcessPlan, env: &[String], family: Family) -> BootPayload {
-    let (told, signal) = match family {
-        Family::Systemd => ("", 0),
-        Family::Busybox => (STATUS, BUSYBOX_STOP),
+    let signal = match family {
+        // The unit's end is enough.
+        Family::Systemd => 0,
+        Family::Busybox => BUSYBOX_STOP,
     };
     let user = &payload.user;
     let groups: Vec<String> = user.groups.iter().map(u32::to_string).collect();
@@ -479,7 +492,7 @@ pub fn payload_file(payload: &ProcessPlan, env: &[String], family: Family) -> Bo
         user.umask.map(|umask| format!("{umask:o}")).unwrap_or_default(),
         u8::from(payload.no_new_privs).to_string(),
         caps,
-        told.to_owned(),
+        STATUS.to_owned(),
         signal.to_string(),
         "0".to_owned(),
         payload.args.len().to_string(),

@@ -94,7 +94,7 @@ fn the_init_is_root_and_the_payload_who_it_was() {
     let payload = plan.payload.unwrap();
     let bytes = payload_file(&payload, &["A=1".to_owned()], Family::Systemd).bytes;
     let text = String::from_utf8(bytes).unwrap().replace('\0', "|");
-    assert_eq!(text, "1|/w|1000|5|7||0|eb,20,0,0,0||0|0|2|1|cat|$x %b|A=1|");
+    assert_eq!(text, "1|/w|1000|5|7||0|eb,20,0,0,0|/run/richrun/status|0|0|2|1|cat|$x %b|A=1|");
 }
 
 #[test]
