@@ -66,14 +66,15 @@ pub fn hand_off(start: Start) -> u8 {
         Ok(listener) => listener,
         Err(errno) => return fail("listen at /run/richrun/streams", errno),
     };
+    // The terminal is the payload's. Whoever leaves it hangs up on its group, which is this
+    // process alone by now, and PID 1 takes no harm.
+    let _ = base::leave_terminal();
     match sys::fork() {
         Ok(0) => hold(listener),
         Ok(_) => {}
         Err(errno) => return fail("clone", errno),
     }
-    // The terminal is the payload's, and the init's streams are nobody's: it tells what it
-    // has to tell by its own means.
-    let _ = base::leave_terminal();
+    // The init's streams are nobody's: it tells what it has to tell by its own means.
     let kept = match sys::null_streams() {
         Ok(kept) => kept,
         Err(errno) => return fail("open /dev/null", errno),

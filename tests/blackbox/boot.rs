@@ -251,7 +251,7 @@ fn systemd_terminal(t: &Trial) {
     master.expect("interactive");
     running.wait().exits(5);
     // The init has written nothing between the payload's lines.
-    assert_eq!(master.seen().trim(), "/dev/pts/0\r\r\ninteractive");
+    assert_eq!(master.seen().trim(), "/dev/pts/0\r\ninteractive");
 }
 
 /// A rootful caller, a user namespace.
