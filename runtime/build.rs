@@ -19,6 +19,13 @@ fn main() {
     println!("cargo:rerun-if-changed={}", init.join("link_args.rs").display());
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
 
+    // The program begins before the C library (src/sys/entry.rs).
+    if matches!(variable("CARGO_CFG_TARGET_ARCH").as_str(), "x86_64" | "aarch64")
+        && variable("CARGO_CFG_TARGET_ENV") == "gnu"
+    {
+        println!("cargo:rustc-link-arg-bins=-Wl,--entry=richrun_entry");
+    }
+
     let library = out.join("librich_init.rlib");
     let mut rustc = compiler("rich_init", "lib", &init.join("src/lib.rs"), &library);
     run(rustc.arg("-Cembed-bitcode=yes"));

@@ -1,13 +1,24 @@
 //! The `richrun` command: argv to command, nothing else.
+#![no_main]
+
+#[path = "sys/entry.rs"]
+mod sys;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
 use richrun::cli::{self, Asked, Verb};
 use richrun::{commands, log};
 
-fn main() -> ExitCode {
+/// Runs the command line; returns the exit status.
+fn run() -> u8 {
+    let status = command();
+    // std's own start would do that; a reader that has gone has what it wanted.
+    let _ = std::io::stdout().flush();
+    status
+}
+
+fn command() -> u8 {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (global, asked) = cli::parse(&words);
     log::init(&global);
@@ -16,29 +27,29 @@ fn main() -> ExitCode {
         Ok(Asked::Print(text)) => return print(&text),
         Err(refusal) => {
             log::fatal(&refusal.error);
-            return ExitCode::from(refusal.status);
+            return refusal.status;
         }
     };
     match commands::run(&global, &verb) {
         Ok(status) => {
             log::flush();
-            ExitCode::from(status)
+            status
         }
         Err(error) => {
             log::fatal(&error);
-            ExitCode::from(if matches!(*verb, Verb::Exec(_)) { 255 } else { 1 })
+            if matches!(*verb, Verb::Exec(_)) { 255 } else { 1 }
         }
     }
 }
 
 /// Prints help or the version; a closed pipe (`| head`) is no failure.
-fn print(text: &str) -> ExitCode {
+fn print(text: &str) -> u8 {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(()) => 0,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
             log::fatal(format!("write standard output: {error}"));
-            ExitCode::FAILURE
+            1
         }
     }
 }

@@ -159,6 +159,8 @@ fn a_forged_start_time_kills_nobody(t: &Trial) {
     t.only(&[Kind::Richrun], "keeps its state in other files");
     let mut stranger =
         std::process::Command::new("sleep").arg("1000").spawn().expect("start sleep");
+    // Start times are counted in ticks of 10 ms: theirs must differ.
+    std::thread::sleep(std::time::Duration::from_millis(30));
     let c = t.idle();
     c.kill("KILL");
     c.wait("stopped");

@@ -111,8 +111,8 @@ fn refusals_in_pouchs_words(t: &Trial) {
     std::fs::write(&file, "[rich]\nmood = 1\n").expect("write the file");
     let file = file.to_str().expect("utf-8 path");
     let out = t.run_cmd(&bundle, &[]).env("RICHRUN_CONFIG", file).run().exits(1);
-    out.says("line 2, column 1: unknown field `mood`");
-    t.run_cmd(&bundle, &[]).env("RICHRUN_CONFIG", "/no/file").run().exits(1).says("read /no/file");
+    out.says("line 2: unknown field `mood`");
+    t.run_cmd(&bundle, &[]).env("RICHRUN_CONFIG", "/no/file").run().exits(1).says("open /no/file");
 }
 
 fn inspect_shows_the_answer(t: &Trial) {

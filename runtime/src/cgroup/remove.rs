@@ -29,6 +29,12 @@ pub enum Leftovers {
 }
 
 impl Cgroup {
+    /// Removes the groups if nobody and nothing is in them; whether that was so.
+    /// One system call a group: what the end of nearly every container takes.
+    pub fn remove_empty(&self) -> bool {
+        self.groups().all(|group| rmdir(CWD, group.place.directory().as_str()).is_ok())
+    }
+
     /// Removes the groups and all groups below them. Removing twice is no error.
     ///
     /// # Errors

@@ -120,6 +120,10 @@ pub struct LaunchArgs {
     /// --rich
     #[arg(long, value_name = "CMD")]
     pub initcmd: Option<String>,
+    /// Add the hooks that this directory defines for such containers (hooks.d);
+    /// may be repeated [default: hooks_dirs of /etc/richrun/config.toml]
+    #[arg(long, value_name = "DIR")]
+    pub hooks_dir: Vec<PathBuf>,
     /// The container's name, unique on this host
     #[arg(value_name = "ID")]
     pub id: String,

@@ -13,6 +13,7 @@ use super::{pid_file, rich};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
+use crate::config::hooks::directories;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
 use crate::launch::sync::Word;
@@ -121,7 +122,8 @@ struct Job {
 impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
         let no_cgroups = check_manager(global)?;
-        let config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        config.add_hooks(&directories(&args.hooks_dir)?)?;
         let rich = rich::asked(args, &config)?;
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;

@@ -1,17 +1,15 @@
 //! Gathers what the five ways of asking for a rich container say.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::LaunchArgs;
 use crate::config::Config;
+use crate::config::file::Settings;
 use crate::config::rich::{Origin, Request, RichConfig};
-use crate::error::{Result, Step};
+use crate::error::Result;
 use crate::log;
 
-/// Where the administrator's defaults are, unless `RICHRUN_CONFIG` names
-/// another file.
-const FILE: &str = "/etc/richrun/config.toml";
 /// The program's second name: everything that is started by it is rich.
 const RICH_NAME: &str = "richrun-rich";
 
@@ -25,7 +23,7 @@ pub fn asked(args: &LaunchArgs, config: &Config) -> Result<Option<RichConfig>> {
     let mut requests = vec![
         (Origin::CommandLine, of_command_line(args)),
         (Origin::Environment, of_environment()?),
-        (Origin::File, of_file()?),
+        (Origin::File, Settings::load()?.rich),
         (Origin::Name, of_name(std::env::args_os().next().as_deref())),
     ];
     if let Some(annotations) = config.spec.annotations() {
@@ -52,21 +50,6 @@ fn of_environment() -> Result<Request> {
         read("rich_mode").as_deref(),
         read("rich_mode_launch_manner").as_deref(),
     )
-}
-
-/// A missing file says nothing; one that is named must be there.
-fn of_file() -> Result<Request> {
-    let named = std::env::var_os("RICHRUN_CONFIG").map(PathBuf::from);
-    let path = named.as_deref().unwrap_or(Path::new(FILE));
-    match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
-            Ok(Request::default())
-        }
-        text => {
-            let text = text.step(|| format!("read {}", path.display()))?;
-            Request::of_file(&path.to_string_lossy(), &text)
-        }
-    }
 }
 
 fn of_name(own: Option<&OsStr>) -> Request {

@@ -1,5 +1,7 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
+pub mod file;
+pub mod hooks;
 pub mod rich;
 pub mod validate;
 
@@ -13,7 +15,7 @@ use serde_json::Value;
 use crate::error::{Error, Result, Step};
 
 /// No configuration that an engine writes comes near this size (bytes).
-const MAX_DOCUMENT: u64 = 16 << 20;
+pub const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// A bundle's configuration as it was read.
 #[derive(Debug)]
@@ -68,7 +70,11 @@ pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> 
     Ok(process)
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+/// Reads a document that is not longer than [`MAX_DOCUMENT`].
+///
+/// # Errors
+/// It cannot be read, or is longer.
+pub fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let step = || format!("open {}", path.display());
     let file = std::fs::File::open(path).step(step)?;
     let size = file.metadata().step(step)?.len();

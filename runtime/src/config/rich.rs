@@ -124,33 +124,10 @@ pub struct Request {
     pub stop_signal: Option<String>,
 }
 
-/// The configuration file: one table a subject.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct File {
-    rich: Request,
-}
-
 /// What comes before the name of every annotation.
 pub const ANNOTATION: &str = "io.richrun.";
 
 impl Request {
-    /// Reads the text of the configuration file.
-    ///
-    /// # Errors
-    /// Line, column and what is wrong there.
-    pub fn of_file(path: &str, text: &str) -> Result<Request> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let before = &text[..at];
-            let line = before.matches('\n').count() + 1;
-            let column = before.len() - before.rfind('\n').map_or(0, |end| end + 1) + 1;
-            let message = error.message().lines().next().unwrap_or_default().to_owned();
-            Error::config(format!("{path}: line {line}, column {column}: {message}"))
-        })?;
-        Ok(file.rich)
-    }
-
     /// Reads the annotations of a container; the names of those below
     /// [`ANNOTATION`] that mean nothing come back too.
     ///

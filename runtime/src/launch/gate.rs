@@ -4,7 +4,7 @@
 //! The container's first process holds `exec.fifo` open and reads one byte
 //! from it. `start` opens it for writing without blocking, which fails if
 //! nobody holds it any more: a dead init is noticed at once. On `result.fifo`
-//! it says that it is about to execute the payload, and why that failed; the
+//! it says what its hooks print, that it is about to execute the payload, and why that failed; the
 //! end of the stream is either the execve, which closes it, or its death.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,13 +17,16 @@ use super::sync::{decode_error, encode_error};
 use crate::error::{Error, Kind, Result, Step};
 use crate::life::Entry;
 use crate::life::store::{EXEC_FIFO, RESULT_FIFO};
+use crate::log;
 
 /// Written before the payload is executed.
 const EXECUTING: u8 = b'E';
-/// Begins a line of an init script; its length (two bytes) and text follow.
-const LINE: u8 = b'L';
-/// Longer lines are cut: a FIFO takes PIPE_BUF (4096) bytes whole.
-const LONGEST_LINE: usize = 2000;
+/// Written before a line that a hook has printed; two bytes with its length follow.
+const SAID: u8 = b'S';
+/// The same for a line of an init script.
+const PRINTED: u8 = b'L';
+/// The longest such line, in bytes: with its head it is written at once.
+const LONGEST_LINE: usize = 4000;
 
 /// The child's side.
 #[derive(Debug)]
@@ -66,11 +69,27 @@ impl Gate {
         let _gone = rustix::io::write(&self.result, &[EXECUTING]);
     }
 
-    /// Child: hands on a line for the log of `start`.
+    /// Child: says what a hook has printed, if `start` is still there to hear it.
+    pub fn said(&self, line: &str) {
+        self.hand_on(SAID, line);
+    }
+
+    /// Child: the same for what an init script has printed.
     pub fn printed(&self, line: &str) {
-        let text = &line.as_bytes()[..line.len().min(LONGEST_LINE)];
-        let [low, high] = (text.len() as u16).to_le_bytes();
-        let _gone = rustix::io::write(&self.result, &[&[LINE, low, high], text].concat());
+        self.hand_on(PRINTED, line);
+    }
+
+    /// A write without a reader would end this process (pipe(7)).
+    fn hand_on(&self, letter: u8, line: &str) {
+        let line = &line.as_bytes()[..line.len().min(LONGEST_LINE)];
+        let [low, high] = (line.len() as u16).to_le_bytes();
+        let mut fds = [PollFd::new(&self.result, PollFlags::OUT)];
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[0].revents().contains(PollFlags::ERR) => {}
+            _ => return,
+        }
+        let record = [&[letter, low, high], line].concat();
+        let _gone = rustix::io::write(&self.result, &record);
     }
 
     /// Child: says why not.
@@ -97,24 +116,12 @@ pub fn open(entry: &Entry, pidfd: BorrowedFd<'_>) -> Result<()> {
     rustix::io::write(&start, b"0").step(|| format!("write {EXEC_FIFO}"))?;
     drop(start);
     let said = read_to_end(&result, pidfd)?;
-    let mut said = said.as_slice();
-    while let Some((line, rest)) = first_line(said) {
-        crate::log::info(line);
-        said = rest;
-    }
     match said.split_first() {
         Some((&EXECUTING, [])) => Ok(()),
         Some((&EXECUTING, error)) => Err(decode_error(error)),
-        Some(_) => Err(decode_error(said)),
+        Some(_) => Err(decode_error(&said)),
         None => Err(dead()),
     }
-}
-
-/// The line that stands first, and what follows it.
-fn first_line(said: &[u8]) -> Option<(String, &[u8])> {
-    let [LINE, low, high, rest @ ..] = said else { return None };
-    let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
-    Some((String::from_utf8_lossy(&rest[..length]).into_owned(), &rest[length..]))
 }
 
 /// Reads until every writer has closed; the death of the process behind
@@ -135,11 +142,28 @@ fn read_to_end(result: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<Vec<u8>> {
         let ended = !fds[1].revents().is_empty();
         match rustix::io::read(result, &mut chunk) {
             Ok(0) => return Ok(said),
-            Ok(count) => said.extend_from_slice(&chunk[..count]),
+            Ok(count) => {
+                said.extend_from_slice(&chunk[..count]);
+                take_lines(&mut said, |letter, line| match letter {
+                    PRINTED => log::info(line),
+                    _ => log::debug(|| line),
+                });
+            }
             Err(Errno::AGAIN) if ended => return Ok(said),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => return Err(Error::os(format!("read {RESULT_FIFO}"), errno)),
         }
+    }
+}
+
+/// Takes the lines of hooks and scripts off the beginning of what was said, as far as they
+/// are complete.
+fn take_lines(said: &mut Vec<u8>, mut each: impl FnMut(u8, String)) {
+    while let [letter @ (SAID | PRINTED), low, high, rest @ ..] = &said[..] {
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let Some(line) = rest.get(..length) else { return };
+        each(*letter, String::from_utf8_lossy(line).into_owned());
+        said.drain(..3 + length);
     }
 }
 
@@ -152,4 +176,25 @@ pub fn remove(entry: &Entry) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_off_as_they_become_complete() {
+        let whole = b"S\x03\x00oneL\x00\x00S\x05\x00threeE".to_vec();
+        for cut in 0..whole.len() {
+            let mut lines = Vec::new();
+            let mut said = whole[..cut].to_vec();
+            take_lines(&mut said, |letter, line| lines.push((letter, line)));
+            said.extend_from_slice(&whole[cut..]);
+            take_lines(&mut said, |letter, line| lines.push((letter, line)));
+            let expected = [(SAID, "one"), (PRINTED, ""), (SAID, "three")];
+            let expected = expected.map(|(letter, line)| (letter, line.to_owned()));
+            assert_eq!(lines, expected, "{cut}");
+            assert_eq!(said, b"E", "{cut}");
+        }
+    }
 }

@@ -107,6 +107,9 @@ fn remove_cgroups(state: &State) -> Result<()> {
         log::warn(format!("cgroup of {}: left alone, others run in it: {pids:?}", state.id));
         return Ok(());
     }
+    if cgroup.remove_empty() {
+        return Ok(());
+    }
     let own = std::process::id() as i32;
     let leftovers = match cgroup.pids()?.contains(&own) {
         true => Leftovers::Refuse,
@@ -156,9 +159,7 @@ fn run_poststop(entry: &Entry, state: &State) {
     if let Err(error) = entry.save(&marked) {
         log::warn(error.within("poststop hooks"));
     }
-    // An engine may have taken the bundle away already.
-    let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
-    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0, cwd, None) {
+    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0) {
         error.failures().iter().for_each(log::warn);
     }
 }

@@ -120,25 +120,6 @@ fn words_are_split_as_a_shell_does() {
 }
 
 #[test]
-fn a_file_is_read_and_its_errors_have_a_place() {
-    let text =
-        "[rich]\nrich = true\nmode = \"systemd\"\ninit-timeout = 5\nenvironment-file = false\n";
-    let request = Request::of_file("c.toml", text).unwrap();
-    assert_eq!((request.rich, request.init_timeout), (Some(true), Some(5)));
-    assert_eq!(request.environment_file, Some(false));
-    assert_eq!(Request::of_file("c.toml", "").unwrap(), Request::default());
-    for (text, place) in [
-        ("[rich]\nmood = 1\n", "c.toml: line 2, column 1: unknown field `mood`"),
-        ("[rich]\n\nrich = 7\n", "c.toml: line 3, column 8: invalid type"),
-        ("[rich\n", "c.toml: line 1, column "),
-        ("[poor]\n", "c.toml: line 1, column 2: unknown field `poor`"),
-    ] {
-        let error = Request::of_file("c.toml", text).unwrap_err().to_string();
-        assert!(error.starts_with(place), "{error}");
-    }
-}
-
-#[test]
 fn annotations_are_read_and_the_unknown_named() {
     let pairs = [
         ("io.richrun.rich", "true"),
