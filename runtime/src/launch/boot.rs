@@ -130,7 +130,8 @@ fn lay(file: &BootFile) -> std::io::Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         },
-        BootWhat::Inaccessible(0o040_000) => match DirBuilder::new().mode(0).create(&file.path) {
+        BootWhat::Inaccessible(0o040_000) => match DirBuilder::new().mode(0o000).create(&file.path)
+        {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         },
