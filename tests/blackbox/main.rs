@@ -3,6 +3,7 @@
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
 mod bad_input;
+mod boot;
 mod cgroups;
 mod cleanup;
 mod devices;
@@ -16,6 +17,7 @@ mod listing;
 mod mounts;
 mod namespaces;
 mod process;
+mod rich;
 mod signals;
 
 use richrun_tests::Suite;
@@ -25,6 +27,7 @@ fn main() -> std::process::ExitCode {
     bad_input::register(suite.module("bad_input"));
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
+    boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
@@ -36,6 +39,7 @@ fn main() -> std::process::ExitCode {
     mounts::register(suite.module("mounts"));
     namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
+    rich::register(suite.module("rich"));
     signals::register(suite.module("signals"));
     suite.main()
 }

@@ -61,7 +61,8 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(key: &str, title: &str, unit: &str, limits: &[(&str, f64)]) -> Row {
+    /// One without figures yet.
+    pub fn new(key: &str, title: &str, unit: &str, limits: &[(&str, f64)]) -> Row {
         let limits = limits.iter().map(|&(of, ratio)| Limit { of: of.into(), ratio }).collect();
         Row { key: key.into(), title: title.into(), unit: unit.into(), cells: Vec::new(), limits }
     }
@@ -79,7 +80,8 @@ impl Row {
         self.samples(column).map(median)
     }
 
-    fn take(mut self, cases: Vec<Case>, outcomes: Vec<Outcome>) -> Row {
+    /// With what was measured.
+    pub fn take(mut self, cases: Vec<Case>, outcomes: Vec<Outcome>) -> Row {
         self.cells = cases
             .into_iter()
             .zip(outcomes)
@@ -120,15 +122,17 @@ pub fn measure(stage: &Stage, view: View, runs: usize) -> Vec<Row> {
 }
 
 /// A fixed id: each run removes its container before the next makes one.
-fn id(name: &str) -> String {
+pub fn id(name: &str) -> String {
     format!("bench-{}-{name}", std::process::id())
 }
 
-fn words(list: &[&str]) -> Vec<String> {
+/// Owned words.
+pub fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn text(path: &Path) -> &str {
+/// A path as text.
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("the repository's path is UTF-8")
 }
 

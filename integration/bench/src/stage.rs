@@ -97,7 +97,7 @@ fn compile(here: &Path, out: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// A second bundle on the same root file system, with an edited configuration.
-fn variant(stock: &Path, name: &str, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+pub fn variant(stock: &Path, name: &str, edit: impl FnOnce(&mut Value)) -> Result<PathBuf> {
     let bundle = stock.with_file_name(format!("bundle-{name}"));
     fs::create_dir_all(&bundle).map_err(|error| format!("{}: {error}", bundle.display()))?;
     let source = stock.join("config.json");

@@ -9,6 +9,7 @@ mod descriptors;
 mod exec;
 mod features;
 mod hooks;
+mod inspect;
 mod kill;
 mod list;
 mod output;
@@ -16,6 +17,7 @@ mod pause;
 mod pid_file;
 mod ps;
 mod resume;
+mod rich;
 mod run;
 mod spec;
 mod start;
@@ -31,6 +33,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Delete(args) => delete::run(global, args),
         Verb::Features(args) => features::run(global, args),
         Verb::Hooks(args) => hooks::run(global, args),
+        Verb::Inspect(args) => inspect::run(global, args),
         Verb::Kill(args) => kill::run(global, args),
         Verb::List(args) => list::run(global, args),
         Verb::Pause(args) => pause::run(global, args),

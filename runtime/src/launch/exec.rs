@@ -107,6 +107,7 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched) -> Result<()> {
                 launched.channel.tell(Word::Listened)?;
             }
             News::Warning(text) => crate::log::warn(text),
+            News::Printed(line) => crate::log::info(line),
             News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),

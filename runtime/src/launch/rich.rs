@@ -18,6 +18,7 @@ pub fn image() -> Result<OwnedFd> {
 pub fn arguments<'a>(config: &RichConfig, payload: &'a [CString]) -> Vec<&'a CStr> {
     let own: &[&CStr] = match config.mode {
         RichMode::DumbInit => &[c"rich-init", c"--"],
+        RichMode::Systemd | RichMode::SbinInit => &[c"rich-init", c"--hand-off"],
     };
     own.iter().copied().chain(payload.iter().map(CString::as_c_str)).collect()
 }
@@ -29,7 +30,16 @@ mod tests {
     #[test]
     fn the_payload_follows_two_dashes() {
         let payload = [c"sh".to_owned(), c"--".to_owned()];
-        let config = RichConfig { mode: RichMode::DumbInit };
+        let mut config = RichConfig {
+            mode: RichMode::DumbInit,
+            scripts: Vec::new(),
+            init_timeout: 60,
+            environment_file: true,
+            stop_signal: None,
+        };
         assert_eq!(arguments(&config, &payload), [c"rich-init", c"--", c"sh", c"--"]);
+        config.mode = RichMode::Systemd;
+        let init = [c"/sbin/init".to_owned()];
+        assert_eq!(arguments(&config, &init), [c"rich-init", c"--hand-off", c"/sbin/init"]);
     }
 }

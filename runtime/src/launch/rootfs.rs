@@ -218,6 +218,11 @@ impl Root {
             let directory = openat(&top, name, flags, Mode::empty()).step(step_of)?;
             let inside = step.destination.join(name);
             let target = Target { fd: directory, path: &inside, existed: true };
+            let mut step = step.clone();
+            if hierarchy.writable {
+                step.attr.set &= !attr::RDONLY;
+            }
+            let step = &step;
             let fresh = match &hierarchy.options {
                 Some(options) => {
                     match self.new_fs(&target, c"cgroup", c"cgroup", options, step.attr.set) {

@@ -70,6 +70,7 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
         return kill_all(state, number);
     }
     let init = state.init.filter(|_| status.can_kill()).ok_or_else(not_running)?;
+    let number = translated(number, state.stop_signal);
     let pidfd = init.pidfd()?;
     let cgroup = cgroup(state)?;
     let whole = number == KILL && !init.leads_pid_namespace();
@@ -81,6 +82,15 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
         thaw(&cgroup)?;
     }
     Ok(())
+}
+
+/// TERM means "stop", which is not what every PID 1 takes it for: systemd
+/// executes itself again.
+pub fn translated(number: i32, stop: Option<i32>) -> i32 {
+    match stop {
+        Some(stop) if number == libc::SIGTERM => stop,
+        _ => number,
+    }
 }
 
 /// A container that has stopped may still have processes, and may have none:
