@@ -15,6 +15,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod signals;
+mod streams;
 
 use richrun_tests::Suite;
 
@@ -33,5 +34,6 @@ fn main() -> std::process::ExitCode {
     namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
     signals::register(suite.module("signals"));
+    streams::register(suite.module("streams"));
     suite.main()
 }

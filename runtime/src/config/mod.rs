@@ -1,5 +1,6 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
+mod resources;
 pub mod rich;
 pub mod validate;
 
@@ -7,6 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -37,7 +40,8 @@ impl Config {
         let bundle =
             std::fs::canonicalize(bundle).step(|| format!("bundle {}", bundle.display()))?;
         let path = bundle.join("config.json");
-        let bytes = match read_bounded(&path) {
+        let opened = open_regular(&path).and_then(|file| read_bounded(file, &path));
+        let bytes = match opened {
             Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => {
                 return Err(Error::config(format!(
                     "JSON specification file {} not found: no such file or directory",
@@ -62,15 +66,30 @@ impl Config {
 
 /// Reads the process document of `exec --process`.
 pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
-    let bytes = read_bounded(path)?;
+    // Any file: `<(...)` of a shell is a pipe.
+    let file = std::fs::File::open(path).step(|| format!("open {}", path.display()))?;
+    let bytes = read_bounded(file, path)?;
     let process: Process = parse(&bytes, path, warnings)?;
     validate::validate_process(&process, warnings)?;
     Ok(process)
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+/// Opens a regular file, and nothing else: a FIFO would have us wait for a
+/// writer, a device might do anything.
+fn open_regular(path: &Path) -> Result<std::fs::File> {
     let step = || format!("open {}", path.display());
-    let file = std::fs::File::open(path).step(step)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).step(step)?;
+    let stat = rustix::fs::fstat(&file).step(step)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(std::fs::File::from(file)),
+        FileType::Directory => Err(Error::os(step(), Errno::ISDIR)),
+        _ => Err(Error::config(format!("{}: not a regular file", step()))),
+    }
+}
+
+fn read_bounded(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
+    let step = || format!("open {}", path.display());
     let size = file.metadata().step(step)?.len();
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT) as usize + 1);
     file.take(MAX_DOCUMENT + 1)
