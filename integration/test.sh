@@ -59,7 +59,7 @@ for name in "${suites[@]}"; do
         ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines ;;
-    long) suite long cargo test --locked --package richrun-tests --test blackbox -- --ignored ;;
+    long) suite long cargo test --locked --package richrun-tests --test long ;;
     *)
         echo "test.sh: no suite $name" >&2
         exit 2

@@ -39,6 +39,12 @@
 //! ends in time leaves its daemons running, as with runc: the warden exits, and they go
 //! to the next reaper above.
 //!
+//! # Files
+//!
+//! [`HookFile`] reads a file with hooks whatever its form, and says what is wrong with
+//! it; [`hooks_d`] reads directories of definitions and merges what applies to a container
+//! into its configuration.
+//!
 //! No threads are started; nothing polls on a timer.
 //!
 //! # Kernel
@@ -48,6 +54,7 @@
 
 mod command;
 mod error;
+mod file;
 pub mod hooks_d;
 mod output;
 mod phase;
@@ -56,6 +63,7 @@ mod sys;
 
 pub use command::check_hook;
 pub use error::{Cause, Failure, HookError};
+pub use file::{HookFile, check_hooks, program_problem};
 pub use output::{OutputLine, Stream};
 pub use phase::{Environment, Namespaces, OnFailure, Phase, PhaseRow};
 pub use run::{Options, run_phase};

@@ -4,6 +4,7 @@
 //! times as much as reading the line, and a runtime is started very often.
 
 mod args;
+mod hooks_args;
 pub mod pages;
 mod spelling;
 mod values;
@@ -15,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 pub use args::*;
+pub use hooks_args::*;
 
 use crate::error::{Error, Kind};
 use spelling::Until;
@@ -80,6 +82,8 @@ verbs! {
     "list" List(ListArgs) End;
     /// List a container's processes.
     "ps" Ps(PsArgs) FirstArgument;
+    /// Run, list and check hooks.
+    "hooks" Hooks(HooksArgs) End;
     /// Write a configuration to start from.
     "spec" Spec(SpecArgs) End;
     /// Print what is supported.
@@ -135,13 +139,16 @@ fn parse_verb(words: &[OsString]) -> Result<Asked, Refusal> {
     let name = name.to_string_lossy();
     let Some((command, until)) = build(&name) else {
         return match &*name {
-            "help" | "h" => help_on(rest.first()),
+            "help" | "h" => help_on(rest),
             _ => Err(unknown(&name)),
         };
     };
+    if command.has_subcommands() {
+        return parse_nested(command, words);
+    }
     let (mut line, read) = spelling::to_gnu(&command, rest, until);
     if line.iter().any(|word| word == "--help" || word == "-h") {
-        return help_on(Some(&words[0]));
+        return help_on(&words[..1]);
     }
     if read < rest.len() {
         // Everything from the first argument on is arguments; a `--` between
@@ -160,11 +167,45 @@ fn parse_verb(words: &[OsString]) -> Result<Asked, Refusal> {
     }
 }
 
-fn help_on(name: Option<&OsString>) -> Result<Asked, Refusal> {
-    let Some(name) = name else { return Ok(Asked::Print(help(&mut whole()))) };
-    let name = name.to_string_lossy();
-    match build(&name) {
-        Some((command, _)) => Ok(Asked::Print(help(&mut with_page(command, pages::page(&name))))),
+/// A command that has commands of its own: `words` are its name, the inner one's
+/// name, and that one's options.
+fn parse_nested(command: Command, words: &[OsString]) -> Result<Asked, Refusal> {
+    let outer = words[0].to_string_lossy();
+    let Some((name, rest)) = words[1..].split_first() else { return help_on(&words[..1]) };
+    let inner = name.to_string_lossy();
+    let Some(nested) = command.find_subcommand(&*inner) else {
+        return match &*inner {
+            "help" | "h" => help_on(&[&words[..1], rest].concat()),
+            "--help" | "-help" | "-h" => help_on(&words[..1]),
+            _ => Err(unknown(&format!("{outer} {inner}"))),
+        };
+    };
+    let (line, _) = spelling::to_gnu(nested, rest, Until::End);
+    if line.iter().any(|word| word == "--help" || word == "-h") {
+        return help_on(&words[..2]);
+    }
+    let line = [&words[..2], &line].concat();
+    match read(&outer, command, line) {
+        Ok(verb) => Ok(Asked::Run(Box::new(verb))),
+        Err(error) => Err(refusal(&format!("{outer} {inner}"), &error)),
+    }
+}
+
+/// The help of a command, or of a command's command.
+fn help_on(names: &[OsString]) -> Result<Asked, Refusal> {
+    let Some(first) = names.first() else { return Ok(Asked::Print(help(&mut whole()))) };
+    let first = first.to_string_lossy();
+    let Some((command, _)) = build(&first) else { return Err(unknown(&first)) };
+    let mut command = with_pages(&first, command);
+    let Some(second) = names.get(1).filter(|_| command.has_subcommands()) else {
+        return Ok(Asked::Print(help(&mut command)));
+    };
+    let name = format!("{first} {}", second.to_string_lossy());
+    match command.find_subcommand_mut(second) {
+        Some(nested) => {
+            let mut nested = nested.clone().bin_name(format!("richrun {name}"));
+            Ok(Asked::Print(help(&mut nested)))
+        }
         None => Err(unknown(&name)),
     }
 }
@@ -177,6 +218,18 @@ fn unknown(name: &str) -> Refusal {
 /// A command without its words: enough to read a line.
 fn describe(name: &'static str) -> Command {
     Command::new(name).bin_name(format!("richrun {name}")).disable_help_flag(true)
+}
+
+/// The same with all that help shows, of its own commands too.
+fn with_pages(name: &str, command: Command) -> Command {
+    let nested: Vec<String> =
+        command.get_subcommands().map(|nested| nested.get_name().to_owned()).collect();
+    let command = with_page(command, pages::page(name));
+    nested.into_iter().fold(command, |command, inner| {
+        command.mut_subcommand(&inner, |nested| {
+            with_page(nested, pages::page(&format!("{name} {inner}")))
+        })
+    })
 }
 
 /// The same with all that help shows.
@@ -195,7 +248,7 @@ pub fn whole() -> Command {
         Global::augment_args(Command::new("richrun").version(env!("CARGO_PKG_VERSION")));
     for name in VERBS {
         if let Some((verb, _)) = build(name) {
-            command = command.subcommand(with_page(verb, pages::page(name)));
+            command = command.subcommand(with_pages(name, verb));
         }
     }
     // runc's letter is `-v`, clap's own would be `-V`.

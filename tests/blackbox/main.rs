@@ -8,6 +8,8 @@ mod cleanup;
 mod devices;
 mod exec;
 mod hooks;
+mod hooks_d;
+mod hooks_edges;
 mod host;
 mod lifecycle;
 mod listing;
@@ -28,6 +30,8 @@ fn main() -> std::process::ExitCode {
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
     hooks::register(suite.module("hooks"));
+    hooks_d::register(suite.module("hooks_d"));
+    hooks_edges::register(suite.module("hooks_edges"));
     host::register(suite.module("host"));
     listing::register(suite.module("listing"));
     mounts::register(suite.module("mounts"));

@@ -120,7 +120,7 @@ impl FdSocket {
 
     /// Receives one message with one descriptor, within ten seconds.
     pub fn receive(&self) -> (String, OwnedFd) {
-        let (text, mut fds) = next_message(&self.accept());
+        let (text, mut fds) = next_message(self.accept());
         assert_eq!(fds.len(), 1, "one descriptor in the message");
         (text, fds.remove(0))
     }

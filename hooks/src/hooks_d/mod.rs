@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Hooks;
 
+use crate::phase::Phase;
+
 pub use definition::{Definition, Stage};
 pub use when::{Facts, Verdict, When};
 
@@ -63,7 +65,15 @@ pub fn read<P: AsRef<Path>>(directories: &[P]) -> HooksD {
     let mut merged: BTreeMap<String, Definition> = BTreeMap::new();
     let (mut problems, mut skipped) = (Vec::new(), Vec::new());
     for directory in directories {
-        for file in json_files(directory.as_ref(), &mut problems) {
+        let files = match files(directory) {
+            Ok(files) => files,
+            Err(_) if is_missing(directory.as_ref()) => continue,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        for file in files {
             match read_file(&file) {
                 Ok(Some(definition)) => match missing_program(&definition) {
                     None => drop(merged.insert(definition.name.clone(), definition)),
@@ -80,26 +90,26 @@ pub fn read<P: AsRef<Path>>(directories: &[P]) -> HooksD {
 }
 
 /// The paths of a directory's definitions, sorted.
-fn json_files(directory: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let mut failed = |error: std::io::Error| {
-        problems.push(Problem { file: directory.to_owned(), what: cause(&error) });
-    };
+///
+/// # Errors
+/// The directory cannot be read, or is not there.
+pub fn files<P: AsRef<Path>>(directory: P) -> Result<Vec<PathBuf>, Problem> {
+    let directory = directory.as_ref();
+    let failed =
+        |error: std::io::Error| Problem { file: directory.to_owned(), what: cause(&error) };
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
     let mut files = Vec::new();
-    match std::fs::read_dir(directory) {
-        Ok(entries) => {
-            for entry in entries {
-                match entry {
-                    Ok(entry) => files.push(entry.path()),
-                    Err(error) => failed(error),
-                }
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => failed(error),
+    for entry in entries {
+        files.push(entry.map_err(failed)?.path());
     }
     files.retain(|file| file.as_os_str().as_bytes().ends_with(b".json"));
     files.sort();
-    files
+    Ok(files)
+}
+
+fn is_missing(directory: &Path) -> bool {
+    let missing = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    std::fs::metadata(directory).is_err_and(missing)
 }
 
 /// What keeps a definition's program from being found, if it is not there.
@@ -127,31 +137,69 @@ pub fn read_file(file: &Path) -> Result<Option<Definition>, String> {
     Definition::parse(file, &text).map(Some)
 }
 
-/// Adds to `hooks` what applies to a container with these `facts`: before the configuration's own where
-/// a definition's priority is below 0, else after them. Returns the verdicts in the definitions' order.
+/// Where a hook of a merged configuration comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// The configuration's own hook of this place in its list.
+    Own(usize),
+    /// This definition.
+    Definition(&'a Definition),
+}
+
+/// The hooks of `phase` in the order in which they run, where the configuration has `own` of them and these
+/// definitions apply: those with a priority below 0, the configuration's, the others.
+pub fn order<'a>(phase: Phase, own: usize, applying: &[&'a Definition]) -> Vec<Origin<'a>> {
+    let of = |early: bool| {
+        let chosen = applying.iter().filter(move |definition| (definition.priority < 0) == early);
+        chosen.flat_map(move |definition| {
+            let same = move |stage: &&Stage| **stage == Stage::Phase(phase);
+            let times = definition.stages.iter().filter(same);
+            times.map(move |_| Origin::Definition(definition))
+        })
+    };
+    of(true).chain((0..own).map(Origin::Own)).chain(of(false)).collect()
+}
+
+/// What each definition is for a container with these `facts`, in the definitions' order.
+///
+/// # Errors
+/// A definition that cannot be decided.
+pub fn decide(definitions: &[Definition], facts: &Facts) -> Result<Vec<Verdict>, Problem> {
+    let verdicts = definitions.iter().map(|definition| {
+        let verdict = definition.when.decide(facts);
+        verdict.map_err(|what| Problem { file: definition.file.clone(), what })
+    });
+    verdicts.collect()
+}
+
+/// Those of the definitions that apply.
+pub fn applying<'a>(definitions: &'a [Definition], verdicts: &[Verdict]) -> Vec<&'a Definition> {
+    let pairs = definitions.iter().zip(verdicts);
+    pairs.filter(|(_, verdict)| verdict.applies).map(|(definition, _)| definition).collect()
+}
+
+/// Adds to `hooks` what applies to a container with these `facts`, in [`order`]. Returns the verdicts in the
+/// definitions' order.
+///
+/// # Errors
+/// As [`decide`]; `hooks` is unchanged then.
 pub fn inject(
     definitions: &[Definition],
     facts: &Facts,
     hooks: &mut Hooks,
 ) -> Result<Vec<Verdict>, Problem> {
-    let mut verdicts = Vec::with_capacity(definitions.len());
-    let mut first = [0; 6];
-    for definition in definitions {
-        let verdict = definition.when.decide(facts);
-        let verdict = verdict.map_err(|what| Problem { file: definition.file.clone(), what })?;
-        let stages = definition.stages.iter().filter(|_| verdict.applies);
-        for stage in stages {
-            let Stage::Phase(phase) = stage else { continue };
-            let list = phase.of_mut(hooks);
-            if definition.priority < 0 {
-                let place = &mut first[*phase as usize];
-                list.insert(*place, definition.hook.clone());
-                *place += 1;
-            } else {
-                list.push(definition.hook.clone());
-            }
+    let verdicts = decide(definitions, facts)?;
+    let applying = applying(definitions, &verdicts);
+    for phase in Phase::ALL {
+        if !applying.iter().any(|definition| definition.stages.contains(&Stage::Phase(phase))) {
+            continue;
         }
-        verdicts.push(verdict);
+        let own = std::mem::take(phase.of_mut(hooks));
+        let merged = order(phase, own.len(), &applying).into_iter().map(|origin| match origin {
+            Origin::Own(at) => own[at].clone(),
+            Origin::Definition(definition) => definition.hook.clone(),
+        });
+        *phase.of_mut(hooks) = merged.collect();
     }
     Ok(verdicts)
 }
@@ -166,7 +214,6 @@ fn cause(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Phase;
 
     fn definition(name: &str, program: &str, more: &str) -> Definition {
         let json = format!(

@@ -37,6 +37,9 @@ pub fn documents() -> io::Result<Vec<Document>> {
     let mut all = vec![manual::top()?];
     for verb in VERBS {
         all.push(manual::verb(verb)?);
+        for inner in manual::inner(verb) {
+            all.push(manual::verb(&format!("{verb} {inner}"))?);
+        }
     }
     all.push(init::page());
     all.extend(SHELLS.map(|(shell, path)| completion(shell, path)));

@@ -24,15 +24,25 @@ pub fn top() -> io::Result<Document> {
     write("richrun", whole(), &TOP, None, others)
 }
 
-/// `richrun-VERB(8)`.
+/// The commands of a command.
+pub fn inner(verb: &str) -> Vec<String> {
+    let tree = whole();
+    let inner = tree.find_subcommand(verb).into_iter().flat_map(Command::get_subcommands);
+    inner.map(|command| command.get_name().to_owned()).collect()
+}
+
+/// `richrun-VERB(8)`; `verb` may also be that of a command's command, `hooks run`.
 ///
 /// # Errors
 /// As for [`top`]; a verb that there is not.
 pub fn verb(verb: &str) -> io::Result<Document> {
     let tree = whole();
-    let command = tree.find_subcommand(verb).cloned();
-    let command = command.ok_or_else(|| io::Error::other(format!("no command {verb}")))?;
-    write(&format!("richrun-{verb}"), command, page(verb), Some(verb), related(verb))
+    let command = verb.split(' ').try_fold(&tree, |above, name| above.find_subcommand(name));
+    let command = command.ok_or_else(|| io::Error::other(format!("no command {verb}")))?.clone();
+    // The synopsis as it is typed.
+    let command = command.bin_name(format!("richrun {verb}"));
+    let name = format!("richrun-{}", verb.replace(' ', "-"));
+    write(&name, command, page(verb), Some(verb), related(verb))
 }
 
 fn write(
@@ -54,8 +64,12 @@ fn write(
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
-    if verb.is_none() {
-        commands().to_writer(&mut text)?;
+    match verb {
+        None => commands(VERBS.iter().map(|verb| (*verb).to_owned())).to_writer(&mut text)?,
+        Some(verb) => {
+            let inner = inner(verb).into_iter().map(|inner| format!("{verb} {inner}"));
+            commands(inner).to_writer(&mut text)?;
+        }
     }
     table("EXIT STATUS", words::statuses(verb)).to_writer(&mut text)?;
     table("ENVIRONMENT", words::environment(verb)).to_writer(&mut text)?;
@@ -66,14 +80,17 @@ fn write(
     Ok(Document { path: format!("man{SECTION}/{name}.{SECTION}"), text })
 }
 
-/// The commands in the order of `--help`.
-fn commands() -> Roff {
+/// The commands in the order of `--help`; nothing where there are none.
+fn commands(verbs: impl Iterator<Item = String>) -> Roff {
     let mut roff = Roff::new();
-    roff.control("SH", ["COMMANDS"]);
-    for verb in VERBS {
+    for (at, verb) in verbs.enumerate() {
+        if at == 0 {
+            roff.control("SH", ["COMMANDS"]);
+        }
         roff.control("TP", []);
-        roff.text([bold(format!("richrun-{verb}")), roman(format!("({SECTION})"))]);
-        roff.text([roman(format!("{}.", page(verb).about))]);
+        let name = format!("richrun-{}", verb.replace(' ', "-"));
+        roff.text([bold(name), roman(format!("({SECTION})"))]);
+        roff.text([roman(format!("{}.", page(&verb).about))]);
     }
     roff
 }
@@ -130,6 +147,9 @@ fn related(verb: &str) -> Vec<String> {
         "kill" | "delete" => &["kill", "delete", "state"],
         "pause" | "resume" => &["pause", "resume", "exec"],
         "state" | "list" | "ps" => &["state", "list", "ps"],
+        "hooks" => &["hooks-run", "hooks-list", "hooks-check", "create"],
+        "hooks run" => &["hooks", "hooks-list", "hooks-check", "state"],
+        "hooks list" | "hooks check" => &["hooks", "hooks-run", "create"],
         _ => &[],
     };
     let mut names = vec!["richrun".to_owned()];

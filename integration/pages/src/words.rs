@@ -22,6 +22,8 @@ pub fn statuses(verb: Option<&str>) -> Vec<Row> {
         Some("delete") => {
             vec![("0", "The container is gone; with --force also when there was none.")]
         }
+        Some("hooks run") => vec![("0", "Every hook succeeded.")],
+        Some("hooks check") => vec![("0", "Nothing is wrong.")],
         _ => vec![("0", "Success.")],
     };
     if verb != Some("exec") {
@@ -51,6 +53,7 @@ pub fn environment(verb: Option<&str>) -> Vec<Row> {
          /run/notify/notify.sock, and what it says of its readiness is handed on.",
     );
     match verb {
+        Some(verb) if verb.starts_with("hooks") => Vec::new(),
         Some("spec" | "features") => Vec::new(),
         Some("create" | "run") => vec![listen, notify, runtime_dir],
         Some("start") => vec![notify, runtime_dir],
@@ -69,11 +72,25 @@ pub fn files(verb: Option<&str>) -> Vec<Row> {
          exec.fifo as long as it waits for start. For an ordinary user \
          $XDG_RUNTIME_DIR/richrun/ID/; elsewhere with --root.",
     );
+    let settings = (
+        "/etc/richrun/config.toml",
+        "The administrator's settings. hooks_dirs = [\"DIR\", ...] names the directories of hook \
+         definitions (oci-hooks(5)) for all containers, lowest precedence first; none if it is not \
+         set. Engines that read such directories themselves, as podman does, run the hooks of a \
+         directory twice when it stands here too.",
+    );
+    let definitions = (
+        "*.json in a directory of hook definitions",
+        "Which hooks to add to which containers (oci-hooks(5), schema 1.0.0). Files of the same \
+         name in a later directory replace those of an earlier one; they apply in the order of \
+         their names.",
+    );
     let cgroups = ("/sys/fs/cgroup", "Where the containers' cgroups are made.");
     match verb {
         Some("features") => Vec::new(),
         Some("spec") => vec![bundle],
-        Some("create" | "run") | None => vec![bundle, state, cgroups],
+        Some("create" | "run") | None => vec![bundle, settings, definitions, state, cgroups],
+        Some(verb) if verb.starts_with("hooks") => vec![bundle, settings, definitions],
         Some("exec" | "pause" | "resume" | "ps") => vec![state, cgroups],
         Some(_) => vec![state],
     }

@@ -47,6 +47,30 @@ fn every_command_has_a_page_with_its_options() {
 }
 
 #[test]
+fn a_commands_command_has_a_page_with_its_options() {
+    let all = all();
+    let tree = whole();
+    let hooks = tree.find_subcommand("hooks").expect("hooks");
+    let top = plain(&all["man8/richrun-hooks.8"]);
+    assert_eq!(hooks.get_subcommands().count(), 3);
+    for command in hooks.get_subcommands() {
+        let name = command.get_name();
+        assert!(top.contains(&format!("richrun-hooks-{name}(8)")), "{name}: {top}");
+        let text = plain(&all[&format!("man8/richrun-hooks-{name}.8")]);
+        assert!(text.contains(&format!("richrun-hooks-{name} - ")), "{name}: a name for whatis(1)");
+        assert!(text.contains(&format!("richrun hooks {name} [")), "{name}: a synopsis: {text}");
+        for long in command.get_arguments().filter_map(|arg| arg.get_long()) {
+            assert!(text.contains(&format!("--{long}")), "{name}: {long}");
+        }
+        assert!(text.contains("EXAMPLES") && text.contains("config.toml"), "{name}");
+        for path in ["bash/richrun", "zsh/_richrun", "fish/richrun.fish"] {
+            assert!(all[path].contains("createRuntime"), "{path}: phases are completed");
+            assert!(all[path].contains(name), "{path}: {name}");
+        }
+    }
+}
+
+#[test]
 fn the_top_page_names_every_command() {
     let text = plain(&all()["man8/richrun.8"]);
     for verb in VERBS {

@@ -111,6 +111,10 @@ pub struct LaunchArgs {
     /// Which PID 1 [default: dumb-init]; needs --rich
     #[arg(long, value_name = "MODE")]
     pub rich_mode: Option<String>,
+    /// Add the hooks that this directory defines for such containers (hooks.d);
+    /// may be repeated [default: hooks_dirs of /etc/richrun/config.toml]
+    #[arg(long, value_name = "DIR")]
+    pub hooks_dir: Vec<PathBuf>,
     /// The container's name, unique on this host
     #[arg(value_name = "ID")]
     pub id: String,

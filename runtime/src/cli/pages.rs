@@ -36,7 +36,8 @@ const CREATE: Page = Page {
     examples: "\
 Examples:
   richrun create -b box demo
-  richrun create -b box --pid-file demo.pid --console-socket /run/console.sock demo",
+  richrun create -b box --pid-file demo.pid --console-socket /run/console.sock demo
+  richrun create -b box --hooks-dir /etc/containers/oci/hooks.d demo",
 };
 
 const RUN: Page = Page {
@@ -124,6 +125,59 @@ const RESUME: Page = Page {
     examples: "Examples:\n  richrun resume demo",
 };
 
+const HOOKS: Page = Page {
+    about: "Run, list and check hooks by hand",
+    long: "For those who write hooks: runs the hooks of a phase as the runtime would, shows \
+           which hooks a container would have and why, and says what is wrong with files of \
+           hooks. No container is needed.",
+    examples: "\
+Examples:
+  richrun hooks list -b box
+  richrun hooks run --phase createRuntime -b box
+  richrun hooks check /etc/containers/oci/hooks.d/*.json",
+};
+
+const HOOKS_RUN: Page = Page {
+    about: "Run the hooks of a phase by hand",
+    long: "Runs the hooks that a bundle's container would have in a phase, in their order, with \
+           the state on their standard input and the bundle as working directory; what they print \
+           is shown with their names. The namespaces are the caller's in every phase: nsenter(1) \
+           enters a container's. The first failure ends it, but for poststop, where all run; \
+           either way the exit status is 1 then. A hook that overruns its time is killed with all \
+           that it has started.",
+    examples: "\
+Examples:
+  richrun hooks run --phase prestart -b box
+  richrun state demo | richrun hooks run --phase poststart --state - --timeout 10
+  richrun hooks run --phase poststop --hooks /etc/containers/oci/hooks.d/50-archive.json",
+};
+
+const HOOKS_LIST: Page = Page {
+    about: "Show which hooks a bundle's container would have, and why",
+    long: "Lists, phase by phase in the order in which they would run, the hooks of config.json and \
+           those that directories of definitions (hooks.d) add for this bundle, with the condition \
+           that decided; then the definitions that do not apply, and why not.",
+    examples: "\
+Examples:
+  richrun hooks list -b box
+  richrun hooks list -b box --hooks-dir /usr/share/containers/oci/hooks.d \\
+      --hooks-dir /etc/containers/oci/hooks.d
+  richrun hooks list -b box -f json | jq '.hooks[] | select(.phase == \"poststop\")'",
+};
+
+const HOOKS_CHECK: Page = Page {
+    about: "Say what is wrong with files of hooks",
+    long: "Reads each file, prints one line for everything that is wrong with it, or that it is \
+           good, and exits with 1 if anything was wrong: fields that are missing, of the wrong kind \
+           or not known, relative paths, timeouts that are not above zero, patterns that do not \
+           compile, and programs that are not there or cannot be executed.",
+    examples: "\
+Examples:
+  richrun hooks check                 config.json here, and the configured directories
+  richrun hooks check box/config.json
+  richrun hooks check --hooks-dir /etc/containers/oci/hooks.d",
+};
+
 const SPEC: Page = Page {
     about: "Write a config.json to start from",
     long: "Writes the configuration of a container that runs `sh` in ./rootfs on a terminal, to be \
@@ -142,7 +196,7 @@ const FEATURES: Page = Page {
     examples: "Examples:\n  richrun features | jq .linux.namespaces",
 };
 
-/// The page of a command.
+/// The page of a command; that of a command's command has both names: `hooks run`.
 pub fn page(verb: &str) -> &'static Page {
     match verb {
         "create" => &CREATE,
@@ -156,6 +210,10 @@ pub fn page(verb: &str) -> &'static Page {
         "ps" => &PS,
         "pause" => &PAUSE,
         "resume" => &RESUME,
+        "hooks" => &HOOKS,
+        "hooks run" => &HOOKS_RUN,
+        "hooks list" => &HOOKS_LIST,
+        "hooks check" => &HOOKS_CHECK,
         "spec" => &SPEC,
         "features" => &FEATURES,
         _ => &TOP,

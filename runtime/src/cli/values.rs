@@ -1,5 +1,7 @@
 //! Values that need more than clap's own parsers: ids that must not wrap.
 
+use std::time::Duration;
+
 use super::args::UserArg;
 
 /// A user or group id: decimal digits, 32 bits, not the "no change" id -1.
@@ -20,6 +22,14 @@ pub fn user(text: &str) -> Result<UserArg, String> {
     }
 }
 
+/// A time in seconds, above 0; decimals are taken.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<f64>().ok().filter(|number| *number > 0.0);
+    let time = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
+    time.filter(|time| !time.is_zero())
+        .ok_or_else(|| "a number of seconds above 0 is needed".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,6 +43,15 @@ mod tests {
         }
         assert_eq!(id("0"), Ok(0));
         assert_eq!(id("4294967294"), Ok(4294967294));
+    }
+
+    #[test]
+    fn seconds_are_above_zero() {
+        assert_eq!(seconds("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for bad in ["0", "-1", "", "x", "NaN", "inf", "1e300", "1e-30", "5s"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::terminal::{self, Terminal};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
+use crate::config::hooks::directories;
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
@@ -120,7 +121,8 @@ impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
         let rich = RichConfig::resolve(args.rich, args.rich_mode.as_deref())?;
         let no_cgroups = check_manager(global)?;
-        let config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        config.add_hooks(&directories(&args.hooks_dir)?)?;
         let host = host::probe(global)?;
         let directory = store.root().join(&args.id);
         let notify = notify::host_address().map(|_| notify::directory(&directory));

@@ -8,6 +8,7 @@ mod delete;
 mod descriptors;
 mod exec;
 mod features;
+mod hooks;
 mod kill;
 mod list;
 mod output;
@@ -29,6 +30,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
     match verb {
         Verb::Delete(args) => delete::run(global, args),
         Verb::Features(args) => features::run(global, args),
+        Verb::Hooks(args) => hooks::run(global, args),
         Verb::Kill(args) => kill::run(global, args),
         Verb::List(args) => list::run(global, args),
         Verb::Pause(args) => pause::run(global, args),

@@ -6,7 +6,7 @@ use crate::life::{Store, signal};
 
 /// Freezes the container's cgroup.
 pub fn run(global: &Global, args: &PauseArgs) -> Result<u8> {
-    let (entry, state) = Store::new(global.root()).load(&args.id)?;
+    let (entry, state) = Store::new(global.root()).load_also_from_a_hook(&args.id)?;
     if !entry.status(&state).can_pause() {
         return Err(Error::new(Kind::WrongState, "container not running"));
     }

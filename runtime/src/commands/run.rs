@@ -58,7 +58,7 @@ fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
     made.launched.start()?;
     create::announce(&args.launch, made)?;
     let (all, state) = (&made.plan.hooks, &made.state);
-    hooks::run(Phase::Poststart, all, state, made.launched.pid, Some(&state.bundle), None)?;
+    hooks::run(Phase::Poststart, all, state, made.launched.pid)?;
     Ok(Begun { master, notify })
 }
 

@@ -46,7 +46,7 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
 fn poststart(entry: &Entry, state: &State, pid: i32) -> Result<()> {
     let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
     if let Some(all) = config.spec.hooks() {
-        hooks::run(Phase::Poststart, all, state, pid, Some(&state.bundle), None)?;
+        hooks::run(Phase::Poststart, all, state, pid)?;
     }
     Ok(())
 }

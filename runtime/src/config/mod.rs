@@ -1,5 +1,7 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
+pub mod file;
+pub mod hooks;
 mod resources;
 pub mod rich;
 pub mod validate;
@@ -16,7 +18,7 @@ use serde_json::Value;
 use crate::error::{Error, Result, Step};
 
 /// No configuration that an engine writes comes near this size (bytes).
-const MAX_DOCUMENT: u64 = 16 << 20;
+pub const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// A bundle's configuration as it was read.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Config {
         let bundle =
             std::fs::canonicalize(bundle).step(|| format!("bundle {}", bundle.display()))?;
         let path = bundle.join("config.json");
-        let opened = open_regular(&path).and_then(|file| read_bounded(file, &path));
+        let opened = open_regular(&path).and_then(|file| read_open(file, &path));
         let bytes = match opened {
             Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => {
                 return Err(Error::config(format!(
@@ -67,8 +69,7 @@ impl Config {
 /// Reads the process document of `exec --process`.
 pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
     // Any file: `<(...)` of a shell is a pipe.
-    let file = std::fs::File::open(path).step(|| format!("open {}", path.display()))?;
-    let bytes = read_bounded(file, path)?;
+    let bytes = read_bounded(path)?;
     let process: Process = parse(&bytes, path, warnings)?;
     validate::validate_process(&process, warnings)?;
     Ok(process)
@@ -88,7 +89,16 @@ fn open_regular(path: &Path) -> Result<std::fs::File> {
     }
 }
 
-fn read_bounded(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
+/// Reads a document that is not longer than [`MAX_DOCUMENT`].
+///
+/// # Errors
+/// It cannot be read, or is longer.
+pub fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).step(|| format!("open {}", path.display()))?;
+    read_open(file, path)
+}
+
+fn read_open(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
     let step = || format!("open {}", path.display());
     let size = file.metadata().step(step)?.len();
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT) as usize + 1);

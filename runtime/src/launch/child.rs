@@ -19,7 +19,7 @@ use super::sync::{Channel, News, Word};
 use super::{Order, console, devices, identity, join, restrict};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
-use crate::life::hooks;
+use crate::life::hooks::{self, Place, Tell};
 use crate::plan::namespaces::{flag, proc_name};
 use crate::sys::{net, process};
 
@@ -41,18 +41,30 @@ pub struct First<'a> {
     pub prepared: Prepared,
     /// The image of the built-in init.
     pub image: Option<OwnedFd>,
+    /// Descriptors of the runtime's alone, to be closed at once: with its end of
+    /// the conversation the child would never hear that the runtime is gone,
+    /// and would keep the container locked for it.
+    pub not_ours: Vec<i32>,
 }
 
 impl First<'_> {
     /// Becomes the payload, or reports why not and ends.
     pub fn live(mut self) -> ! {
         crate::log::collect();
+        self.close_what_is_not_ours();
         let error = self.set_up();
         if self.channel.report(&News::Failed(error)).is_err() {
             // The runtime has gone: nobody is left to tell.
             process::exit_now(1);
         }
         process::exit_now(1)
+    }
+
+    /// Closes what only the runtime is to have. Repeatable.
+    pub fn close_what_is_not_ours(&mut self) {
+        for fd in std::mem::take(&mut self.not_ours) {
+            process::close_inherited(fd);
+        }
     }
 
     /// Returns only with the error that stopped it.
@@ -118,7 +130,7 @@ impl First<'_> {
         match (self.channel.waits()?, &order.gate) {
             (true, Some(gate)) => {
                 gate.wait()?;
-                let started = self.hooks_before_the_payload(&armed);
+                let started = self.hooks_before_the_payload(&armed, Some(&|line| gate.said(&line)));
                 let error = match started {
                     Ok(()) => {
                         gate.executing();
@@ -130,7 +142,7 @@ impl First<'_> {
                 process::exit_now(1)
             }
             _ => {
-                self.hooks_before_the_payload(&armed)?;
+                self.hooks_before_the_payload(&armed, self.teller(&|line| self.tell(line)))?;
                 Err(armed.execute(&self.channel))
             }
         }
@@ -218,16 +230,30 @@ impl First<'_> {
         self.channel.report(&News::Mounted)?;
         self.channel.expect(Word::HooksDone)?;
         let cwd = Some(plan.root.path.as_path());
-        hooks::run(Phase::CreateContainer, &plan.hooks, state, own_pid(), cwd, None)?;
+        let tell = |line| self.tell(line);
+        let place = Place { cwd, env: None, tell: self.teller(&tell) };
+        hooks::run_in(Phase::CreateContainer, &plan.hooks, state, own_pid(), place)?;
         Ok(())
     }
 
-    fn hooks_before_the_payload(&self, armed: &Armed<'_>) -> Result<()> {
+    fn hooks_before_the_payload(&self, armed: &Armed<'_>, tell: Option<Tell<'_>>) -> Result<()> {
         let Order { plan, state, .. } = self.order;
         let cwd: Option<&Path> = Some(&plan.process.cwd);
         let env = Some(armed.env.as_slice());
-        hooks::run(Phase::StartContainer, &plan.hooks, state, own_pid(), cwd, env)?;
+        let place = Place { cwd, env, tell };
+        hooks::run_in(Phase::StartContainer, &plan.hooks, state, own_pid(), place)?;
         Ok(())
+    }
+
+    /// What the container's own hooks print goes to the runtime, which has the
+    /// log; nothing is sent that nobody asked for.
+    fn teller<'t>(&self, tell: Tell<'t>) -> Option<Tell<'t>> {
+        crate::log::debugging().then_some(tell)
+    }
+
+    fn tell(&self, line: String) {
+        // Without a runtime the next word will fail.
+        let _gone = self.channel.report(&News::Said(line));
     }
 
     fn name_host(&self) -> Result<()> {

@@ -63,8 +63,15 @@ pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let cloned = into_cgroup(0, cgroup, &mut groups)?;
     let entrant = Entrant { order, channel: theirs, groups, kinds };
     let (pid, pidfd) = match cloned {
-        Cloned::Child if stage => entrant.live_as_stage(),
-        Cloned::Child => entrant.live(true),
+        // Our end is not the child's: with it, it would never hear that we are gone.
+        Cloned::Child if stage => {
+            drop(channel);
+            entrant.live_as_stage()
+        }
+        Cloned::Child => {
+            drop(channel);
+            entrant.live(true)
+        }
         Cloned::Parent(_, between) if stage => {
             drop(entrant);
             let born = born(&channel);
@@ -97,6 +104,7 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched) -> Result<()> {
                 launched.channel.tell(Word::Listened)?;
             }
             News::Warning(text) => crate::log::warn(text),
+            News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
             News::Mounted | News::Born(_) | News::Closed => {

@@ -4,7 +4,7 @@
 //! The container's first process holds `exec.fifo` open and reads one byte
 //! from it. `start` opens it for writing without blocking, which fails if
 //! nobody holds it any more: a dead init is noticed at once. On `result.fifo`
-//! it says that it is about to execute the payload, and why that failed; the
+//! it says what its hooks print, that it is about to execute the payload, and why that failed; the
 //! end of the stream is either the execve, which closes it, or its death.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,9 +17,14 @@ use super::sync::{decode_error, encode_error};
 use crate::error::{Error, Kind, Result, Step};
 use crate::life::Entry;
 use crate::life::store::{EXEC_FIFO, RESULT_FIFO};
+use crate::log;
 
 /// Written before the payload is executed.
 const EXECUTING: u8 = b'E';
+/// Written before a line that a hook has printed; two bytes with its length follow.
+const SAID: u8 = b'S';
+/// The longest such line, in bytes: with its head it is written at once.
+const LONGEST_LINE: usize = 4000;
 
 /// The child's side.
 #[derive(Debug)]
@@ -60,6 +65,20 @@ impl Gate {
     /// Child: says that the payload is executed now. `start` may have gone.
     pub fn executing(&self) {
         let _gone = rustix::io::write(&self.result, &[EXECUTING]);
+    }
+
+    /// Child: says what a hook has printed, if `start` is still there to hear it:
+    /// a write without a reader would end this process (pipe(7)).
+    pub fn said(&self, line: &str) {
+        let line = &line.as_bytes()[..line.len().min(LONGEST_LINE)];
+        let [low, high] = (line.len() as u16).to_le_bytes();
+        let mut fds = [PollFd::new(&self.result, PollFlags::OUT)];
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[0].revents().contains(PollFlags::ERR) => {}
+            _ => return,
+        }
+        let record = [&[SAID, low, high], line].concat();
+        let _gone = rustix::io::write(&self.result, &record);
     }
 
     /// Child: says why not.
@@ -112,11 +131,25 @@ fn read_to_end(result: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<Vec<u8>> {
         let ended = !fds[1].revents().is_empty();
         match rustix::io::read(result, &mut chunk) {
             Ok(0) => return Ok(said),
-            Ok(count) => said.extend_from_slice(&chunk[..count]),
+            Ok(count) => {
+                said.extend_from_slice(&chunk[..count]);
+                take_lines(&mut said, |line| log::debug(|| line));
+            }
             Err(Errno::AGAIN) if ended => return Ok(said),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => return Err(Error::os(format!("read {RESULT_FIFO}"), errno)),
         }
+    }
+}
+
+/// Takes the hooks' lines off the beginning of what was said, as far as they
+/// are complete.
+fn take_lines(said: &mut Vec<u8>, mut each: impl FnMut(String)) {
+    while let [SAID, low, high, rest @ ..] = &said[..] {
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let Some(line) = rest.get(..length) else { return };
+        each(String::from_utf8_lossy(line).into_owned());
+        said.drain(..3 + length);
     }
 }
 
@@ -129,4 +162,23 @@ pub fn remove(entry: &Entry) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_off_as_they_become_complete() {
+        let whole = b"S\x03\x00oneS\x00\x00S\x05\x00threeE".to_vec();
+        for cut in 0..whole.len() {
+            let mut lines = Vec::new();
+            let mut said = whole[..cut].to_vec();
+            take_lines(&mut said, |line| lines.push(line));
+            said.extend_from_slice(&whole[cut..]);
+            take_lines(&mut said, |line| lines.push(line));
+            assert_eq!(lines, ["one", "", "three"], "{cut}");
+            assert_eq!(said, b"E", "{cut}");
+        }
+    }
 }

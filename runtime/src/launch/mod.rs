@@ -26,7 +26,7 @@ mod rootfs;
 mod stage;
 pub mod sync;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
@@ -94,7 +94,8 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
         // of a joined pid namespace could take its descriptors (CVE-2016-9962).
         process::forbid_tracing().step(|| "become untraceable")?;
     }
-    let first = First { order, channel: theirs, groups, joins, prepared, image };
+    let not_ours = vec![channel.as_fd().as_raw_fd(), order.entry.dir().as_raw_fd()];
+    let first = First { order, channel: theirs, groups, joins, prepared, image, not_ours };
     let (pid, pidfd) = stage::spawn(first, &channel, cgroup)?;
     let launched = Launched { pid, pidfd, channel };
     match set_up(order, cgroup, &launched) {
@@ -132,6 +133,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
                 launched.channel.tell(Word::Listened)?;
             }
             News::Warning(text) => crate::log::warn(text),
+            News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
@@ -139,18 +141,17 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
     }
 }
 
-/// prestart and createRuntime: the namespaces are there, the state is on disk
-/// (a hook may ask for it), the root is not pivoted.
+/// prestart and createRuntime: the namespaces are there, the root is not
+/// pivoted. The state is on disk before any hook runs, also of those that
+/// follow inside: a hook may ask for it, and may be all that is left of a
+/// `create` that was killed.
 fn runtime_hooks(order: &Order<'_>, launched: &Launched) -> Result<()> {
     let hooked = [Phase::Prestart, Phase::CreateRuntime];
-    if !hooks::any(&order.plan.hooks, &hooked) {
-        return Ok(());
-    }
     let mut state = order.state.clone();
     state.init = Some(ProcessId::of(launched.pid)?);
     order.entry.save(&state)?;
     for phase in hooked {
-        hooks::run(phase, &order.plan.hooks, &state, launched.pid, Some(&state.bundle), None)?;
+        hooks::run(phase, &order.plan.hooks, &state, launched.pid)?;
     }
     Ok(())
 }
@@ -161,13 +162,19 @@ impl Launched {
     /// # Errors
     /// It could not be; the process is dead then.
     pub fn start(&self) -> Result<()> {
-        let started =
-            self.channel.tell(Word::Start).and_then(|()| match self.channel.listen()? {
-                News::Failed(error) => Err(error),
-                // It is executed; or it was killed meanwhile, and how is its exit status.
-                _ => Ok(()),
-            });
+        let started = self.channel.tell(Word::Start).and_then(|()| self.follow_start());
         started.map_err(|error| self.end(error))
+    }
+
+    fn follow_start(&self) -> Result<()> {
+        loop {
+            match self.channel.listen()? {
+                News::Said(line) => crate::log::debug(|| line),
+                News::Failed(error) => return Err(error),
+                // It is executed; or it was killed meanwhile, and how is its exit status.
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Why the process died before it was set up: a signal ended it, since it

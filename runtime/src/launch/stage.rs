@@ -109,6 +109,7 @@ pub fn born(channel: &Channel) -> Result<(i32, OwnedFd)> {
 /// The process between: joins, then clones the first process.
 fn live_as_stage(mut first: First<'_>) -> ! {
     crate::log::collect();
+    first.close_what_is_not_ours();
     let cloned = (|| {
         join_groups(&std::mem::take(&mut first.groups))?;
         join::all(&std::mem::take(&mut first.joins))?;

@@ -10,6 +10,7 @@
 //!      |  prestart, createRuntime          |
 //!      | -- HooksDone -------------------> |
 //!      |                                   |  createContainer, pivot_root, identity
+//!      | <----------- Said(line), if asked |  at any time while its hooks run
 //!      | <---- Listening(fd), if asked --- |
 //!      | -- Listened --------------------> |
 //!      | <----------------------- Ready -- |
@@ -57,6 +58,8 @@ pub enum News {
     Listening(i32),
     /// Something asked for was not done: for the log.
     Warning(String),
+    /// What a hook has printed: for the debug log.
+    Said(String),
     /// All is set up.
     Ready,
     /// It cannot go on.
@@ -198,6 +201,11 @@ fn tagged(tag: u8, number: i32) -> [u8; 5] {
     [tag, a, b, c, d]
 }
 
+fn lettered(tag: u8, text: &str) -> Vec<u8> {
+    let text = text.as_bytes();
+    [&[tag][..], &text[..text.len().min(LONGEST - 1)]].concat()
+}
+
 fn encode(news: &News) -> Vec<u8> {
     match news {
         News::Born(pid) => tagged(1, *pid).to_vec(),
@@ -205,23 +213,23 @@ fn encode(news: &News) -> Vec<u8> {
         News::Listening(fd) => tagged(3, *fd).to_vec(),
         News::Ready => vec![4],
         News::Failed(error) => [&[5][..], &encode_error(error)].concat(),
-        News::Warning(text) => {
-            let text = text.as_bytes();
-            [&[6][..], &text[..text.len().min(LONGEST / 2)]].concat()
-        }
+        News::Warning(text) => lettered(6, text),
+        News::Said(text) => lettered(7, text),
         News::Closed => Vec::new(),
     }
 }
 
 fn decode(bytes: &[u8]) -> Result<News> {
     let number = bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
+    let text = || String::from_utf8_lossy(&bytes[1..]).into_owned();
     match (bytes.first(), number) {
         (Some(1), Some(pid)) => Ok(News::Born(pid)),
         (Some(2), _) => Ok(News::Mounted),
         (Some(3), Some(fd)) => Ok(News::Listening(fd)),
         (Some(4), _) => Ok(News::Ready),
         (Some(5), _) => Ok(News::Failed(decode_error(&bytes[1..]))),
-        (Some(6), _) => Ok(News::Warning(String::from_utf8_lossy(&bytes[1..]).into_owned())),
+        (Some(6), _) => Ok(News::Warning(text())),
+        (Some(7), _) => Ok(News::Said(text())),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -239,6 +247,7 @@ mod tests {
             News::Mounted,
             News::Listening(9),
             News::Warning("ambient".to_owned()),
+            News::Said("prestart hook #0 x: y".to_owned()),
             News::Ready,
             News::Failed(failed),
             News::Failed(Error::config("process.cwd: bad")),

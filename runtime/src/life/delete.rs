@@ -159,9 +159,7 @@ fn run_poststop(entry: &Entry, state: &State) {
     if let Err(error) = entry.save(&marked) {
         log::warn(error.within("poststop hooks"));
     }
-    // An engine may have taken the bundle away already.
-    let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
-    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0, cwd, None) {
+    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0) {
         error.failures().iter().for_each(log::warn);
     }
 }

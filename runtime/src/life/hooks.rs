@@ -10,23 +10,48 @@ use super::State;
 use super::document::hook_state;
 use crate::log;
 
+/// Takes a line for the debug log: what a hook has printed, and which hook.
+pub type Tell<'a> = &'a dyn Fn(String);
+
 /// Whether anything stands at one of these phases.
 pub fn any(hooks: &Hooks, phases: &[Phase]) -> bool {
     phases.iter().any(|phase| !phase.of(hooks).is_empty())
 }
 
-/// Runs the hooks of `phase` in directory `cwd`, the container's init being
-/// process `pid` (0: there is none any more). What they print is debug log.
+/// Runs the hooks of `phase` in the bundle (if it is still there), the
+/// container's init being process `pid` (0: there is none any more). What they
+/// print is debug log.
 ///
 /// # Errors
 /// Hooks failed, in runc's words.
-pub fn run(
+pub fn run(phase: Phase, hooks: &Hooks, state: &State, pid: i32) -> Result<(), HookError> {
+    // An engine may have taken the bundle away before the end.
+    let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
+    let tell = |line: String| log::debug(|| line);
+    run_in(phase, hooks, state, pid, Place { cwd, env: None, tell: Some(&tell) })
+}
+
+/// What hooks of the container's own process have in another way.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Their directory; the caller's where none is given.
+    pub cwd: Option<&'a Path>,
+    /// The container's environment, for those that inherit it.
+    pub env: Option<&'a [String]>,
+    /// Where to say what they print; nowhere, if nobody wants to know.
+    pub tell: Option<Tell<'a>>,
+}
+
+/// As [`run`], elsewhere.
+///
+/// # Errors
+/// Hooks failed, in runc's words.
+pub fn run_in(
     phase: Phase,
     hooks: &Hooks,
     state: &State,
     pid: i32,
-    cwd: Option<&Path>,
-    container_env: Option<&[String]>,
+    place: Place<'_>,
 ) -> Result<(), HookError> {
     let list = phase.of(hooks);
     if list.is_empty() {
@@ -34,8 +59,16 @@ pub fn run(
     }
     let document = hook_state(state, phase.row().status, pid);
     let sink = |line: OutputLine<'_>| {
-        log::debug(|| format!("{} hook #{} {}: {}", line.phase, line.index, line.hook, line.text));
+        if let Some(tell) = place.tell {
+            tell(said(&line));
+        }
     };
+    let (cwd, container_env) = (place.cwd, place.env);
     let options = Options { cwd, container_env, sink: Some(&sink), ..Options::default() };
     run_phase(phase, list, &document, &options)
+}
+
+/// A line of a hook's output, and whose.
+pub fn said(line: &OutputLine<'_>) -> String {
+    format!("{} hook #{} {}: {}", line.phase, line.index, line.hook, line.text)
 }

@@ -3,6 +3,7 @@
 pub mod delete;
 pub mod document;
 pub mod hooks;
+pub mod lock;
 pub mod members;
 pub mod process;
 pub mod signal;

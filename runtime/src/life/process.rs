@@ -24,6 +24,7 @@ pub struct ProcessId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
     state: u8,
+    parent: i32,
     start_time: u64,
 }
 
@@ -77,19 +78,27 @@ fn is_first(status: &str) -> bool {
     line.is_some_and(|pids| pids.split_whitespace().next_back() == Some("1"))
 }
 
+/// The pid of the parent of process `pid`; `None` where there is none that this
+/// process could see.
+pub fn parent(pid: i32) -> Option<i32> {
+    let stat = read_stat(pid)?;
+    (stat.parent > 0).then_some(stat.parent)
+}
+
 fn read_stat(pid: i32) -> Option<Stat> {
     parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 3 (state) and field 22 (start time); the command in field 2 may hold
+/// Field 3 (state), field 4 (parent) and field 22 (start time); the command in field 2 may hold
 /// blanks and parentheses, so fields are counted after the last `)`.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
-    let start_time = fields.nth(18)?.parse().ok()?;
-    Some(Stat { state, start_time })
+    let parent = fields.next()?.parse().ok()?;
+    let start_time = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, start_time })
 }
 
 #[cfg(test)]
@@ -99,7 +108,7 @@ mod tests {
     #[test]
     fn the_command_may_hold_anything() {
         let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'S', start_time: 4711 }));
+        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, start_time: 4711 }));
         assert_eq!(parse_stat(b"7 (a"), None);
     }
 

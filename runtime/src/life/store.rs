@@ -4,16 +4,17 @@
 //! configuration as it was at `create`: later changes of the bundle have no
 //! effect, runtime.md "create"), and while the container waits for `start` the
 //! two FIFOs of the start gate. The directory itself is the lock: `flock` on
-//! its descriptor. `mkdir` decides who wins a race for an id.
+//! its descriptor ([`lock`]). `mkdir` decides who wins a race for an id.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
+use rustix::fs::{self, AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::lock::{self, Holder};
 use super::{ProcessId, Status};
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, Kind, Result, Step};
@@ -126,8 +127,18 @@ impl Store {
     /// Opens and locks an existing container.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] ("container does not exist").
+    /// [`Kind::NotFound`] ("container does not exist"); [`Kind::WrongState`]
+    /// where another command keeps it locked, which the error names.
     pub fn entry(&self, id: &str) -> Result<Entry> {
+        match self.open(id)? {
+            (entry, None) => Ok(entry),
+            (_, Some(holder)) => Err(holder.waits_for_us(id)),
+        }
+    }
+
+    /// Opens and locks, or finds that a command holds the lock that waits for
+    /// this process: a hook's.
+    fn open(&self, id: &str) -> Result<(Entry, Option<Holder>)> {
         check_id(id)?;
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -137,12 +148,12 @@ impl Store {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(unknown(id)),
                 Err(errno) => return Err(Error::os(format!("open {}", path.display()), errno)),
             };
-            rustix::io::retry_on_intr(|| flock(&dir, FlockOperation::LockExclusive))
-                .step(|| format!("lock {}", path.display()))?;
+            let holder = lock::take(&dir, id)?;
             // While we waited, the container may have been deleted, and another
             // of that id been made: the lock would be one on nothing.
             if is_at(&dir, &path).step(|| format!("stat {}", path.display()))? {
-                return Ok(Entry { root: self.root.clone(), id: id.to_owned(), dir });
+                let entry = Entry { root: self.root.clone(), id: id.to_owned(), dir };
+                return Ok((entry, holder));
             }
         }
     }
@@ -150,6 +161,15 @@ impl Store {
     /// Opens, locks and reads a container.
     pub fn load(&self, id: &str) -> Result<(Entry, State)> {
         let entry = self.entry(id)?;
+        let state = entry.read_state()?;
+        Ok((entry, state))
+    }
+
+    /// As [`Store::load`]; but a hook of the command that holds the lock may
+    /// have the container too, since that command does nothing to it before
+    /// its hook has ended. For `pause` and `resume`.
+    pub fn load_also_from_a_hook(&self, id: &str) -> Result<(Entry, State)> {
+        let (entry, _) = self.open(id)?;
         let state = entry.read_state()?;
         Ok((entry, state))
     }

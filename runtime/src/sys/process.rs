@@ -300,6 +300,14 @@ pub fn close_except(first: i32, keep: &[i32]) -> Result<(), Errno> {
     close_range(from as u32, u32::MAX)
 }
 
+/// Closes a descriptor that a clone has copied into this process, and that only
+/// the original's owner is to have. Nothing here may use or drop it afterwards.
+pub fn close_inherited(fd: i32) {
+    // SAFETY: touches no memory. The value that owns the descriptor is a copy
+    // that is never dropped: this process ends by execve or by exit.
+    unsafe { libc::close(fd) };
+}
+
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: closes descriptors; the callers use none of them any more.
     match check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {

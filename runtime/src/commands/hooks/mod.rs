@@ -1,0 +1,17 @@
+//! `hooks`: hooks by hand, for those who write them.
+
+mod check;
+mod list;
+mod run;
+
+use crate::cli::{Global, HooksArgs, HooksVerb};
+use crate::error::Result;
+
+/// Runs, lists or checks.
+pub fn run(_: &Global, args: &HooksArgs) -> Result<u8> {
+    match &args.verb {
+        HooksVerb::Run(args) => run::run(args),
+        HooksVerb::List(args) => list::run(args),
+        HooksVerb::Check(args) => check::run(args),
+    }
+}

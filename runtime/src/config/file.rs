@@ -1,0 +1,79 @@
+//! The administrator's settings: `/etc/richrun/config.toml`.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// Where they are; most hosts have none.
+pub const PATH: &str = "/etc/richrun/config.toml";
+
+/// What the administrator has set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Directories of hook definitions (hooks.d) for every container, lowest
+    /// precedence first; none unless set.
+    pub hooks_dirs: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// Reads [`PATH`]; without such a file nothing is set.
+    ///
+    /// # Errors
+    /// It cannot be read, or line and column of what is wrong in it.
+    pub fn load() -> Result<Settings> {
+        let path = Path::new(PATH);
+        match super::read_bounded(path) {
+            Ok(bytes) => Settings::parse(&String::from_utf8_lossy(&bytes)),
+            Err(error) if error.errno() == Some(Errno::NOENT) => Ok(Settings::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Settings> {
+        let wrong = |what: &str| Error::config(format!("parse {PATH}: {what}"));
+        let settings: Settings = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            wrong(&format!("{place}{}", error.message().replace('\n', " ")))
+        })?;
+        match settings.hooks_dirs.iter().find(|dir| !dir.is_absolute()) {
+            Some(dir) => Err(wrong(&format!("hooks_dirs: {}: must be absolute", dir.display()))),
+            None => Ok(settings),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_set_by_default() {
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+        assert!(Settings::default().hooks_dirs.is_empty());
+    }
+
+    #[test]
+    fn directories_are_listed_lowest_first() {
+        let settings = Settings::parse("# hooks\nhooks_dirs = [\"/usr/a\", \"/etc/b\"]\n").unwrap();
+        assert_eq!(settings.hooks_dirs, [Path::new("/usr/a"), Path::new("/etc/b")]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, what) in [
+            ("hooks_dirs = [\"rel\"]", "hooks_dirs: rel: must be absolute"),
+            ("\nhook_dirs = []", "line 2: unknown field `hook_dirs`"),
+            ("\n\nhooks_dirs = 7", "line 3: invalid type"),
+            ("hooks_dirs = [", "line 1: "),
+        ] {
+            let error = Settings::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("parse {PATH}: {what}")), "{text}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}
