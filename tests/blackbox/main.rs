@@ -7,6 +7,7 @@ mod cgroups;
 mod cleanup;
 mod devices;
 mod exec;
+mod hardening;
 mod hooks;
 mod hooks_d;
 mod hooks_edges;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
+    hardening::register(suite.module("hardening"));
     hooks::register(suite.module("hooks"));
     hooks_d::register(suite.module("hooks_d"));
     hooks_edges::register(suite.module("hooks_edges"));

@@ -1,5 +1,7 @@
 //! The probe's commands, run inside containers.
 
+mod hostile;
+
 use std::io::{IoSlice, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -17,6 +19,8 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("keyring") => println!("{}", crate::sys::session_keyring()),
         Some("name") => println!("probe"),
         Some("descriptors") => descriptors(&words[1]),
+        Some("overwrite") => hostile::overwrite(&words[1]),
+        Some("snoop") => hostile::snoop(&words[1]),
         Some("notify") => notify(&words[1..]),
         _ => return ExitCode::from(2),
     }
