@@ -66,6 +66,7 @@ install: build pages ## to $(DESTDIR)$(PREFIX)
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(MANDIR)/man8 \
 		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	$(INSTALL) -m 755 $(RELEASE)/richrun $(RELEASE)/rich-init $(DESTDIR)$(BINDIR)/
+	ln -sf richrun $(DESTDIR)$(BINDIR)/richrun-rich
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 $(PAGES)/man8/*.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 $(PAGES)/bash/richrun $(DESTDIR)$(BASHDIR)/
@@ -73,7 +74,7 @@ install: build pages ## to $(DESTDIR)$(PREFIX)
 	$(INSTALL) -m 644 $(PAGES)/fish/richrun.fish $(DESTDIR)$(FISHDIR)/
 
 uninstall: ## what install put there
-	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/rich-init
+	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/richrun-rich $(DESTDIR)$(BINDIR)/rich-init
 	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
 		$(DESTDIR)$(MANDIR)/man8/rich-init.8
 	rm -f $(DESTDIR)$(BASHDIR)/richrun $(DESTDIR)$(ZSHDIR)/_richrun $(DESTDIR)$(FISHDIR)/richrun.fish

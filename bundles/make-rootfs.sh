@@ -63,6 +63,7 @@ debian() {
     for package in "$@"; do
         include="${include:+$include,}$package"
     done
+    mkdir -p "$(dirname "$root")"
     mmdebstrap --quiet --variant=minbase ${include:+"--include=$include"} \
         "${SUITE:-stable}" "$root" "$("$here/../integration/mirror.sh")"
     echo "$root: Debian ${SUITE:-stable}"

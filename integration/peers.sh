@@ -7,6 +7,7 @@
 #   integration/peers.sh packages   Debian's packages
 #   integration/peers.sh crun       Debian trixie's crun, into PEERS_DIR/bin/crun
 #   integration/peers.sh user       the ordinary user TEST_USER, with a subuid and subgid range
+#   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh check      what is there and what is missing; changes nothing
 #
@@ -118,6 +119,26 @@ install_crun() {
     say "crun: $("$peers/bin/crun" --version | head -n 1) in $peers/bin"
 }
 
+# What boots in the tests of rich containers whose PID 1 is systemd.
+install_systemd() {
+    root=$here/build/rootfs/systemd
+    if [ -e "$root/usr/lib/systemd/systemd" ]; then
+        say "systemd: in $root"
+        return
+    fi
+    as_root "making a root file system with systemd" systemd
+    command -v mmdebstrap >/dev/null || fail "systemd: mmdebstrap is missing: run 'integration/peers.sh packages'"
+    say "systemd: making a root file system (a minute)"
+    rm -rf "$root.new"
+    mkdir -p "$here/build/rootfs"
+    SUITE=trixie "$here/bundles/make-rootfs.sh" --debian "$root.new" systemd systemd-sysv dbus >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
+        tail -n 5 "$here/build/rootfs/mmdebstrap.log" >&2
+        fail "systemd: mmdebstrap failed (log: $here/build/rootfs/mmdebstrap.log)"
+    }
+    mv "$root.new" "$root"
+    say "systemd: in $root"
+}
+
 # Free ranges of 65536 ids: useradd gives one where uidmap is installed.
 has_range() { grep -q "^$user:" "$1" 2>/dev/null; }
 
@@ -167,6 +188,10 @@ check() {
         say "missing: the user $user with subuid and subgid ranges"
         status=1
     }
+    [ -e "$here/build/rootfs/systemd/usr/lib/systemd/systemd" ] || {
+        say "missing: the root file system with systemd in $here/build/rootfs"
+        status=1
+    }
     [ -x "$peers/bin/youki" ] || say "youki is not there (optional: integration/peers.sh youki)"
     if [ $status = 0 ]; then
         say "all there"
@@ -192,11 +217,13 @@ case $what in
         install_packages
         install_crun
         install_user
+        install_systemd
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
     user) install_user ;;
+    systemd) install_systemd ;;
     youki) install_youki ;;
     check) check ;;
-    *) fail "unknown part $what: all, packages, crun, user, youki or check" ;;
+    *) fail "unknown part $what: all, packages, crun, user, systemd, youki or check" ;;
 esac

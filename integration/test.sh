@@ -4,6 +4,7 @@
 #
 #   unit          unit tests of all crates, who may import whom, and the compliance table
 #   blackbox      the built binary, as root and as an ordinary user, cgroup v1 and v2
+#   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
 #   engines       podman and containerd, natively; and the pages of bundles/
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
@@ -14,7 +15,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox differential engines)
+[ $# -gt 0 ] || suites=(unit blackbox inits differential engines)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -44,7 +45,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' differential '* | *' engines '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' inits '* | *' differential '* | *' engines '*) return 0 ;; esac
     return 1
 }
 
@@ -57,6 +58,7 @@ for name in "${suites[@]}"; do
         suite unit cargo test --locked --workspace --exclude richrun-tests --exclude richrun-engines
         suite harness cargo test --locked --package richrun-tests --lib --bins --test layering --test compliance
         ;;
+    inits) suite inits cargo test --locked --package richrun-tests --test inits ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines ;;
     long) suite long cargo test --locked --package richrun-tests --test long ;;

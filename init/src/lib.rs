@@ -6,6 +6,7 @@
 //! `unsafe` code, are in [`sys`].
 #![cfg_attr(not(test), no_std)]
 
+pub mod beside;
 pub mod dialect;
 pub mod message;
 pub mod options;

@@ -1,9 +1,10 @@
 //! The story of PID 1: read the command line, block all signals, leave the terminal, start
 //! the payload, then wait, forward and reap until there is nothing left to wait for.
 
+use crate::beside::{self, Identity};
 use crate::dialect::Dialect;
 use crate::message::Line;
-use crate::options::{self, Options, Request, Session, Target};
+use crate::options::{self, Options, Request, Session, Target, Words};
 use crate::processes;
 use crate::reap::{self, Act, Acts, Machine, Note, To};
 use crate::signals::{self, SignalSet};
@@ -12,8 +13,33 @@ use crate::time::FOREVER;
 
 /// Runs the program; its exit status.
 pub fn run(start: Start) -> u8 {
+    let word = start.arg(1).unwrap_or_default();
+    match (Dialect::of(start.word(0).unwrap_or_default()), word.to_bytes()) {
+        (Dialect::Rich, b"--hand-off") => beside::hand_off(start),
+        (Dialect::Rich, b"--exit-as") => beside::exit_as(start.arg(2)),
+        (Dialect::Rich, b"--payload") => run_beside(start.arg(2).unwrap_or_default()),
+        _ => run_with(start, None),
+    }
+}
+
+/// Beside another init: what the file describes.
+fn run_beside(file: &core::ffi::CStr) -> u8 {
+    match beside::describe(file) {
+        Ok(described) => {
+            let status = run_with(described.start, Some(described.identity));
+            beside::tell_end(described.told, described.signal, status);
+            status
+        }
+        Err((what, errno)) => {
+            Line::new("rich-init").text(what).text(": ").errno(errno).write();
+            options::OWN_FAILURE
+        }
+    }
+}
+
+fn run_with(start: Start, identity: Option<Identity>) -> u8 {
     match options::read(&start) {
-        Ok(Request::Run(options)) => Init::new(start, options).run(),
+        Ok(Request::Run(options)) => Init::new(start, options, identity).run(),
         Ok(Request::Print(text)) => {
             let written = sys::write(1, text.as_bytes());
             u8::from(written != Ok(text.len()))
@@ -53,14 +79,16 @@ struct Init {
     machine: Machine,
     me: i32,
     payload: i32,
+    /// Who the payload becomes.
+    identity: Option<Identity>,
     /// The payload's wait status is in.
     reaped: bool,
 }
 
 impl Init {
-    fn new(start: Start, options: Options) -> Init {
+    fn new(start: Start, options: Options, identity: Option<Identity>) -> Init {
         let machine = Machine::new(options);
-        Init { start, options, machine, me: sys::getpid(), payload: 0, reaped: false }
+        Init { start, options, machine, me: sys::getpid(), payload: 0, identity, reaped: false }
     }
 
     fn run(mut self) -> u8 {
@@ -79,6 +107,7 @@ impl Init {
             session: self.options.session,
             mask,
             ignore_child_signal: ignored,
+            identity: self.identity,
         };
         match sys::spawn(spawn) {
             Ok(pid) => self.payload = pid,
@@ -235,6 +264,7 @@ impl Init {
         let line = match failure.step {
             Step::Clone => self.line().text("clone"),
             Step::Session => self.line().text("payload's session"),
+            Step::Identity => self.line().text("payload's directory, user and capabilities"),
             Step::Exec => {
                 let name = self.start.arg(self.options.command).unwrap_or_default();
                 self.line().text("exec \"").bytes(name.to_bytes()).text("\"")

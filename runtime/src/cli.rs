@@ -78,6 +78,8 @@ verbs! {
     "resume" Resume(ResumeArgs) End;
     /// Remove a container.
     "delete" Delete(DeleteArgs) End;
+    /// Print all that is known of a container.
+    "inspect" Inspect(InspectArgs) End;
     /// Print a container's state.
     "state" State(StateArgs) End;
     /// List containers.

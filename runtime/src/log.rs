@@ -55,7 +55,7 @@ struct Logger {
     debug: bool,
     json: bool,
     path: Option<PathBuf>,
-    waiting: Mutex<Vec<String>>,
+    waiting: Mutex<Vec<(Level, String)>>,
 }
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -91,12 +91,20 @@ pub fn debug<T: fmt::Display>(message: impl FnOnce() -> T) {
 
 /// Logs a warning: something asked for was not done, and why.
 pub fn warn(message: impl fmt::Display) {
+    tell(Level::Warning, message.to_string());
+}
+
+/// Logs what is worth knowing.
+pub fn info(message: impl fmt::Display) {
+    tell(Level::Info, message.to_string());
+}
+
+fn tell(level: Level, message: String) {
     let logger = logger();
-    let message = message.to_string();
     if COLLECTING.load(Ordering::Relaxed) || (logger.json && !logger.debug) {
-        logger.waiting().push(message);
+        logger.waiting().push((level, message));
     } else {
-        logger.write(Level::Warning, &message, &[]);
+        logger.write(level, &message, &[]);
     }
 }
 
@@ -108,14 +116,14 @@ pub fn collect() {
 
 /// Takes the warnings that waited.
 pub fn take() -> Vec<String> {
-    std::mem::take(&mut *logger().waiting())
+    std::mem::take(&mut *logger().waiting()).into_iter().map(|row| row.1).collect()
 }
 
 /// Writes the warnings that waited: nothing is expected to fail any more.
 pub fn flush() {
     let Some(logger) = LOGGER.get() else { return };
-    for message in std::mem::take(&mut *logger.waiting()) {
-        logger.write(Level::Warning, &message, &[]);
+    for (level, message) in std::mem::take(&mut *logger.waiting()) {
+        logger.write(level, &message, &[]);
     }
 }
 
@@ -124,7 +132,8 @@ pub fn flush() {
 pub fn fatal(error: impl fmt::Display) {
     let logger = logger();
     let message = error.to_string();
-    let warnings = std::mem::take(&mut *logger.waiting());
+    let waited = std::mem::take(&mut *logger.waiting());
+    let warnings: Vec<String> = waited.into_iter().map(|row| row.1).collect();
     let written = logger.write(Level::Error, &message, &warnings);
     if logger.path.is_some() || !written {
         // Nothing is left to tell of a closed standard error.
@@ -142,7 +151,7 @@ fn logger() -> &'static Logger {
 }
 
 impl Logger {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Level, String)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

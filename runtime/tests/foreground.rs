@@ -50,7 +50,7 @@ fn probe(terminal: bool) -> u8 {
     let foreground = Foreground::begin(true).unwrap();
     let pid = child.id() as i32;
     let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
-    foreground.wait(Waited { pid, pidfd: pidfd.as_fd() }, master, None).unwrap()
+    foreground.wait(Waited { pid, pidfd: pidfd.as_fd(), stop: None }, master, None).unwrap()
 }
 
 fn open_pty(size: Option<Size>) -> console::Pty {

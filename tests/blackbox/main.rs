@@ -3,10 +3,12 @@
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
 mod bad_input;
+mod boot;
 mod cgroups;
 mod cleanup;
 mod devices;
 mod exec;
+mod hardening;
 mod hooks;
 mod hooks_d;
 mod hooks_edges;
@@ -16,8 +18,10 @@ mod listing;
 mod mounts;
 mod namespaces;
 mod process;
+mod rich;
 mod services;
 mod signals;
+mod streams;
 
 use richrun_tests::Suite;
 
@@ -26,9 +30,11 @@ fn main() -> std::process::ExitCode {
     bad_input::register(suite.module("bad_input"));
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
+    boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
+    hardening::register(suite.module("hardening"));
     hooks::register(suite.module("hooks"));
     hooks_d::register(suite.module("hooks_d"));
     hooks_edges::register(suite.module("hooks_edges"));
@@ -37,7 +43,9 @@ fn main() -> std::process::ExitCode {
     mounts::register(suite.module("mounts"));
     namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
+    rich::register(suite.module("rich"));
     services::register(suite.module("services"));
     signals::register(suite.module("signals"));
+    streams::register(suite.module("streams"));
     suite.main()
 }

@@ -66,7 +66,7 @@ fn command<'t>(t: &'t Trial, bundle: &Bundle) -> richrun_tests::command::Cmd<'t>
 fn start<'t>(t: &'t Trial, bundle: &Bundle) -> (Container<'t>, Running) {
     let running = command(t, bundle).spawn();
     let c = t.take(bundle);
-    wait_until("the services to answer", || c.verb("health", &[]).run().out != "");
+    wait_until("the services to answer", || !c.verb("health", &[]).run().out.is_empty());
     (c, running)
 }
 

@@ -111,10 +111,11 @@ impl World<'_> {
             self.note(format!("{act:?}"));
             self.perform(act);
         }
-        if self.machine.stops() && self.live.is_empty() {
-            if let Some(act) = self.machine.childless() {
-                self.perform(act);
-            }
+        if self.machine.stops()
+            && self.live.is_empty()
+            && let Some(act) = self.machine.childless()
+        {
+            self.perform(act);
         }
         let due = self.machine.deadline();
         assert!(due > self.now || self.exit.is_some(), "due at {due}, and nothing was done");

@@ -8,6 +8,7 @@
 #[cfg_attr(target_arch = "x86_64", path = "arch_x86_64.rs")]
 mod arch;
 pub mod arena;
+pub mod beside;
 pub mod descriptors;
 pub mod service;
 pub mod sockets;
@@ -228,13 +229,19 @@ pub struct File(i32);
 impl File {
     /// Opens for reading; `path` ends in NUL.
     pub fn open(path: &core::ffi::CStr, directory: bool) -> Result<File> {
+        const O_DIRECTORY: usize = if cfg!(target_arch = "aarch64") { 0o40000 } else { 0o200000 };
+        File::open_for(path, if directory { O_DIRECTORY } else { 0 })
+    }
+
+    /// Opens with flags of open(2); what is created is for everybody to read.
+    fn open_for(path: &core::ffi::CStr, flags: usize) -> Result<File> {
         const AT_FDCWD: isize = -100;
         const O_CLOEXEC: usize = 0o2000000;
-        const O_DIRECTORY: usize = if cfg!(target_arch = "aarch64") { 0o40000 } else { 0o200000 };
-        let flags = O_CLOEXEC | if directory { O_DIRECTORY } else { 0 };
+        let flags = flags | O_CLOEXEC;
         // SAFETY: `path` ends in NUL and lives through the call.
-        let ret =
-            unsafe { call(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, flags, 0, 0]) };
+        let ret = unsafe {
+            call(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, flags, 0o644, 0])
+        };
         check(ret).map(|fd| File(fd as i32))
     }
 

@@ -4,6 +4,7 @@
 
 use super::arch::{call, clone_call, nr};
 use super::{Errno, Result, Start, check, ignore_child_signal, set_mask, wait4};
+use crate::beside::Identity;
 use crate::options::Session;
 use crate::signals::SignalSet;
 use core::ptr::addr_of_mut;
@@ -15,6 +16,8 @@ pub enum Step {
     Clone,
     /// setsid(2) or setpgid(2).
     Session,
+    /// Becoming the payload's user.
+    Identity,
     /// execve(2).
     Exec,
 }
@@ -40,6 +43,8 @@ pub struct Spawn {
     pub mask: SignalSet,
     /// Whether SIGCHLD is to be ignored again.
     pub ignore_child_signal: bool,
+    /// Who the payload becomes; `None`: who this process is.
+    pub identity: Option<Identity>,
 }
 
 /// Shared with the child, which runs in this process's memory.
@@ -86,9 +91,11 @@ unsafe extern "C" fn child(shared: *mut u8) -> ! {
     // SAFETY: the promise above.
     let shared = unsafe { &mut *shared.cast::<Shared>() };
     let spawn = &shared.spawn;
-    shared.failure = Some(match enter_session(spawn.session) {
-        Err(errno) => Failure { step: Step::Session, errno },
-        Ok(()) => {
+    let user = spawn.identity.as_ref().map_or(Ok(()), super::beside::become_user);
+    shared.failure = Some(match (enter_session(spawn.session), user) {
+        (Err(errno), _) => Failure { step: Step::Session, errno },
+        (_, Err(errno)) => Failure { step: Step::Identity, errno },
+        (Ok(()), Ok(())) => {
             if spawn.ignore_child_signal {
                 ignore_child_signal(true);
             }

@@ -7,6 +7,7 @@
 //!   └─ results.md, results.json, results.svg
 //! ```
 
+mod boot;
 mod init;
 mod plot;
 mod report;
@@ -77,7 +78,10 @@ fn part(stage: &Stage, view: View) -> PathBuf {
 /// Measures one view; called inside it.
 fn rows(view: View) -> Result<()> {
     let stage = Stage::prepare(&repository()?)?;
-    let rows = row::measure(&stage, view, runs());
+    let mut rows = row::measure(&stage, view, runs());
+    if view == View::V2 {
+        rows.extend(boot::row(&stage, &repository()?, runs().min(20)));
+    }
     let figures = (view == View::V2).then(|| init::look(&stage));
     let text = serde_json::to_string(&(rows, figures)).map_err(|error| error.to_string())?;
     let path = part(&stage, view);

@@ -19,6 +19,13 @@ const DESCRIPTION: &[&str] = &[
      programs (catatonit's for the last two), and its own long ones.",
 ];
 
+const BESIDE: &[&str] = &[
+    "In a container whose PID 1 is the image's own init (richrun run --rich --rich-mode systemd), \
+     rich-init plays three other parts, of which nobody needs to know: --hand-off becomes the init \
+     and leaves a process that holds the standard streams; --payload FILE runs the payload that \
+     richrun has described in FILE; --exit-as FILE ends with the status in FILE.",
+];
+
 const EXAMPLES: &str = "\
 richrun run --rich -b box demo              in a container, without a file in the image
 rich-init -- sh -c 'worker & server'        on its own
@@ -42,6 +49,8 @@ pub fn page() -> Document {
         }
         roff.text([roman(*paragraph)]);
     }
+    roff.control("SH", ["BESIDE ANOTHER INIT"]);
+    roff.text(BESIDE.iter().map(|paragraph| roman(*paragraph)).collect::<Vec<_>>());
     roff.control("SH", ["OPTIONS"]);
     for (option, meaning) in options(HELP) {
         roff.control("TP", []);

@@ -108,9 +108,18 @@ pub struct LaunchArgs {
     /// Run the payload under rich-init as PID 1
     #[arg(long)]
     pub rich: bool,
-    /// Which PID 1 [default: dumb-init]; needs --rich
+    /// Which PID 1: dumb-init, init, systemd, sbin-init or auto [default:
+    /// dumb-init]; needs --rich
     #[arg(long, value_name = "MODE")]
     pub rich_mode: Option<String>,
+    /// Run FILE of the container's root, with arguments, before the payload;
+    /// needs --rich
+    #[arg(long, value_name = "FILE")]
+    pub initscript: Option<String>,
+    /// Run a command line in the container's shell before the payload; needs
+    /// --rich
+    #[arg(long, value_name = "CMD")]
+    pub initcmd: Option<String>,
     /// Add the hooks that this directory defines for such containers (hooks.d);
     /// may be repeated [default: hooks_dirs of /etc/richrun/config.toml]
     #[arg(long, value_name = "DIR")]
@@ -159,6 +168,14 @@ pub struct StartArgs {
 /// `state`
 #[derive(Debug, Clone, Args)]
 pub struct StateArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `inspect`
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
     /// The container's name
     #[arg(value_name = "ID")]
     pub id: String,

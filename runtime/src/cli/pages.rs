@@ -44,11 +44,19 @@ const RUN: Page = Page {
     about: "Create and start a container, and wait for it",
     long: "Does what `create` and `start` do, forwards signals and the terminal while the payload \
            runs, deletes the container when it ends, and exits with the payload's status \
-           (128+n when signal n ended it).",
+           (128+n when signal n ended it).\n\nA rich container (--rich) has an init: rich-init, \
+           or the image's own. It is also asked for by annotations (io.richrun.rich, .mode, \
+           .initscript, .initcmd, .init-timeout, .environment-file, .stop-signal), by the \
+           variables rich_mode and rich_mode_launch_manner, by the table [rich] of \
+           /etc/richrun/config.toml, and by the program's second name, richrun-rich: the \
+           command line is the strongest, the name the weakest.",
     examples: "\
 Examples:
   richrun run -b box demo
   richrun run --rich -b box demo      rich-init is PID 1: reaps, forwards, waits for descendants
+  richrun run --rich --rich-mode systemd -b box demo
+                                      the image's systemd is PID 1, the payload a unit beside it
+  richrun run --rich --initcmd 'ip route add 10.0.0.0/8 via 10.1.0.1' -b box demo
   richrun run -d --pid-file demo.pid -b box demo",
 };
 
@@ -63,6 +71,13 @@ const STATE: Page = Page {
     long: "Prints id, pid, status (created, running, paused or stopped), bundle, root file system, \
            creation time, annotations and owner.",
     examples: "Examples:\n  richrun state demo | jq -r .status",
+};
+
+const INSPECT: Page = Page {
+    about: "Print all that is known of a container as JSON",
+    long: "Prints what `state` prints, and with it how the container is rich (`rich`, null for one \
+           that is not) and its cgroup directories (`cgroupPaths`).",
+    examples: "Examples:\n  richrun inspect demo | jq .rich.mode",
 };
 
 const KILL: Page = Page {
@@ -232,6 +247,7 @@ pub fn page(verb: &str) -> &'static Page {
         "create" => &CREATE,
         "run" => &RUN,
         "start" => &START,
+        "inspect" => &INSPECT,
         "state" => &STATE,
         "kill" => &KILL,
         "delete" => &DELETE,

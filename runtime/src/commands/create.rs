@@ -8,21 +8,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rich_hooks::Phase;
 
 use super::descriptors::{self, Passed};
-use super::pid_file;
 use super::terminal::{self, Terminal};
+use super::{pid_file, rich};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
 use crate::config::hooks::directories;
-use crate::config::rich::RichConfig;
+use crate::config::rich::{RichConfig, RichMode};
 use crate::config::services::Services;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
 use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
-use crate::launch::{Launched, Order, console, launch, notify, own_image};
+use crate::launch::{Launched, Order, boot, console, launch, notify, own_image};
 use crate::life::delete::destroy;
-use crate::life::{Entry, ProcessId, State, Store};
+use crate::life::{Entry, ProcessId, State, Store, signal};
+use crate::plan::boot::BootHost;
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::process::deduplicated;
 use crate::plan::{Asked, Host, Plan};
@@ -117,16 +118,19 @@ struct Job {
     plan: Plan,
     /// Readiness of the payload is told to the host.
     notifies: bool,
+    /// What TERM is translated to.
+    stop_signal: Option<i32>,
 }
 
 impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
-        let rich = RichConfig::resolve(args.rich, args.rich_mode.as_deref())?;
         let no_cgroups = check_manager(global)?;
         let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
         config.add_hooks(&directories(&args.hooks_dir)?)?;
-        let services = services_asked(args, &config, rich.is_some())?;
+        let rich = rich::asked(args, &config)?;
+        let services = services_asked(args, &config, rich.as_ref())?;
         let host = host::probe(global)?;
+        let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;
         let directory = store.root().join(&args.id);
         let notify = notify::host_address().map(|_| notify::directory(&directory));
         let notifies = notify.is_some();
@@ -139,6 +143,8 @@ impl Job {
             services,
             no_cgroups,
             notify,
+            init,
+            boot_host: BootHost { os_release: std::fs::read_to_string("/etc/os-release").ok() },
         };
         let mut plan = Plan::new(&config, asked, &host)?;
         plan.process.env.extend(passed.env);
@@ -146,7 +152,10 @@ impl Job {
         plan.process.env = deduplicated(&plan.process.env);
         let filter = plan.seccomp.iter().flat_map(|filter| &filter.warnings);
         config.warnings.iter().chain(filter).for_each(log::warn);
-        Ok(Job { config, host, plan, notifies })
+        let asked = plan.rich.as_ref().and_then(|rich| rich.stop_signal.as_deref());
+        let asked = asked.map(|word| signal::number(word).map_err(|e| e.within("stop-signal")));
+        let stop_signal = asked.transpose()?.or(plan.boot.as_ref().map(|boot| boot.stop));
+        Ok(Job { config, host, plan, notifies, stop_signal })
     }
 
     fn first_state(&self) -> State {
@@ -168,7 +177,8 @@ impl Job {
             ready: false,
             // Without such hooks, nothing is left to run.
             poststop_ran: Phase::Poststop.of(&self.plan.hooks).is_empty(),
-            rich: self.plan.rich.is_some(),
+            rich: self.plan.rich.clone(),
+            stop_signal: self.stop_signal,
         }
     }
 
@@ -190,6 +200,9 @@ impl Job {
         // A group that is refused is somebody else's: it is not ours to remove.
         let cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
         state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
+        if let (Some(boot), None) = (&plan.boot, &state.cgroup) {
+            return Err(boot::without_groups(boot));
+        }
         let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
         let order = Order { plan, host: &self.host, entry, state, console, gate };
         let launched = launch(&order, &cgroup)?;
@@ -206,11 +219,15 @@ impl Job {
     }
 }
 
-/// The services of a rich container.
-fn services_asked(args: &LaunchArgs, config: &Config, rich: bool) -> Result<Option<Services>> {
+/// The services of a rich container whose PID 1 is rich-init.
+fn services_asked(
+    args: &LaunchArgs,
+    config: &Config,
+    rich: Option<&RichConfig>,
+) -> Result<Option<Services>> {
     let file = args.services.as_deref();
-    services::check_asked(file, rich)?;
-    if !rich {
+    services::check_asked(file, rich.map(|rich| rich.mode))?;
+    if rich.is_none_or(|rich| rich.mode != RichMode::DumbInit) {
         return Ok(None);
     }
     let process = config.spec.process().as_ref();

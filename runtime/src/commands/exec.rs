@@ -6,6 +6,7 @@ use super::terminal::{self, Terminal};
 use super::{descriptors, pid_file};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{ExecArgs, Global};
+use crate::config::rich::RichMode;
 use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
 use crate::launch::exec::{ExecOrder, enter};
@@ -53,7 +54,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     })();
     let master = begun.map_err(|error| launched.end(error))?;
     let Some(foreground) = foreground else { return Ok(0) };
-    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd() };
+    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
     foreground.wait(child, master, None)
 }
 
@@ -100,6 +101,9 @@ fn asked(args: &ExecArgs, descriptors: u32) -> Result<ExecAsked> {
 fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
     let Some(record) = &state.cgroup else { return Ok(Cgroup::none()) };
     let mut record = record.clone();
+    if let (Some(place), true) = (&mut record.unified, below.is_empty()) {
+        follow_init(place, state);
+    }
     for asked in below {
         narrow(&mut record, asked)?;
     }
@@ -111,6 +115,25 @@ fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
             Err(Error::new(Kind::Usage, format!("--cgroup {}: no such cgroup", below.join(" "))))
         }
     }
+}
+
+/// An init of the image's own moves itself below the container's group and
+/// hands controllers on, after which nobody may be in the group itself
+/// (cgroups(7), "no internal processes"): others join the init where it is.
+fn follow_init(place: &mut Place, state: &State) {
+    let boots = state.rich.as_ref().is_some_and(|rich| rich.mode != RichMode::DumbInit);
+    let Some(init) = state.init.filter(|_| boots) else { return };
+    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", init.pid)).unwrap_or_default();
+    if let Some(path) = below(&text, &place.path) {
+        place.path = path.to_owned();
+    }
+}
+
+/// The unified group of a process by its `/proc/PID/cgroup`, where it is below `path`.
+fn below<'t>(text: &'t str, path: &str) -> Option<&'t str> {
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    own.strip_prefix(path.trim_end_matches('/')).filter(|rest| rest.starts_with('/'))?;
+    Some(own)
 }
 
 /// `[CONTROLLERS:]PATH`: without controllers, in every hierarchy.
@@ -155,4 +178,19 @@ fn announce(args: &ExecArgs, launched: &Launched) -> Result<()> {
         console::send_pidfd(socket.as_fd(), launched.pidfd.as_fd())?;
     }
     args.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, launched.pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_is_followed_below_the_containers_group_only() {
+        let text = "9:name=systemd:/x\n0::/engine/web/init.scope\n";
+        assert_eq!(below(text, "/engine/web"), Some("/engine/web/init.scope"));
+        assert_eq!(below(text, "/engine/we"), None);
+        assert_eq!(below(text, "/other"), None);
+        assert_eq!(below("0::/engine/web\n", "/engine/web"), None);
+        assert_eq!(below("0::/init.scope\n", "/"), Some("/init.scope"));
+    }
 }

@@ -10,6 +10,7 @@ mod events;
 mod exec;
 mod features;
 mod hooks;
+mod inspect;
 mod kill;
 mod list;
 mod output;
@@ -17,6 +18,7 @@ mod pause;
 mod pid_file;
 mod ps;
 mod resume;
+mod rich;
 mod run;
 mod service;
 mod spec;
@@ -33,6 +35,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Delete(args) => delete::run(global, args),
         Verb::Features(args) => features::run(global, args),
         Verb::Hooks(args) => hooks::run(global, args),
+        Verb::Inspect(args) => inspect::run(global, args),
         Verb::Kill(args) => kill::run(global, args),
         Verb::List(args) => list::run(global, args),
         Verb::Pause(args) => pause::run(global, args),

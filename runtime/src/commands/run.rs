@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let made = create::make(global, &args.launch, begin)?;
     let begun = begin_payload(args, &made).map_err(|error| made.undo(error))?;
     // Others may use the container while we wait.
-    let Made { entry, launched, .. } = made;
+    let Made { entry, launched, state, .. } = made;
     drop(entry);
     let Some(foreground) = foreground else {
         if let Some(notify) = begun.notify {
@@ -33,7 +33,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         }
         return Ok(0);
     };
-    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd() };
+    let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: state.stop_signal };
     let status = foreground.wait(child, begun.master, begun.notify)?;
     if !args.keep {
         remove(global, &args.launch.id)?;

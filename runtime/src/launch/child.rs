@@ -7,21 +7,26 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
+use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
 use super::payload::{Armed, Payload};
 use super::prepared::Prepared;
 use super::rootfs::Root;
+use super::scripts::{self, Ground, Waiting};
 use super::services::Inherited;
 use super::sync::{Channel, News, Word};
-use super::{Order, console, devices, identity, join, restrict};
+use super::{Order, boot, console, devices, identity, join, profile, restrict};
 use crate::cgroup;
 use crate::error::{Error, Result, Step};
+use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
 use crate::plan::namespaces::{flag, proc_name};
+use crate::plan::rich;
 use crate::sys::{net, process};
 
 /// The phases whose hooks run before the root is entered.
@@ -99,7 +104,11 @@ impl First<'_> {
         self.hooks_before_the_root()?;
         root.enter(&plan.root)?;
         self.name_host()?;
+        if let Some(plan) = &plan.boot {
+            boot::prepare(root.as_fd(), plan)?;
+        }
         // Before anything becomes read-only.
+        self.keep_environment(&root)?;
         restrict::sysctls(root.proc.as_ref(), &plan.sysctls)?;
         identity::enter_directory(&plan.process.cwd, true)?;
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
@@ -108,6 +117,8 @@ impl First<'_> {
         if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
         }
+        // While this process may still become what they need.
+        let scripts = self.prepare_scripts(&root)?;
         if let Some(persona) = plan.personality {
             process::set_personality(persona).step(|| "linux.personality")?;
         }
@@ -124,8 +135,8 @@ impl First<'_> {
         };
         payload.dress()?;
         let gate = order.gate.iter();
-        let keep: Vec<i32> =
-            gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]).collect();
+        let gate = gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]);
+        let keep: Vec<i32> = gate.chain(scripts.iter().flat_map(Waiting::descriptors)).collect();
         let armed = payload.arm(root.as_fd(), &self.channel, &keep)?;
         for warning in crate::log::take() {
             self.channel.report(&News::Warning(warning))?;
@@ -134,7 +145,9 @@ impl First<'_> {
         match (self.channel.waits()?, &order.gate) {
             (true, Some(gate)) => {
                 gate.wait()?;
-                let started = self.hooks_before_the_payload(&armed, Some(&|line| gate.said(&line)));
+                let started = self
+                    .hooks_before_the_payload(&armed, Some(&|line| gate.said(&line)))
+                    .and_then(|()| self.run_scripts(scripts, &|line| gate.printed(line)));
                 let error = match started {
                     Ok(()) => {
                         gate.executing();
@@ -147,6 +160,9 @@ impl First<'_> {
             }
             _ => {
                 self.hooks_before_the_payload(&armed, self.teller(&|line| self.tell(line)))?;
+                // Without a runtime the next word will fail.
+                let sink = |line: &str| drop(self.channel.report(&News::Printed(line.to_owned())));
+                self.run_scripts(scripts, &sink)?;
                 Err(armed.execute(&self.channel))
             }
         }
@@ -221,7 +237,11 @@ impl First<'_> {
         let size = plan.console_size.map(|(rows, columns)| console::Size { rows, columns });
         let pty = console::open_pty(root.as_fd(), size)?;
         console::send_master(socket.as_fd(), pty.master.as_fd())?;
-        console::bind_console(root.as_fd(), pty.terminal.as_fd())?;
+        // Beside a payload the init must not write to the payload's terminal.
+        let beside = self.order.plan.boot.as_ref().is_some_and(|boot| boot.payload.is_some());
+        if !beside {
+            console::bind_console(root.as_fd(), pty.terminal.as_fd())?;
+        }
         Ok(Some(pty.terminal))
     }
 
@@ -247,6 +267,45 @@ impl First<'_> {
         let place = Place { cwd, env, tell };
         hooks::run_in(Phase::StartContainer, &plan.hooks, state, own_pid(), place)?;
         Ok(())
+    }
+
+    /// The environment for later logins, unless the root is not to be written to.
+    fn keep_environment(&self, root: &Root) -> Result<()> {
+        let plan = self.order.plan;
+        let wanted = plan.rich.as_ref().is_some_and(|rich| rich.environment_file);
+        match wanted && !plan.root.readonly {
+            true => {
+                let payload = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
+                let env = &payload.unwrap_or(&plan.process).env;
+                profile::write(root.as_fd(), &rich::profile(env))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// A process for each init script, waiting.
+    fn prepare_scripts(&self, root: &Root) -> Result<Vec<Waiting>> {
+        let Order { plan, state, .. } = self.order;
+        let scripts = plan.rich.iter().flat_map(|rich| &rich.scripts);
+        let state = hook_state(state, "created", own_pid());
+        let ground = Ground {
+            root: root.as_fd(),
+            channel: &self.channel,
+            seccomp: plan.seccomp.as_ref(),
+            state: &state,
+        };
+        let one = |script| {
+            let payload = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
+            let process = rich::script_process(script, payload.unwrap_or(&plan.process))?;
+            scripts::prepare(script, &process, ground)
+        };
+        scripts.map(one).collect()
+    }
+
+    fn run_scripts(&self, scripts: Vec<Waiting>, sink: &dyn Fn(&str)) -> Result<()> {
+        let seconds = self.order.plan.rich.as_ref().map_or(0, |rich| rich.init_timeout);
+        let timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+        scripts.into_iter().try_for_each(|script| script.run(timeout, sink))
     }
 
     /// What the container's own hooks print goes to the runtime, which has the
@@ -286,13 +345,19 @@ pub fn join_groups(groups: &[OwnedFd]) -> Result<()> {
     for group in groups {
         cgroup::join(group).step(|| "join cgroup: write 0 to tasks")?;
     }
-    let mut all = CpuSet::new();
-    for cpu in 0..CpuSet::MAX_CPU {
-        all.set(cpu);
-    }
-    match rustix::thread::sched_setaffinity(None, &all) {
+    match use_cpus(&[u64::MAX; CpuSet::MAX_CPU / 64]) {
         // None of the CPUs is allowed here, or the call is not.
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => Ok(()),
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => Ok(()),
         Err(errno) => Err(Error::os("sched_setaffinity", errno)),
     }
+}
+
+/// Lets this process use these CPUs, a bit each, and no others.
+pub fn use_cpus(mask: &[u64]) -> std::result::Result<(), Errno> {
+    let mut set = CpuSet::new();
+    let numbers = 0..CpuSet::MAX_CPU.min(mask.len() * 64);
+    for cpu in numbers.filter(|cpu| mask[cpu / 64] & (1 << (cpu % 64)) != 0) {
+        set.set(cpu);
+    }
+    rustix::thread::sched_setaffinity(None, &set)
 }

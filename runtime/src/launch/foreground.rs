@@ -17,6 +17,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 use super::notify::NotifySocket;
 use super::relay::Relay;
 use crate::error::{Error, Result, Step};
+use crate::life::signal::translated;
 use crate::sys::signals;
 
 /// Everything that must be there before the process is started.
@@ -33,6 +34,9 @@ pub struct Child<'a> {
     pub pid: i32,
     /// A pidfd of it.
     pub pidfd: BorrowedFd<'a>,
+    /// What TERM and INT are translated to: an init that is no payload takes
+    /// them for other requests.
+    pub stop: Option<i32>,
 }
 
 /// Stopping at a background read or write is left to the kernel, and faults
@@ -220,6 +224,9 @@ struct News {
 
 /// A process that has just ended is no failure: its exit comes next.
 fn forward(child: Child<'_>, number: i32) -> Result<()> {
+    let asked = if number == libc::SIGINT { libc::SIGTERM } else { number };
+    let translated = translated(asked, child.stop);
+    let number = if translated == asked { number } else { translated };
     match signals::send(child.pidfd, number) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => {

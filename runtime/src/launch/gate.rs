@@ -23,6 +23,8 @@ use crate::log;
 const EXECUTING: u8 = b'E';
 /// Written before a line that a hook has printed; two bytes with its length follow.
 const SAID: u8 = b'S';
+/// The same for a line of an init script.
+const PRINTED: u8 = b'L';
 /// The longest such line, in bytes: with its head it is written at once.
 const LONGEST_LINE: usize = 4000;
 
@@ -67,9 +69,18 @@ impl Gate {
         let _gone = rustix::io::write(&self.result, &[EXECUTING]);
     }
 
-    /// Child: says what a hook has printed, if `start` is still there to hear it:
-    /// a write without a reader would end this process (pipe(7)).
+    /// Child: says what a hook has printed, if `start` is still there to hear it.
     pub fn said(&self, line: &str) {
+        self.hand_on(SAID, line);
+    }
+
+    /// Child: the same for what an init script has printed.
+    pub fn printed(&self, line: &str) {
+        self.hand_on(PRINTED, line);
+    }
+
+    /// A write without a reader would end this process (pipe(7)).
+    fn hand_on(&self, letter: u8, line: &str) {
         let line = &line.as_bytes()[..line.len().min(LONGEST_LINE)];
         let [low, high] = (line.len() as u16).to_le_bytes();
         let mut fds = [PollFd::new(&self.result, PollFlags::OUT)];
@@ -77,7 +88,7 @@ impl Gate {
             Ok(_) if !fds[0].revents().contains(PollFlags::ERR) => {}
             _ => return,
         }
-        let record = [&[SAID, low, high], line].concat();
+        let record = [&[letter, low, high], line].concat();
         let _gone = rustix::io::write(&self.result, &record);
     }
 
@@ -133,7 +144,10 @@ fn read_to_end(result: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<Vec<u8>> {
             Ok(0) => return Ok(said),
             Ok(count) => {
                 said.extend_from_slice(&chunk[..count]);
-                take_lines(&mut said, |line| log::debug(|| line));
+                take_lines(&mut said, |letter, line| match letter {
+                    PRINTED => log::info(line),
+                    _ => log::debug(|| line),
+                });
             }
             Err(Errno::AGAIN) if ended => return Ok(said),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -142,13 +156,13 @@ fn read_to_end(result: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<Vec<u8>> {
     }
 }
 
-/// Takes the hooks' lines off the beginning of what was said, as far as they
+/// Takes the lines of hooks and scripts off the beginning of what was said, as far as they
 /// are complete.
-fn take_lines(said: &mut Vec<u8>, mut each: impl FnMut(String)) {
-    while let [SAID, low, high, rest @ ..] = &said[..] {
+fn take_lines(said: &mut Vec<u8>, mut each: impl FnMut(u8, String)) {
+    while let [letter @ (SAID | PRINTED), low, high, rest @ ..] = &said[..] {
         let length = usize::from(u16::from_le_bytes([*low, *high]));
         let Some(line) = rest.get(..length) else { return };
-        each(String::from_utf8_lossy(line).into_owned());
+        each(*letter, String::from_utf8_lossy(line).into_owned());
         said.drain(..3 + length);
     }
 }
@@ -170,14 +184,16 @@ mod tests {
 
     #[test]
     fn lines_are_taken_off_as_they_become_complete() {
-        let whole = b"S\x03\x00oneS\x00\x00S\x05\x00threeE".to_vec();
+        let whole = b"S\x03\x00oneL\x00\x00S\x05\x00threeE".to_vec();
         for cut in 0..whole.len() {
             let mut lines = Vec::new();
             let mut said = whole[..cut].to_vec();
-            take_lines(&mut said, |line| lines.push(line));
+            take_lines(&mut said, |letter, line| lines.push((letter, line)));
             said.extend_from_slice(&whole[cut..]);
-            take_lines(&mut said, |line| lines.push(line));
-            assert_eq!(lines, ["one", "", "three"], "{cut}");
+            take_lines(&mut said, |letter, line| lines.push((letter, line)));
+            let expected = [(SAID, "one"), (PRINTED, ""), (SAID, "three")];
+            let expected = expected.map(|(letter, line)| (letter, line.to_owned()));
+            assert_eq!(lines, expected, "{cut}");
             assert_eq!(said, b"E", "{cut}");
         }
     }

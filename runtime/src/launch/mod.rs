@@ -3,6 +3,7 @@
 //! [`launch`] tells it; the child's side is `child::First`, what they say to
 //! each other is drawn in [`sync`].
 
+pub mod boot;
 mod child;
 pub mod console;
 mod copy_up;
@@ -19,10 +20,12 @@ pub mod notify;
 pub mod own_image;
 mod payload;
 mod prepared;
+mod profile;
 mod relay;
 mod restrict;
 mod rich;
 mod rootfs;
+mod scripts;
 pub mod services;
 mod stage;
 pub mod sync;
@@ -115,6 +118,10 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
 fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()> {
     let plan = order.plan;
     identity::raise_limits(launched.pid, &plan.process.rlimits)?;
+    if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
+        // The init gives them to it, and can give only what it has.
+        identity::raise_limits(launched.pid, &payload.rlimits)?;
+    }
     if let Some(score) = plan.process.oom_score_adj {
         let path = format!("/proc/{}/oom_score_adj", launched.pid);
         std::fs::write(&path, score.to_string())
@@ -140,6 +147,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
                 launched.channel.tell(Word::Listened)?;
             }
             News::Warning(text) => crate::log::warn(text),
+            News::Printed(line) => crate::log::info(line),
             News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
@@ -177,6 +185,7 @@ impl Launched {
         loop {
             match self.channel.listen()? {
                 News::Said(line) => crate::log::debug(|| line),
+                News::Printed(line) => crate::log::info(line),
                 News::Failed(error) => return Err(error),
                 // It is executed; or it was killed meanwhile, and how is its exit status.
                 _ => return Ok(()),

@@ -28,6 +28,7 @@ pub fn arguments<'a>(
 ) -> Vec<&'a CStr> {
     let own: &[&CStr] = match config.mode {
         RichMode::DumbInit => &[c"--"],
+        RichMode::Systemd | RichMode::SbinInit => &[c"--hand-off"],
     };
     let name = std::iter::once(c"rich-init").chain(services.iter().map(CString::as_c_str));
     name.chain(own.iter().copied()).chain(payload.iter().map(CString::as_c_str)).collect()
@@ -40,11 +41,20 @@ mod tests {
     #[test]
     fn the_payload_follows_two_dashes() {
         let payload = [c"sh".to_owned(), c"--".to_owned()];
-        let config = RichConfig { mode: RichMode::DumbInit };
+        let mut config = RichConfig {
+            mode: RichMode::DumbInit,
+            scripts: Vec::new(),
+            init_timeout: 60,
+            environment_file: true,
+            stop_signal: None,
+        };
         assert_eq!(arguments(&config, &[], &payload), [c"rich-init", c"--", c"sh", c"--"]);
         assert!(services_option(None).is_empty());
         let services = services_option(Some((7, 8)));
         let words = [c"rich-init", c"--services", c"7:8", c"--", c"sh", c"--"];
         assert_eq!(arguments(&config, &services, &payload), words);
+        config.mode = RichMode::Systemd;
+        let init = [c"/sbin/init".to_owned()];
+        assert_eq!(arguments(&config, &[], &init), [c"rich-init", c"--hand-off", c"/sbin/init"]);
     }
 }

@@ -15,7 +15,8 @@
 //!      | -- Listened --------------------> |
 //!      | <----------------------- Ready -- |
 //!      |  limits applied, state on disk    |
-//!      | -- Start (run, exec) -----------> |  payload
+//!      | -- Start (run, exec) -----------> |
+//!      | <-- Printed(line) of init scripts |  init scripts, payload
 //!      | -- Wait (create) ---------------> |  waits at the gate
 //!      | <-------------- end of stream --- |  execve closed it
 //! ```
@@ -58,6 +59,8 @@ pub enum News {
     Listening(i32),
     /// Something asked for was not done: for the log.
     Warning(String),
+    /// A line of an init script: for the log.
+    Printed(String),
     /// What a hook has printed: for the debug log.
     Said(String),
     /// All is set up.
@@ -215,6 +218,7 @@ fn encode(news: &News) -> Vec<u8> {
         News::Failed(error) => [&[5][..], &encode_error(error)].concat(),
         News::Warning(text) => lettered(6, text),
         News::Said(text) => lettered(7, text),
+        News::Printed(text) => lettered(8, text),
         News::Closed => Vec::new(),
     }
 }
@@ -230,6 +234,7 @@ fn decode(bytes: &[u8]) -> Result<News> {
         (Some(5), _) => Ok(News::Failed(decode_error(&bytes[1..]))),
         (Some(6), _) => Ok(News::Warning(text())),
         (Some(7), _) => Ok(News::Said(text())),
+        (Some(8), _) => Ok(News::Printed(text())),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -247,6 +252,7 @@ mod tests {
             News::Mounted,
             News::Listening(9),
             News::Warning("ambient".to_owned()),
+            News::Printed("a line".to_owned()),
             News::Said("prestart hook #0 x: y".to_owned()),
             News::Ready,
             News::Failed(failed),

@@ -117,7 +117,8 @@ mod tests {
             cgroup: None,
             ready: true,
             poststop_ran: false,
-            rich: false,
+            rich: None,
+            stop_signal: None,
         }
     }
 

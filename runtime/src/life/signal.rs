@@ -70,6 +70,7 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
         return kill_all(state, number);
     }
     let init = state.init.filter(|_| status.can_kill()).ok_or_else(not_running)?;
+    let number = translated(number, state.stop_signal);
     let pidfd = init.pidfd()?;
     let cgroup = cgroup(state)?;
     let whole = number == KILL && !init.leads_pid_namespace();
@@ -78,9 +79,18 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
         if whole {
             cgroup.signal(KILL)?;
         }
-        thaw(&cgroup)?;
+        cgroup.thaw_to_die()?;
     }
     Ok(())
+}
+
+/// TERM means "stop", which is not what every PID 1 takes it for: systemd
+/// executes itself again.
+pub fn translated(number: i32, stop: Option<i32>) -> i32 {
+    match stop {
+        Some(stop) if number == libc::SIGTERM => stop,
+        _ => number,
+    }
 }
 
 /// A container that has stopped may still have processes, and may have none:
@@ -89,7 +99,7 @@ fn kill_all(state: &State, number: i32) -> Result<()> {
     match cgroup(state)? {
         Some(cgroup) => {
             cgroup.signal(number)?;
-            if number == KILL { thaw(&cgroup) } else { Ok(()) }
+            if number == KILL { cgroup.thaw_to_die() } else { Ok(()) }
         }
         None => members(state)?.into_iter().try_for_each(|pid| {
             let gone = |error: &Error| error.kind() == Kind::NoSuchProcess;
@@ -98,11 +108,6 @@ fn kill_all(state: &State, number: i32) -> Result<()> {
             sent.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
         }),
     }
-}
-
-/// A process in a frozen v1 group takes KILL only once it is thawed.
-pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
-    if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
 }
 
 /// The container's control groups, if it has any.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::lock::{self, Holder};
 use super::{ProcessId, Status};
 use crate::cgroup::CgroupRecord;
+use crate::config::rich::RichConfig;
 use crate::error::{Error, Kind, Result, Step};
 
 /// The FIFO through which `start` releases the init process. The container is
@@ -61,9 +62,12 @@ pub struct State {
     /// Set before the poststop hooks run, so that they run once.
     #[serde(default)]
     pub poststop_ran: bool,
-    /// Whether a rich init stands in front of the payload.
-    #[serde(default)]
-    pub rich: bool,
+    /// What it was resolved to, if it is a rich container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rich: Option<RichConfig>,
+    /// What its first process gets in the place of TERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<i32>,
 }
 
 /// The directory below which all containers of this user live.

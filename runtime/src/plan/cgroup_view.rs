@@ -41,9 +41,20 @@ pub struct V1Mount {
     pub own: PathBuf,
     /// The runtime's group: bound where the container has none.
     pub fallback: PathBuf,
+    /// Writable although the others are not.
+    pub writable: bool,
 }
 
 impl CgroupView {
+    /// On v1 systemd as PID 1 needs its own hierarchy, and no other.
+    pub fn let_systemd_write(&mut self) {
+        if let CgroupView::V1(mounts) = self {
+            for mount in mounts {
+                mount.writable = mount.name == "systemd";
+            }
+        }
+    }
+
     /// What a container with these groups sees; `private`: it has a cgroup
     /// namespace of its own.
     pub fn new(layout: &Layout, plan: &CgroupPlan, private: bool) -> Self {
@@ -87,6 +98,7 @@ fn named(controllers: &[String]) -> V1Mount {
         options: None,
         own: PathBuf::new(),
         fallback: PathBuf::new(),
+        writable: false,
     }
 }
 

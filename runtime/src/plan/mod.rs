@@ -3,6 +3,7 @@
 //! A [`Plan`] is made of the configuration, the command line and the facts
 //! about the host, and of nothing else: no file is opened here.
 
+pub mod boot;
 pub mod cgroup;
 pub mod cgroup_view;
 pub mod devices;
@@ -11,6 +12,7 @@ pub mod mount_attr;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
+pub mod rich;
 pub mod seccomp;
 pub mod services;
 
@@ -24,7 +26,8 @@ use crate::config::rich::RichConfig;
 use crate::config::services::Services;
 use crate::config::validate::sysctl_path;
 use crate::error::{Error, Result};
-use cgroup::{CgroupPlan, Layout};
+use boot::{BootHost, BootPlan, Family, FoundInit};
+use cgroup::{CgroupPlan, Layout, Mode};
 use cgroup_view::CgroupView;
 use devices::DeviceStep;
 use mount_attr::{attr, propagation};
@@ -66,6 +69,10 @@ pub struct Asked {
     pub no_cgroups: bool,
     /// The directory of the notification socket, to be bound.
     pub notify: Option<PathBuf>,
+    /// The image's init, which is to be PID 1.
+    pub init: Option<FoundInit>,
+    /// What the host adds to its environment.
+    pub boot_host: BootHost,
 }
 
 /// The root file system.
@@ -130,6 +137,8 @@ pub struct Plan {
     pub rich: Option<RichConfig>,
     /// The plan of services that the init gets.
     pub services: Option<Vec<u8>>,
+    /// The image's own init as PID 1, and the payload beside it.
+    pub boot: Option<BootPlan>,
     /// Descriptors from 3 on that the payload gets.
     pub descriptors: u32,
 }
@@ -140,6 +149,24 @@ impl Plan {
     /// # Errors
     /// A field that cannot be honoured on this host.
     pub fn new(config: &Config, asked: Asked, host: &Host) -> Result<Plan> {
+        let (Some(init), Some(rich)) = (&asked.init, &asked.rich) else {
+            return Plan::plain(config, asked, host);
+        };
+        let mode = if asked.no_cgroups { Mode::None } else { host.cgroups.mode };
+        let host_adds = &asked.boot_host;
+        let (spec, boot) = boot::boot(&config.spec, rich, init, &asked.id, mode, host_adds)?;
+        let bundle = config.bundle.clone();
+        let changed = Config { bundle, spec, bytes: Vec::new(), warnings: Vec::new() };
+        let mut plan = Plan::plain(&changed, asked, host)?;
+        if boot.family == Family::Systemd {
+            plan.cgroup_view.let_systemd_write();
+        }
+        plan.boot = Some(boot);
+        Ok(plan)
+    }
+
+    /// The configuration as it stands.
+    fn plain(config: &Config, asked: Asked, host: &Host) -> Result<Plan> {
         let spec = &config.spec;
         let none = || Error::config("linux: must be specified");
         let linux = spec.linux().as_ref().ok_or_else(none)?;
@@ -181,6 +208,7 @@ impl Plan {
                 .services
                 .map(|all| all.encode(services::surroundings(&namespaces, host, asked.descriptors)))
                 .transpose()?,
+            boot: None,
             descriptors: asked.descriptors,
             namespaces,
             id: asked.id,

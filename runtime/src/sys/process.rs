@@ -123,6 +123,12 @@ pub fn reset_signals() {
     }
 }
 
+/// Asks for SIGKILL when the parent dies (`PR_SET_PDEATHSIG`); lost when the
+/// credentials change.
+pub fn die_with_parent() -> Result<(), Errno> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).map(drop)
+}
+
 /// Joins a new session keyring called `name` (keyctl(2),
 /// `KEYCTL_JOIN_SESSION_KEYRING`); returns its serial.
 pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {

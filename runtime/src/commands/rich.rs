@@ -1,0 +1,76 @@
+//! Gathers what the five ways of asking for a rich container say.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::cli::LaunchArgs;
+use crate::config::Config;
+use crate::config::file::Settings;
+use crate::config::rich::{Origin, Request, RichConfig};
+use crate::error::Result;
+use crate::log;
+
+/// The program's second name: everything that is started by it is rich.
+const RICH_NAME: &str = "richrun-rich";
+
+/// What was asked for, resolved and checked; `None`: an ordinary container.
+///
+/// # Errors
+/// What any of the ways says is wrong, or they contradict each other.
+pub fn asked(args: &LaunchArgs, config: &Config) -> Result<Option<RichConfig>> {
+    let process = config.spec.process().as_ref();
+    let command = process.and_then(|process| process.args().clone()).unwrap_or_default();
+    let mut requests = vec![
+        (Origin::CommandLine, of_command_line(args)),
+        (Origin::Environment, of_environment()?),
+        (Origin::File, Settings::load()?.rich),
+        (Origin::Name, of_name(std::env::args_os().next().as_deref())),
+    ];
+    if let Some(annotations) = config.spec.annotations() {
+        let (request, unknown) = Request::of_annotations(annotations)?;
+        unknown.iter().for_each(|name| log::warn(format!("ignoring unknown annotation {name}")));
+        requests.push((Origin::Annotations, request));
+    }
+    RichConfig::resolve(requests, &command)
+}
+
+fn of_command_line(args: &LaunchArgs) -> Request {
+    Request {
+        rich: args.rich.then_some(true),
+        mode: args.rich_mode.clone(),
+        initscript: args.initscript.clone(),
+        initcmd: args.initcmd.clone(),
+        ..Request::default()
+    }
+}
+
+fn of_environment() -> Result<Request> {
+    let read = |name: &str| std::env::var(name).ok();
+    Request::of_environment(
+        read("rich_mode").as_deref(),
+        read("rich_mode_launch_manner").as_deref(),
+    )
+}
+
+fn of_name(own: Option<&OsStr>) -> Request {
+    let name = own.and_then(|own| Path::new(own).file_name());
+    Request { rich: (name == Some(OsStr::new(RICH_NAME))).then_some(true), ..Request::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_name_makes_rich() {
+        for (own, rich) in [
+            ("/usr/local/bin/richrun-rich", Some(true)),
+            ("richrun-rich", Some(true)),
+            ("richrun", None),
+            ("/richrun-rich/richrun", None),
+        ] {
+            assert_eq!(of_name(Some(OsStr::new(own))).rich, rich, "{own}");
+        }
+        assert_eq!(of_name(None).rich, None);
+    }
+}

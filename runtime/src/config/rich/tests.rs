@@ -1,0 +1,149 @@
+use super::*;
+
+fn asks(rich: Option<bool>, mode: Option<&str>) -> Request {
+    Request { rich, mode: mode.map(str::to_owned), ..Request::default() }
+}
+
+fn resolve(requests: Vec<(Origin, Request)>) -> Result<Option<RichConfig>> {
+    RichConfig::resolve(requests, &["sh".to_owned()])
+}
+
+fn mode(requests: Vec<(Origin, Request)>) -> Option<RichMode> {
+    resolve(requests).unwrap().map(|config| config.mode)
+}
+
+use Origin::{Annotations, CommandLine, Environment, File as OfFile, Name};
+
+#[test]
+fn modes_resolve_with_pouchs_words() {
+    assert_eq!(mode(vec![(CommandLine, asks(None, None))]), None);
+    for (name, expected) in [
+        (None, RichMode::DumbInit),
+        (Some("dumb-init"), RichMode::DumbInit),
+        (Some("init"), RichMode::DumbInit),
+        (Some("systemd"), RichMode::Systemd),
+        (Some("sbin-init"), RichMode::SbinInit),
+        (Some("auto"), RichMode::DumbInit),
+    ] {
+        assert_eq!(mode(vec![(CommandLine, asks(Some(true), name))]), Some(expected), "{name:?}");
+    }
+    for origin in [CommandLine, Annotations, Environment] {
+        let error = resolve(vec![(origin, asks(None, Some("dumb-init")))]).unwrap_err();
+        assert_eq!(error.to_string(), "must first enable rich mode, then specify a rich mode type");
+    }
+    let error = resolve(vec![(CommandLine, asks(Some(true), Some("upstart")))]).unwrap_err();
+    assert_eq!(error.to_string(), "not supported rich mode: upstart");
+}
+
+#[test]
+fn the_stronger_way_wins_field_by_field() {
+    let ways = [CommandLine, Annotations, Environment, OfFile, Name];
+    for (at, weak) in ways.iter().enumerate() {
+        for strong in &ways[..at] {
+            let requests = vec![
+                (*weak, asks(Some(false), Some("sbin-init"))),
+                (*strong, asks(Some(true), Some("systemd"))),
+            ];
+            assert_eq!(mode(requests), Some(RichMode::Systemd), "{strong:?} over {weak:?}");
+            let requests = vec![
+                (*weak, asks(Some(true), Some("systemd"))),
+                (*strong, asks(Some(false), None)),
+            ];
+            assert_eq!(mode(requests), None, "{strong:?} switches {weak:?} off");
+            let requests =
+                vec![(*weak, asks(None, Some("sbin-init"))), (*strong, asks(Some(true), None))];
+            assert_eq!(mode(requests), Some(RichMode::SbinInit), "{weak:?} completes {strong:?}");
+        }
+    }
+}
+
+#[test]
+fn a_files_defaults_are_for_whoever_asks() {
+    assert_eq!(mode(vec![(OfFile, asks(None, Some("systemd")))]), None);
+    let named = vec![(OfFile, asks(None, Some("systemd"))), (Name, asks(Some(true), None))];
+    assert_eq!(mode(named), Some(RichMode::Systemd));
+}
+
+#[test]
+fn scripts_need_rich_mode_and_keep_their_arguments() {
+    let with = |rich, script: &str| Request {
+        rich,
+        initscript: Some(script.to_owned()),
+        ..Request::default()
+    };
+    let error = resolve(vec![(CommandLine, with(None, "/a"))]).unwrap_err().to_string();
+    assert_eq!(error, "must first enable rich mode, then specify an initscript");
+    let command = Request { initcmd: Some("true".to_owned()), ..Request::default() };
+    let error = resolve(vec![(Annotations, command.clone())]).unwrap_err().to_string();
+    assert_eq!(error, "must first enable rich mode, then specify an initcmd");
+    assert_eq!(resolve(vec![(OfFile, command.clone())]).unwrap(), None);
+    let both = vec![(CommandLine, with(Some(true), "/a 'b c' d")), (Annotations, command)];
+    let config = resolve(both).unwrap().unwrap();
+    let words = ["/a", "b c", "d"].map(str::to_owned).to_vec();
+    assert_eq!(config.scripts, [InitScript::File(words), InitScript::Command("true".to_owned())]);
+    let error = resolve(vec![(CommandLine, with(Some(true), "/a 'b"))]).unwrap_err().to_string();
+    assert_eq!(error, "initscript: a quotation mark is not closed");
+}
+
+#[test]
+fn auto_takes_the_init_that_the_command_names() {
+    for (command, expected) in [
+        ("/sbin/init", RichMode::SbinInit),
+        ("/usr/lib/systemd/systemd", RichMode::Systemd),
+        ("/usr/bin/init", RichMode::DumbInit),
+    ] {
+        let requests = vec![(CommandLine, asks(Some(true), Some("auto")))];
+        let config = RichConfig::resolve(requests, &[command.to_owned()]).unwrap().unwrap();
+        assert_eq!(config.mode, expected, "{command}");
+    }
+}
+
+#[test]
+fn words_are_split_as_a_shell_does() {
+    for (text, expected) in [
+        ("a  b\tc\n", &["a", "b", "c"][..]),
+        (r#"/x "a b" 'c "d' e\ f"#, &["/x", "a b", "c \"d", "e f"]),
+        (r#"/x "a\"b\n" '' "#, &["/x", "a\"b\\n", ""]),
+        (r#"/x a'b'"c"d"#, &["/x", "abcd"]),
+        ("/x $HOME *", &["/x", "$HOME", "*"]),
+    ] {
+        assert_eq!(split_words(text).unwrap(), expected, "{text}");
+    }
+    for (bad, why) in [
+        ("", BadWords::Empty),
+        ("''", BadWords::Empty),
+        ("a \"b", BadWords::OpenQuote),
+        ("a\0", BadWords::Nul),
+    ] {
+        assert_eq!(split_words(bad), Err(why), "{bad:?}");
+    }
+}
+
+#[test]
+fn annotations_are_read_and_the_unknown_named() {
+    let pairs = [
+        ("io.richrun.rich", "true"),
+        ("io.richrun.mode", "systemd"),
+        ("io.richrun.init-timeout", "7s"),
+        ("io.richrun.moode", "x"),
+        ("org.other", "y"),
+    ];
+    let all: HashMap<String, String> =
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let (request, unknown) = Request::of_annotations(&all).unwrap();
+    assert_eq!(request.mode.as_deref(), Some("systemd"));
+    assert_eq!((request.rich, request.init_timeout), (Some(true), Some(7)));
+    assert_eq!(unknown, ["io.richrun.moode"]);
+    let bad = HashMap::from([("io.richrun.rich".to_owned(), "maybe".to_owned())]);
+    let error = Request::of_annotations(&bad).unwrap_err().to_string();
+    assert_eq!(error, "io.richrun.rich: \"maybe\" is neither true nor false");
+}
+
+#[test]
+fn pouchs_variables() {
+    let read = |rich, mode| Request::of_environment(rich, mode).unwrap();
+    assert_eq!(read(None, None), Request::default());
+    assert_eq!(read(Some("true"), Some("systemd")), asks(Some(true), Some("systemd")));
+    assert_eq!(read(Some("false"), Some("")), asks(Some(false), None));
+    assert!(Request::of_environment(Some("yes please"), None).is_err());
+}

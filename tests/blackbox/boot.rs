@@ -1,0 +1,388 @@
+//! Rich containers whose PID 1 is the image's own init: systemd and busybox.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use richrun_tests::bundle::{args, caps, sh, user_namespace, without_namespace};
+use richrun_tests::command::{Cmd, wait_until};
+use richrun_tests::stage::{SUB_FIRST, USER_ID};
+use richrun_tests::suite::{BOTH, Case, ONE, ROOT, V2};
+use richrun_tests::terminal::pair;
+use richrun_tests::{Bundle, Kind, Suite, Trial, User, View};
+use serde_json::json;
+
+/// How long a boot and an end may take, in seconds.
+const PATIENCE: u64 = 60;
+/// An ordinary user in the v2 view.
+const USER_V2: &[Case] = &[(View::V2, User::Ordinary)];
+
+pub fn register(suite: &mut Suite) {
+    suite
+        .long(ROOT, "systemd_passes_the_exit_code", 180, systemd_passes_the_exit_code)
+        .long(ROOT, "systemd_payload_is_what_was_asked", 180, systemd_payload_is_what_was_asked)
+        .long(V2, "systemd_streams_are_the_containers", 120, systemd_streams_are_the_containers)
+        .long(V2, "systemd_signal_deaths", 120, systemd_signal_deaths)
+        .long(ROOT, "systemd_stops", 180, systemd_stops)
+        .long(V2, "systemd_foreground_term", 120, systemd_foreground_term)
+        .long(ROOT, "systemd_boots_whole", 180, systemd_boots_whole)
+        .long(V2, "systemd_restarts_and_pauses", 180, systemd_restarts_and_pauses)
+        .long(V2, "systemd_terminal", 120, systemd_terminal)
+        .long(V2, "systemd_in_a_user_namespace", 180, systemd_in_a_user_namespace)
+        .long(USER_V2, "systemd_rootless", 240, systemd_rootless)
+        .long(V2, "systemd_init_script", 120, systemd_init_script)
+        .long(V2, "systemd_is_the_command", 120, systemd_is_the_command)
+        .on(ONE, "missing_rights_are_named", missing_rights_are_named)
+        .on(USER_V2, "missing_delegation_is_named", missing_delegation_is_named)
+        .long(BOTH, "busybox_passes_the_exit_code", 120, busybox_passes_the_exit_code)
+        .long(ONE, "busybox_stops", 120, busybox_stops);
+}
+
+/// What podman gives a container by default.
+const CAPS: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// The Debian with systemd that `integration/peers.sh systemd` makes.
+fn image(t: &Trial) -> PathBuf {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/rootfs/systemd");
+    if !root.join("usr/lib/systemd/systemd").exists() {
+        t.skip("no root file system with systemd: run integration/peers.sh systemd");
+    }
+    root.canonicalize().expect("the root file system")
+}
+
+/// A bundle with systemd in its root, and a shell script as its payload.
+fn systemd(t: &Trial, script: &str) -> Bundle {
+    let image = image(t);
+    let bundle = t.bundle(|config| {
+        sh(config, script);
+        caps(config, CAPS);
+        config["root"]["readonly"] = json!(false);
+        config["process"]["env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
+    });
+    let _ = fs::remove_dir_all(bundle.rootfs());
+    if t.is_root() {
+        overlay(&image, &bundle);
+    } else {
+        let copied = Command::new("cp").arg("-a").arg(&image).arg(bundle.rootfs()).status();
+        assert!(copied.expect("cp").success());
+        bundle.give_away();
+    }
+    t.accept_mounts();
+    bundle
+}
+
+/// The image below, and what the container writes in memory.
+fn overlay(image: &Path, bundle: &Bundle) {
+    let (upper, work) = (bundle.dir.join("upper"), bundle.dir.join("work"));
+    for dir in [&upper, &work, &bundle.rootfs()] {
+        fs::create_dir(dir).expect("make the overlay's directories");
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        image.display(),
+        upper.display(),
+        work.display()
+    );
+    let none = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("overlay"), &bundle.rootfs(), Some("overlay"), none, Some(&*options))
+        .expect("mount the overlay");
+}
+
+fn boot<'t>(t: &'t Trial, bundle: &Bundle, options: &[&str]) -> Cmd<'t> {
+    let all = [&["--rich", "--rich-mode", "systemd"], options].concat();
+    t.run_cmd(bundle, &all).timeout(PATIENCE)
+}
+
+fn systemd_passes_the_exit_code(t: &Trial) {
+    let bundle = systemd(t, "cat /proc/1/comm; exit 42");
+    boot(t, &bundle, &[]).run().exits(42).prints("systemd");
+    bundle.edit(|config| sh(config, "true"));
+    let mode = ["--rich", "--rich-mode", "sbin-init"];
+    t.run_cmd(&bundle, &mode).timeout(PATIENCE).run().exits(0);
+    bundle.edit(|config| args(config, &["/no/such/program"]));
+    boot(t, &bundle, &[]).run().exits(1).says("stat /no/such/program: no such file or directory");
+}
+
+/// Arguments, environment, user, groups, directory, mask, limits, capabilities.
+fn systemd_payload_is_what_was_asked(t: &Trial) {
+    let bundle = systemd(t, "true");
+    let odd = "a b\"c'd $HOME %n \\ ; \t";
+    let script = "printf '%s|' \"$@\"; echo; printf '%s|' \"$ODD\" \"$EMPTY\"; echo; id -u; id -g; \
+                  id -G; pwd; umask; ulimit -n; ulimit -Hn; grep -E 'Cap(Eff|Bnd|Amb)|NoNew' \
+                  /proc/self/status | cut -f2; cat /proc/self/oom_score_adj; env | sort | grep -v \
+                  ODD | tr '\\n' ' '; cat /proc/$PPID/comm";
+    bundle.edit(|config| {
+        args(config, &["sh", "-c", script, "sh", odd, "", "%i"]);
+        let process = &mut config["process"];
+        process["env"] = json!(["PATH=/usr/bin:/bin", format!("ODD={odd}"), "EMPTY=", "HOME=/h"]);
+        process["user"] =
+            json!({"uid": 1000, "gid": 1001, "additionalGids": [5, 6], "umask": 0o27});
+        process["cwd"] = json!("/var/tmp");
+        process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]);
+        process["capabilities"]["effective"] = json!(["CAP_KILL"]);
+        process["capabilities"]["permitted"] = json!(["CAP_KILL"]);
+        for set in ["inheritable", "ambient"] {
+            process["capabilities"][set] = json!(["CAP_KILL"]);
+        }
+        process["noNewPrivileges"] = json!(true);
+        process["oomScoreAdj"] = json!(77);
+    });
+    let out = boot(t, &bundle, &[]).ok();
+    let lines: Vec<&str> = out.out.lines().collect();
+    let own = format!("{odd}||%i|");
+    assert_eq!(lines[0], own);
+    assert_eq!(lines[1], format!("{odd}||"));
+    assert_eq!(lines[2..9], ["1000", "1001", "1001 5 6", "/var/tmp", "0027", "100", "200"]);
+    let (kill, bounding) = ("0000000000000020", "00000000800405fb");
+    assert_eq!(lines[9..13], [kill, bounding, kill, "1"], "{}", out.out);
+    assert_eq!(lines[13], "77");
+    assert_eq!(lines[14], "EMPTY= HOME=/h PATH=/usr/bin:/bin PWD=/var/tmp rich-init");
+}
+
+fn systemd_streams_are_the_containers(t: &Trial) {
+    let bundle = systemd(t, "cat; echo told >&2; readlink /proc/self/fd/0 /proc/1/fd/0");
+    let out = boot(t, &bundle, &[]).input("fed in\n").ok();
+    let lines: Vec<&str> = out.out.lines().collect();
+    assert_eq!((lines[0], out.err.trim()), ("fed in", "told"));
+    assert!(lines[1].ends_with(".in") && lines[2] == "/dev/null", "{}", out.out);
+}
+
+fn systemd_signal_deaths(t: &Trial) {
+    let bundle = systemd(t, "kill -KILL $$");
+    boot(t, &bundle, &[]).run().exits(137);
+    bundle.edit(|config| sh(config, "kill -SEGV $$"));
+    boot(t, &bundle, &[]).run().exits(139);
+}
+
+/// A detached container, booted up to its payload.
+fn detached<'t>(t: &'t Trial, bundle: &Bundle) -> richrun_tests::container::Container<'t> {
+    let words = ["run", "-d", "--rich", "--rich-mode", "systemd", "-b", bundle.path(), &bundle.id];
+    t.rt(&words).timeout(PATIENCE).ok();
+    wait_until("the payload", || bundle.rootfs().join("var/tmp/up").exists());
+    t.take(bundle)
+}
+
+const PAYLOAD: &str = "trap 'echo got > /var/tmp/term; exit 7' TERM; touch /var/tmp/up; \
+                       while :; do sleep 0.05; done";
+
+/// `kill` without a signal stops systemd, and systemd the payload by TERM.
+fn systemd_stops(t: &Trial) {
+    let bundle = systemd(t, PAYLOAD);
+    let c = detached(t, &bundle);
+    t.rt(&["kill", &c.id]).ok();
+    wait_until("the end", || c.status() == "stopped");
+    assert!(bundle.rootfs().join("var/tmp/term").exists());
+    c.remove();
+}
+
+/// The same in the foreground, where the payload's exit code comes back.
+fn systemd_foreground_term(t: &Trial) {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let bundle = systemd(t, &format!("echo ready; {PAYLOAD}"));
+        let running = boot(t, &bundle, &[]).spawn();
+        running.wait_for("ready");
+        running.kill(signal);
+        running.wait().exits(7);
+    }
+    let bundle = systemd(t, "echo ready; exec sleep 1000");
+    let running = boot(t, &bundle, &[]).spawn();
+    running.wait_for("ready");
+    running.kill(libc::SIGTERM);
+    running.wait().exits(143);
+}
+
+/// All units come up, and none fails.
+fn systemd_boots_whole(t: &Trial) {
+    let bundle = systemd(t, PAYLOAD);
+    let c = detached(t, &bundle);
+    let running = |script: &str| c.exec(script).out.trim().to_owned();
+    wait_until("the system to run", || {
+        !["starting", "initializing", ""].contains(&running("systemctl is-system-running").as_str())
+    });
+    assert_eq!(running("systemctl --failed --no-legend --plain"), "");
+    assert_eq!(running("systemctl is-system-running"), "running");
+    assert_eq!(running("systemd-detect-virt -c"), "container-other");
+    assert_eq!(running("cat /run/host/container-manager"), "richrun");
+    assert_eq!(running("systemctl is-active richrun-payload"), "active");
+    let slice = running("cat /proc/$(systemctl show -P MainPID richrun-payload)/cgroup");
+    assert!(slice.contains("/system.slice/richrun-payload.service"), "{slice}");
+    if t.view == View::V2 {
+        // Where systemd is: it may hand controllers on, and then nobody may be above.
+        assert_eq!(running("cat /proc/self/cgroup"), "0::/init.scope");
+    }
+    // The image itself has nothing of it.
+    assert!(!bundle.dir.join("upper/etc/systemd/system/richrun-payload.service").exists());
+    let ps = t.rt(&["ps", &c.id]).ok();
+    ps.shows("systemd").shows("rich-init");
+    c.remove();
+}
+
+fn systemd_restarts_and_pauses(t: &Trial) {
+    let bundle = systemd(t, PAYLOAD);
+    for _ in 0..2 {
+        let c = detached(t, &bundle);
+        c.verb("pause", &[]).ok();
+        assert_eq!(c.status(), "paused");
+        c.verb("resume", &[]).ok();
+        c.exec("cat /proc/1/comm").ok().prints("systemd");
+        t.rt(&["kill", &c.id]).ok();
+        wait_until("the end", || c.status() == "stopped");
+        c.remove();
+        fs::remove_file(bundle.rootfs().join("var/tmp/up")).expect("remove the mark");
+    }
+}
+
+fn systemd_terminal(t: &Trial) {
+    let bundle = systemd(t, "tty; test -t 0 && test -t 1 && echo interactive; exit 5");
+    bundle.edit(|config| config["process"]["terminal"] = json!(true));
+    let (mut master, slave) = pair(24, 80);
+    let end = || slave.try_clone().expect("the slave");
+    let running = boot(t, &bundle, &[]).stdio(0, end()).stdio(1, end()).with_terminal().spawn();
+    drop(slave);
+    master.expect("interactive");
+    running.wait().exits(5);
+    // The init has written nothing between the payload's lines.
+    assert_eq!(master.seen().trim(), "/dev/pts/0\r\ninteractive");
+}
+
+/// A rootful caller, a user namespace.
+fn systemd_in_a_user_namespace(t: &Trial) {
+    let bundle = systemd(t, "id -u; cat /proc/self/uid_map | tr -s ' '; exit 9");
+    bundle.edit(user_namespace);
+    let owner = format!("{SUB_FIRST}:{SUB_FIRST}");
+    let chown = Command::new("chown").args(["-R", "-h", &owner]).arg(bundle.rootfs()).status();
+    assert!(chown.expect("chown").success());
+    boot(t, &bundle, &[]).run().exits(9).prints(&format!("0\n 0 {SUB_FIRST} 65536"));
+}
+
+/// A delegated group with a group in it where the caller is: containers get
+/// theirs beside that.
+fn delegated(t: &Trial) -> File {
+    let dir = Path::new("/sys/fs/cgroup").join(t.name("delegated"));
+    let own = dir.join("caller");
+    for dir in [&dir, &own] {
+        fs::create_dir(dir).expect("make a cgroup");
+        for name in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            std::os::unix::fs::chown(dir.join(name), Some(USER_ID), Some(USER_ID)).expect("chown");
+        }
+    }
+    File::options().write(true).open(own.join("cgroup.procs")).expect("open cgroup.procs")
+}
+
+fn systemd_rootless(t: &Trial) {
+    let bundle = systemd(t, "id -u; cat /proc/1/comm; systemctl is-active dbus.socket; exit 11");
+    let run = boot(t, &bundle, &[]).in_cgroup(delegated(t));
+    run.run().exits(11).prints("0\nsystemd\nactive");
+    let dir = Path::new("/sys/fs/cgroup").join(t.name("delegated"));
+    for dir in [dir.join("caller"), dir] {
+        fs::remove_dir(dir).expect("remove the delegated group");
+    }
+}
+
+fn systemd_init_script(t: &Trial) {
+    let bundle = systemd(t, "cat /var/tmp/first");
+    let script = "cat /proc/1/comm > /var/tmp/first; id -u >> /var/tmp/first";
+    let out = boot(t, &bundle, &["--initcmd", script]).ok();
+    assert!(out.out.trim().ends_with("\n0") && !out.out.contains("systemd"), "{}", out.out);
+    boot(t, &bundle, &["--initcmd", "exit 3"]).run().exits(1).says("exit status 3");
+}
+
+/// `/sbin/init` as the container's command, as images with systemd have it.
+fn systemd_is_the_command(t: &Trial) {
+    let bundle = systemd(t, "true");
+    bundle.edit(|config| {
+        args(config, &["/sbin/init"]);
+        config["annotations"] = json!({"io.richrun.rich": "true", "io.richrun.mode": "auto"});
+    });
+    t.rt(&["run", "-d", "-b", bundle.path(), &bundle.id]).timeout(PATIENCE).ok();
+    let c = t.take(&bundle);
+    wait_until("the system", || {
+        c.exec("systemctl is-active multi-user.target").out.trim() == "active"
+    });
+    assert!(c.exec("systemctl cat richrun-payload").code != 0);
+    t.rt(&["kill", &c.id]).ok();
+    wait_until("the end", || c.status() == "stopped");
+    c.remove();
+}
+
+fn missing_rights_are_named(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    let words = "must using privileged mode when create systemd rich container: missing ";
+    let bundle = t.bundle(|config| {
+        caps(config, &["CAP_KILL"]);
+        without_namespace(config, "pid");
+    });
+    boot(t, &bundle, &[]).run().exits(1).says("rich mode systemd: no such file in the container's");
+    bundle.script("/usr/lib/systemd/systemd", "");
+    let out = boot(t, &bundle, &[]).run().exits(1).says(words);
+    out.says("a new pid namespace (linux.namespaces)").says("CAP_CHOWN CAP_DAC_OVERRIDE");
+    bundle.script("/sbin/init", "");
+    let mode = ["--rich", "--rich-mode", "sbin-init"];
+    t.run_cmd(&bundle, &mode)
+        .run()
+        .exits(1)
+        .says("/sbin/init is init, neither systemd nor busybox");
+}
+
+/// Without a group of its own an ordinary user's systemd would only hang.
+fn missing_delegation_is_named(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    let bundle = t.bundle(|config| caps(config, CAPS));
+    bundle.script("/usr/lib/systemd/systemd", "");
+    bundle.give_away();
+    let out = boot(t, &bundle, &[]).run().exits(1);
+    out.says("missing a cgroup of its own").says("Delegate=yes");
+}
+
+/// A root whose `/sbin/init` is busybox's.
+fn busybox(t: &Trial, script: &str) -> Bundle {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    let bundle = t.bundle(|config| {
+        sh(config, script);
+        caps(config, CAPS);
+        config["root"]["readonly"] = json!(false);
+    });
+    fs::create_dir(bundle.rootfs().join("sbin")).expect("make /sbin");
+    std::os::unix::fs::symlink("../bin/busybox", bundle.rootfs().join("sbin/init")).expect("link");
+    bundle.file("/etc/inittab", "::sysinit:/bin/touch /tmp/sysinit\n::askfirst:-/bin/sh\n");
+    if !t.is_root() {
+        bundle.give_away();
+    }
+    bundle
+}
+
+fn busybox_passes_the_exit_code(t: &Trial) {
+    let bundle = busybox(t, "cat /proc/1/comm; ls /tmp; cat /etc/inittab | wc -l; exit 23");
+    let options = ["--rich", "--rich-mode", "sbin-init"];
+    let run = t.run_cmd(&bundle, &options).timeout(PATIENCE);
+    if t.is_root() {
+        run.run().exits(23).prints("init\nsysinit\n3");
+        // What is in the image is as it was.
+        let inittab = fs::read_to_string(bundle.rootfs().join("etc/inittab")).expect("inittab");
+        assert!(inittab.contains("askfirst"));
+    } else {
+        run.run().exits(1).says("missing a cgroup of its own");
+    }
+}
+
+fn busybox_stops(t: &Trial) {
+    let bundle = busybox(t, "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done");
+    let options = ["--rich", "--rich-mode", "sbin-init"];
+    let running = t.run_cmd(&bundle, &options).timeout(PATIENCE).spawn();
+    running.wait_for("ready");
+    t.rt(&["kill", &bundle.id]).ok();
+    running.wait().exits(7);
+}

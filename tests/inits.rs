@@ -1,0 +1,362 @@
+//! rich-init beside tini, dumb-init and catatonit, behaviour by behaviour: the
+//! table in `docs/inits.md` is what this test sees.
+//!
+//! Each row is one experiment that is made with all four programs as PID 1 of
+//! a fresh pid namespace, and once more with rich-init under each of the other
+//! names, where it must do as the original. `RICHRUN_BLESS=1` writes the table.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+/// The programs, in the order of the table's columns.
+const PROGRAMS: [&str; 4] = ["rich-init", "tini", "dumb-init", "catatonit"];
+
+/// One experiment.
+struct Row {
+    /// What stands in the first column.
+    title: &'static str,
+    /// Makes it; what stands in the program's column.
+    act: fn(&Init) -> String,
+    /// Whether rich-init under another's name does as that does.
+    same: bool,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        title: "payload exits with 7",
+        act: |init| init.code(&["sh", "-c", "exit 7"]),
+        same: true,
+    },
+    Row {
+        title: "payload is ended by TERM",
+        act: |init| init.code(&["sh", "-c", "kill -TERM $$"]),
+        same: true,
+    },
+    Row { title: "payload not found", act: |init| init.code(&["/no/such"]), same: true },
+    Row { title: "payload not executable", act: |init| init.code(&["/etc/passwd"]), same: true },
+    Row { title: "orphans", act: orphans, same: true },
+    Row { title: "TERM goes to", act: term_goes_to, same: true },
+    Row { title: "signals not passed on", act: not_passed_on, same: false },
+    Row { title: "real-time signals", act: real_time, same: true },
+    Row { title: "payload's process group", act: group, same: true },
+    Row { title: "when the payload has ended, a descendant", act: descendant, same: true },
+    Row { title: "a descendant in its own session gets TERM", act: own_session, same: true },
+    Row { title: "idle, for 3 s", act: idle, same: false },
+    Row { title: "TERM passed on as INT", act: rewritten, same: false },
+    Row { title: "exit status 7 taken for 0", act: mapped, same: false },
+];
+
+/// A program under a name.
+struct Init {
+    path: PathBuf,
+    name: &'static str,
+    dir: PathBuf,
+}
+
+impl Init {
+    /// It as PID 1, with options and a payload.
+    fn command(&self, options: &[&str], payload: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(&self.path);
+        command.args(options).arg("--").args(payload).current_dir(&self.dir);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+
+    fn run(&self, payload: &[&str]) -> Output {
+        self.command(&[], payload).output().expect("unshare")
+    }
+
+    fn code(&self, payload: &[&str]) -> String {
+        self.run(payload).status.code().map_or("none".to_owned(), |code| code.to_string())
+    }
+
+    fn sh(&self, script: &str) -> String {
+        let output = self.run(&["sh", "-c", script]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// A payload that has said `ready`; the pid of PID 1 outside.
+    fn ready(&self, options: &[&str], script: &str) -> (Child, i32) {
+        let mark = self.dir.join("ready");
+        let _ = fs::remove_file(&mark);
+        let child = self.command(options, &["sh", "-c", script]).spawn().expect("unshare");
+        wait(|| mark.exists());
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        let text = fs::read_to_string(children).unwrap_or_default();
+        let pid = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+        (child, pid.expect("PID 1"))
+    }
+}
+
+fn wait(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < end {
+        if done() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn kill(pid: i32, signal: i32) {
+    Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().expect("kill");
+}
+
+fn end(mut child: Child) {
+    child.kill().expect("kill unshare");
+    child.wait().expect("wait");
+}
+
+fn finish(child: Child) -> String {
+    let output = child.wait_with_output().expect("wait");
+    output.status.code().map_or("none".to_owned(), |code| code.to_string())
+}
+
+fn orphans(init: &Init) -> String {
+    let script = "for i in 1 2 3 4 5 6 7 8; do (sleep 0.02 & ); done; sleep 0.3; \
+                  cat /proc/[0-9]*/stat | grep -c ') Z '";
+    if init.sh(script) == "0" { "reaped".to_owned() } else { "left as zombies".to_owned() }
+}
+
+/// The payload's child, in its group, notes a TERM too.
+fn term_goes_to(init: &Init) -> String {
+    let script = "rm -f got; (trap 'echo child >> got; exit' TERM; : > up; while :; do sleep 0.02; \
+                  done) & trap ':' TERM; while [ ! -e up ]; do sleep 0.01; done; : > ready; \
+                  while :; do sleep 0.02; done";
+    let _ = fs::remove_file(init.dir.join("up"));
+    let (child, pid) = init.ready(&[], script);
+    kill(pid, 15);
+    std::thread::sleep(Duration::from_millis(300));
+    let got = init.dir.join("got").exists();
+    end(child);
+    if got { "the payload's group" } else { "the payload" }.to_owned()
+}
+
+/// Numbers of the standard signals that a payload which waits for all of them
+/// does not see. KILL and STOP cannot be caught.
+fn not_passed_on(init: &Init) -> String {
+    let numbers: Vec<i32> = (1..32).filter(|n| ![9, 19].contains(n)).collect();
+    let mut missing = Vec::new();
+    for number in numbers {
+        let script = format!("trap ': > got' {number}; : > ready; while :; do sleep 0.01; done");
+        let got = init.dir.join("got");
+        let _ = fs::remove_file(&got);
+        let (child, pid) = init.ready(&[], &script);
+        kill(pid, number);
+        let end_of_wait = Instant::now() + Duration::from_millis(250);
+        while !got.exists() && Instant::now() < end_of_wait {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if !got.exists() {
+            missing.push(name(number).to_owned());
+        }
+        end(child);
+    }
+    if missing.is_empty() { "none".to_owned() } else { missing.join(" ") }
+}
+
+fn name(number: i32) -> &'static str {
+    match number {
+        4 => "ILL",
+        5 => "TRAP",
+        6 => "ABRT",
+        7 => "BUS",
+        8 => "FPE",
+        11 => "SEGV",
+        17 => "CHLD",
+        20 => "TSTP",
+        21 => "TTIN",
+        22 => "TTOU",
+        31 => "SYS",
+        _ => "other",
+    }
+}
+
+fn real_time(init: &Init) -> String {
+    let script = "trap ': > got' 40; : > ready; while :; do sleep 0.01; done";
+    let got = init.dir.join("got");
+    let _ = fs::remove_file(&got);
+    let (child, pid) = init.ready(&[], script);
+    kill(pid, 40);
+    std::thread::sleep(Duration::from_millis(200));
+    let seen = got.exists();
+    end(child);
+    if seen { "passed on" } else { "not passed on" }.to_owned()
+}
+
+fn group(init: &Init) -> String {
+    // pid, ..., group, session: fields 1, 5 and 6 of /proc/PID/stat.
+    let line = init.sh("cut -d' ' -f1,5,6 /proc/self/stat; cut -d' ' -f1,5,6 /proc/$$/stat");
+    let own = line.lines().nth(1).unwrap_or_default();
+    let fields: Vec<&str> = own.split(' ').collect();
+    match fields[..] {
+        [pid, _, session] if pid == session => "its own session",
+        [pid, group, _] if pid == group => "its own group",
+        _ => "that of PID 1",
+    }
+    .to_owned()
+}
+
+/// Something that takes half a second to clean up.
+const CLEANER: &str = "trap '' HUP; rm -f cleaned started; (trap ':' TERM; : > started; sleep 0.5; \
+                       sleep 0.3; : > cleaned) & while [ ! -e started ]; do sleep 0.01; done; exit 3";
+
+fn descendant(init: &Init) -> String {
+    let code = init.code(&["sh", "-c", CLEANER]);
+    assert_eq!(code, "3");
+    let cleaned = init.dir.join("cleaned").exists();
+    if cleaned { "may finish (bounded)" } else { "is killed at once" }.to_owned()
+}
+
+fn own_session(init: &Init) -> String {
+    let script = "rm -f told up; setsid sh -c 'trap \": > told; exit\" TERM; : > up; while :; do \
+                  sleep 0.02; done' & while [ ! -e up ]; do sleep 0.01; done; trap 'exit 0' TERM; \
+                  : > ready; while :; do sleep 0.02; done";
+    let (child, pid) = init.ready(&[], script);
+    kill(pid, 15);
+    finish(child);
+    if init.dir.join("told").exists() { "yes" } else { "no" }.to_owned()
+}
+
+fn idle(init: &Init) -> String {
+    let (child, pid) = init.ready(&[], ": > ready; exec sleep 100");
+    std::thread::sleep(Duration::from_millis(300));
+    let count = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    let before = count();
+    std::thread::sleep(Duration::from_secs(3));
+    let wakes = count() - before;
+    end(child);
+    match wakes {
+        0 => "never wakes".to_owned(),
+        2..=4 => "wakes every second".to_owned(),
+        other => format!("wakes {other} times"),
+    }
+}
+
+fn rewritten(init: &Init) -> String {
+    let option: &[&str] = match init.name {
+        "rich-init" => &["--rewrite", "TERM:INT"],
+        "dumb-init" => &["-r", "15:2"],
+        _ => return "cannot".to_owned(),
+    };
+    let script = "trap 'exit 5' INT; trap 'exit 6' TERM; : > ready; while :; do sleep 0.02; done";
+    let (child, pid) = init.ready(option, script);
+    kill(pid, 15);
+    let code = finish(child);
+    if code == "5" { format!("`{}`", option.join(" ")) } else { format!("exit {code}") }
+}
+
+fn mapped(init: &Init) -> String {
+    let option: &[&str] = match init.name {
+        "rich-init" => &["--exit-map", "7:0"],
+        "tini" => &["-e", "7"],
+        _ => return "cannot".to_owned(),
+    };
+    let output = init.command(option, &["sh", "-c", "exit 7"]).output().expect("unshare");
+    let code = output.status.code().unwrap_or(-1);
+    if code == 0 { format!("`{}`", option.join(" ")) } else { format!("exit {code}") }
+}
+
+/// A directory for one experiment.
+fn scratch(word: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("richrun-inits-{}-{word}", std::process::id()));
+    fs::create_dir_all(&dir).expect("make a directory");
+    dir
+}
+
+/// rich-init as this build has it, under a name.
+fn own(dir: &Path, name: &str) -> PathBuf {
+    let program = dir.join("rich-init");
+    if !program.exists() {
+        fs::write(&program, richrun::rich_init::RICH_INIT).expect("write rich-init");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    let link = dir.join(name);
+    if !link.exists() {
+        symlink("rich-init", &link).expect("link");
+    }
+    link
+}
+
+fn experiment(row: &Row, at: usize) -> Vec<(String, String)> {
+    let mut cells = Vec::new();
+    for name in PROGRAMS {
+        let dir = scratch(&format!("{at}-{name}"));
+        let installed = Path::new("/usr/bin").join(name);
+        let path = if name == "rich-init" { own(&dir, name) } else { installed };
+        cells.push((name.to_owned(), (row.act)(&Init { path, name, dir: dir.clone() })));
+        if name != "rich-init" && row.same {
+            let path = own(&dir, name);
+            let cell = (row.act)(&Init { path, name, dir: dir.clone() });
+            cells.push((format!("rich-init as {name}"), cell));
+        }
+        fs::remove_dir_all(&dir).expect("remove the directory");
+    }
+    cells
+}
+
+/// The row of the table.
+fn line(row: &Row, cells: &[(String, String)]) -> String {
+    let shown = cells.iter().filter(|cell| PROGRAMS.contains(&cell.0.as_str()));
+    let texts: Vec<&str> = shown.map(|cell| cell.1.as_str()).collect();
+    format!("| {} | {} |", row.title, texts.join(" | "))
+}
+
+fn check(row: &Row, at: usize) -> Result<(), String> {
+    let cells = experiment(row, at);
+    for name in &PROGRAMS[1..] {
+        let find = |wanted: &str| cells.iter().find(|cell| cell.0 == wanted).map(|cell| &cell.1);
+        let (theirs, ours) = (find(name), find(&format!("rich-init as {name}")));
+        if ours.is_some() && ours != theirs {
+            return Err(format!("{}: {name}: {theirs:?}, rich-init as it: {ours:?}", row.title));
+        }
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/inits.md");
+    let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
+    let wanted = line(row, &cells);
+    if text.lines().any(|line| line == wanted) {
+        return Ok(());
+    }
+    Err(format!("docs/inits.md does not have: {wanted}"))
+}
+
+/// Why the experiments cannot be made here.
+fn lacking() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root for pid namespaces".to_owned());
+    }
+    let missing: Vec<&str> = PROGRAMS[1..]
+        .iter()
+        .copied()
+        .filter(|name| !Path::new("/usr/bin").join(name).exists())
+        .collect();
+    (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(" ")))
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os("RICHRUN_BLESS").is_some() {
+        for (at, row) in ROWS.iter().enumerate() {
+            println!("{}", line(row, &experiment(row, at)));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let trials = ROWS.iter().enumerate().map(|(at, row)| {
+        let title = row.title.replace(' ', "_");
+        Trial::ignorable_test(title, move || match lacking() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => check(row, at).map(|()| Completion::Completed).map_err(Into::into),
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
