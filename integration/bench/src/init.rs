@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::row::{remove, start_with};
+use crate::services::{self, ServiceFigures};
 use crate::stage::{Result, Runtime, Stage};
 
 /// How long PID 1 is watched.
@@ -27,6 +28,9 @@ pub struct InitFigures {
     pub wakes: Option<u64>,
     /// What could not be seen, if anything.
     pub trouble: Option<String>,
+    /// With services.
+    #[serde(default)]
+    pub services: ServiceFigures,
 }
 
 /// Looks at a rich container whose payload sleeps.
@@ -41,41 +45,48 @@ pub fn look(stage: &Stage) -> InitFigures {
         .and_then(|()| watch(runtime, &id, &mut figures));
     remove(runtime, &id);
     figures.trouble = watched.err();
+    figures.services = services::look(stage);
     figures
 }
 
 fn watch(runtime: &Runtime, id: &str, figures: &mut InitFigures) -> Result<()> {
-    let output = Command::new(&runtime.path)
-        .args(["state", id])
-        .output()
-        .map_err(|error| format!("state: {error}"))?;
-    let state: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("state: {error}"))?;
-    let pid = state["pid"].as_u64().filter(|&pid| pid > 0).ok_or("state: no pid")?;
+    let pid = pid_of(runtime, id)?;
     std::thread::sleep(Duration::from_secs(1));
     let before = switches(pid)?;
     std::thread::sleep(WATCH);
     figures.wakes = Some(switches(pid)? - before);
-    let rollup = read(pid, "smaps_rollup")?;
+    let rollup = read(&pid.to_string(), "smaps_rollup")?;
     figures.private_kib =
         Some(field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?);
     figures.resident_kib = Some(field(&rollup, "Rss:")?);
     Ok(())
 }
 
+/// The pid of a container's first process.
+pub fn pid_of(runtime: &Runtime, id: &str) -> Result<u64> {
+    let output = Command::new(&runtime.path)
+        .args(["state", id])
+        .output()
+        .map_err(|error| format!("state: {error}"))?;
+    let state: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("state: {error}"))?;
+    state["pid"].as_u64().filter(|&pid| pid > 0).ok_or("state: no pid".into())
+}
+
 /// Voluntary and involuntary switches: whatever made it run.
-fn switches(pid: u64) -> Result<u64> {
-    let status = read(pid, "status")?;
+pub fn switches(pid: u64) -> Result<u64> {
+    let status = read(&pid.to_string(), "status")?;
     Ok(field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?)
 }
 
-fn read(pid: u64, name: &str) -> Result<String> {
+/// A file of a process below /proc.
+pub fn read(pid: &str, name: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{name}");
     fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
 }
 
 /// The number after a name at the start of a line.
-fn field(text: &str, name: &str) -> Result<u64> {
+pub fn field(text: &str, name: &str) -> Result<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.split_whitespace().next())

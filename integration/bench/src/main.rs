@@ -13,6 +13,7 @@ mod plot;
 mod report;
 mod row;
 mod sample;
+mod services;
 mod stage;
 
 use std::fs;

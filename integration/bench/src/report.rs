@@ -137,6 +137,14 @@ fn goals(rows: &[Row], figures: &InitFigures) -> Vec<Goal> {
     let private = figures.private_kib.map(|kib| kib as f64);
     goal("rich-init's private memory as PID 1", private, 100.0, "KiB");
     goal("rich-init's wakes in 10 s idle", figures.wakes.map(|wakes| wakes as f64), 0.0, "");
+    let services = &figures.services;
+    let kib = services.bytes.map(|bytes| bytes as f64 / 1024.0);
+    goal("rich-init with services on disk", kib, 160.0, "KiB");
+    let private = services.private_kib.map(|kib| kib as f64);
+    goal("its private memory with 20 services and probes", private, 300.0, "KiB");
+    goal("its wakes in 10 s idle", services.wakes.map(|wakes| wakes as f64), 0.0, "");
+    goal("20 services, 4 deep, of the longest path", services.graph, 1.15, "");
+    goal("a probe, of an `exec`", services.probe, 0.2, "");
     goals
 }
 
@@ -213,6 +221,9 @@ fn troubles(rows: &[Row], figures: &InitFigures) -> String {
                 let _ = writeln!(text, "- {} of {} failed: {reason}", row.key, cell.column);
             }
         }
+    }
+    if let Some(trouble) = &figures.services.trouble {
+        let _ = writeln!(text, "- services: {trouble}");
     }
     if let Some(trouble) = &figures.trouble {
         let _ = writeln!(text, "- rich-init: {trouble}");
