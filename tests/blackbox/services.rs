@@ -202,7 +202,7 @@ fn main_service_of_the_file(t: &Trial) {
 
 fn failures_end_what_needs_them(t: &Trial) {
     let text = "[service.a]\ntype = \"oneshot\"\ncommand = \"exit 5\"\n\
-                [service.b]\ncommand = \"echo b\"\nneeds = [\"a\"]\n";
+                [service.b]\ntype = \"oneshot\"\ncommand = \"echo b\"\nneeds = [\"a\"]\n";
     let bundle = bundle(t, "echo payload", text);
     let out = command(t, &bundle).run().exits(5).says("service a: failed: ended with 5");
     out.says("service main: failed: what it needs is not there").prints("");

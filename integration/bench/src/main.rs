@@ -30,8 +30,13 @@ fn main() -> ExitCode {
         [] => everything(),
         ["rows", "v1"] => rows(View::V1),
         ["rows", "v2"] => rows(View::V2),
+        ["services"] => repository().and_then(|top| {
+            let figures = services::look(&Stage::prepare(&top)?);
+            println!("{}", serde_json::to_string_pretty(&figures).map_err(|e| e.to_string())?);
+            Ok(())
+        }),
         ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
-        _ => Err("usage: richrun-bench [rows v1|v2 | report]".into()),
+        _ => Err("usage: richrun-bench [rows v1|v2 | services | report]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
