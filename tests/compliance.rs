@@ -43,6 +43,7 @@ fn place(test: &str) -> Result<(PathBuf, &str), String> {
     let (suite, rest) = file.split_once('/').ok_or(format!("{test}: not suite/file::name"))?;
     let dir = match suite {
         "blackbox" => "tests/blackbox",
+        "differential" => "tests/differential",
         "engines" => "integration/engines/scenarios",
         "hooks" | "runtime" => suite,
         _ => return Err(format!("{test}: no suite {suite}")),

@@ -73,6 +73,17 @@ fn documents(t: &Trial) {
     fs::create_dir(&file).expect("make a directory");
     table.no_container("a directory", &bundle, &["config.json", "is a directory"]);
     fs::remove_dir(&file).expect("remove the directory");
+    if t.is_richrun() {
+        // The peers wait for somebody to write.
+        t.cmd("mkfifo", &[file.to_str().expect("utf-8 path")]).ok();
+        table.no_container("a FIFO", &bundle, &["config.json", "not a regular file"]);
+        fs::remove_file(&file).expect("remove the FIFO");
+    }
+    std::os::unix::fs::symlink("/dev/zero", &file).expect("link a device");
+    if t.is_richrun() {
+        table.no_container("a device", &bundle, &["config.json", "not a regular file"]);
+    }
+    fs::remove_file(&file).expect("remove the link");
     if !t.is_root() {
         bundle.write(&good);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("chmod");

@@ -34,7 +34,8 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "many_in_a_row", many_in_a_row)
         .on(ONE, "many_at_once", many_at_once)
         .on(ROOT, "cgroup_option", cgroup_option)
-        .on(ONE, "umask_of_its_own", umask_of_its_own);
+        .on(ONE, "umask_of_its_own", umask_of_its_own)
+        .on(ONE, "cpu_affinity", cpu_affinity);
 }
 
 fn output_and_status(t: &Trial) {
@@ -327,4 +328,20 @@ fn umask_of_its_own(t: &Trial) {
     };
     process(json!(0o077)).prints("0077");
     c.remove();
+}
+
+/// `process.execCPUAffinity` is about exec alone.
+fn cpu_affinity(t: &Trial) {
+    t.only(&[Kind::Richrun], "1.1 and 1.21 do not know it");
+    let allowed = ["grep", "Cpus_allowed_list", "/proc/self/status"];
+    let c =
+        t.idle_with(|c| c["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"}));
+    c.exec_cmd(&[], &allowed).ok().prints("Cpus_allowed_list:\t0");
+    let own = fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("status");
+    assert!(!own.contains("Cpus_allowed_list:\t0\n"), "init has its group's: {own}");
+    c.remove();
+    t.sh_with("true", |c| c["process"]["execCPUAffinity"] = json!({"final": "0"})).ok();
+    t.sh_with("true", |c| c["process"]["execCPUAffinity"] = json!({"initial": "0-x"}))
+        .fails()
+        .says("execCPUAffinity");
 }

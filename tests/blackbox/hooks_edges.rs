@@ -16,6 +16,7 @@ pub fn register(suite: &mut Suite) {
     suite
         .on(BOTH, "output_is_in_the_log", output_is_in_the_log)
         .on(BOTH, "output_is_in_the_log_of_run", output_is_in_the_log_of_run)
+        .on(BOTH, "a_timeout_ends_all_that_was_started", a_timeout_ends_all)
         .on(ROOT, "pause_and_resume_within_a_hook", pause_and_resume_within_a_hook)
         .on(BOTH, "delete_within_a_hook_is_refused", delete_within_a_hook_is_refused)
         .on(BOTH, "start_within_a_hook_is_refused", start_within_a_hook_is_refused)
@@ -101,6 +102,25 @@ fn output_is_in_the_log_of_run(t: &Trial) {
     assert_all_said(&said, &ALL);
     let flood = "startContainer hook #1 sh: a line of the flood";
     assert_eq!(said.matches(flood).count(), 3000);
+}
+
+/// Also what has left the hook's session and process group, in every phase: the
+/// trial's end looks for processes.
+fn a_timeout_ends_all(t: &Trial) {
+    t.only(&[Kind::Richrun], "ends the hook alone");
+    for kind in ALL {
+        let mut hook = script("setsid sleep 1000 & (setsid setsid sleep 1000 &) ; sleep 1000");
+        hook["timeout"] = json!(1);
+        let bundle = t.bundle(|c| {
+            sh(c, "true");
+            c["hooks"] = json!({(kind): [hook]});
+        });
+        let out = t.run(&bundle).exits(i32::from(kind != "poststop"));
+        let words =
+            format!("error running {kind} hook #0: hook ran past specified timeout of 1.0s");
+        out.says(&words);
+        t.finish();
+    }
 }
 
 /// The runtime, as a hook calls it.

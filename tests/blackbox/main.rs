@@ -8,6 +8,7 @@ mod cgroups;
 mod cleanup;
 mod devices;
 mod exec;
+mod hardening;
 mod hooks;
 mod hooks_d;
 mod hooks_edges;
@@ -19,6 +20,7 @@ mod namespaces;
 mod process;
 mod rich;
 mod signals;
+mod streams;
 
 use richrun_tests::Suite;
 
@@ -31,6 +33,7 @@ fn main() -> std::process::ExitCode {
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
+    hardening::register(suite.module("hardening"));
     hooks::register(suite.module("hooks"));
     hooks_d::register(suite.module("hooks_d"));
     hooks_edges::register(suite.module("hooks_edges"));
@@ -41,5 +44,6 @@ fn main() -> std::process::ExitCode {
     process::register(suite.module("process"));
     rich::register(suite.module("rich"));
     signals::register(suite.module("signals"));
+    streams::register(suite.module("streams"));
     suite.main()
 }

@@ -1,6 +1,13 @@
 //! The probe's commands, run inside containers.
 
+mod hostile;
+
+use std::io::{IoSlice, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 /// Runs one command of the probe.
 pub fn main(words: &[String]) -> ExitCode {
@@ -11,7 +18,46 @@ pub fn main(words: &[String]) -> ExitCode {
         }
         Some("keyring") => println!("{}", crate::sys::session_keyring()),
         Some("name") => println!("probe"),
+        Some("descriptors") => descriptors(&words[1]),
+        Some("overwrite") => hostile::overwrite(&words[1]),
+        Some("snoop") => hostile::snoop(&words[1]),
+        Some("notify") => notify(&words[1..]),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS
+}
+
+/// Sends each word to `NOTIFY_SOCKET` as a datagram of its own; with `BARRIER=1`
+/// goes a pipe's end, and the answer is waited for (sd_notify(3)).
+fn notify(words: &[String]) {
+    let path = std::env::var("NOTIFY_SOCKET").expect("NOTIFY_SOCKET");
+    let socket = UnixDatagram::unbound().expect("socket");
+    socket.connect(&path).unwrap_or_else(|error| panic!("connect to {path}: {error}"));
+    for word in words {
+        if word != "BARRIER=1" {
+            socket.send(word.as_bytes()).expect("send");
+            continue;
+        }
+        let (mut ours, theirs) = std::io::pipe().expect("pipe");
+        let fds = [theirs.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let parts = [IoSlice::new(word.as_bytes())];
+        rustix::net::sendmsg(&socket, &parts, &mut control, SendFlags::NOSIGNAL).expect("send");
+        drop(theirs);
+        let end = ours.read(&mut [0]).expect("read the barrier");
+        println!("barrier {end}");
+    }
+}
+
+/// Writes the number and the target of each descriptor of this process into a file.
+fn descriptors(file: &str) {
+    let mut text = String::new();
+    for number in 0..1024 {
+        if let Ok(target) = std::fs::read_link(format!("/proc/self/fd/{number}")) {
+            text.push_str(&format!("{number} {}\n", target.display()));
+        }
+    }
+    std::fs::write(file, text).expect("write the descriptors");
 }

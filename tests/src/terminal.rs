@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -125,25 +125,79 @@ impl FdSocket {
 
     /// Receives one message with one descriptor, within ten seconds.
     pub fn receive(&self) -> (String, OwnedFd) {
+        let (text, mut fds) = next_message(self.accept());
+        assert_eq!(fds.len(), 1, "one descriptor in the message");
+        (text, fds.remove(0))
+    }
+
+    /// Receives everything of one connection up to its end: each message with
+    /// its descriptors.
+    pub fn conversation(&self) -> Vec<(String, Vec<OwnedFd>)> {
+        let stream = self.accept();
+        let mut said = Vec::new();
+        loop {
+            match next_message(&stream) {
+                (text, fds) if text.is_empty() && fds.is_empty() => return said,
+                message => said.push(message),
+            }
+        }
+    }
+
+    /// Whether somebody else is connecting.
+    pub fn has_more(&self) -> bool {
+        let wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&wait));
+        matches!(ready, Ok(n) if n > 0)
+    }
+
+    fn accept(&self) -> UnixStream {
         let wait = Timespec { tv_sec: 10, tv_nsec: 0 };
         let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&wait));
         assert!(matches!(ready, Ok(n) if n > 0), "nobody connected to {}", self.path.display());
         let (stream, _) = self.listener.accept().expect("accept");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a time limit");
-        let mut data = [0; 8192];
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut vectors = [IoSliceMut::new(&mut data)];
-        let got = recvmsg(stream.as_fd(), &mut vectors, &mut control, RecvFlags::CMSG_CLOEXEC)
-            .expect("receive a descriptor");
-        let mut fds: Vec<OwnedFd> = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                fds.extend(rights);
-            }
+        stream
+    }
+}
+
+/// What one receive gives: the text, and the descriptors with it. Nothing is the end.
+fn next_message(socket: impl AsFd) -> (String, Vec<OwnedFd>) {
+    let mut data = [0; 8192];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut vectors = [IoSliceMut::new(&mut data)];
+    let got = recvmsg(socket.as_fd(), &mut vectors, &mut control, RecvFlags::CMSG_CLOEXEC)
+        .expect("receive a descriptor");
+    let mut fds: Vec<OwnedFd> = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
         }
-        assert_eq!(fds.len(), 1, "one descriptor in the message");
-        let text = String::from_utf8_lossy(&data[..got.bytes]).into_owned();
-        (text, fds.remove(0))
+    }
+    (String::from_utf8_lossy(&data[..got.bytes]).into_owned(), fds)
+}
+
+/// The other end of `NOTIFY_SOCKET`, as a service manager holds it.
+pub struct NotifySocket {
+    socket: UnixDatagram,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl NotifySocket {
+    /// Listens at `path`, for everybody.
+    pub fn new(path: &Path) -> NotifySocket {
+        use std::os::unix::fs::PermissionsExt;
+        let socket = UnixDatagram::bind(path).expect("bind the notify socket");
+        let all = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(path, all).expect("chmod the notify socket");
+        NotifySocket { socket, path: path.to_path_buf() }
+    }
+
+    /// The next datagram and its descriptors, within `seconds`.
+    pub fn receive(&self, seconds: i64) -> Option<(String, Vec<OwnedFd>)> {
+        let wait = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&wait));
+        matches!(ready, Ok(n) if n > 0).then(|| next_message(&self.socket))
     }
 }

@@ -6,9 +6,9 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::init::InitFigures;
-use crate::row::{Limit, Row};
+use crate::row::{HOOK_COLUMNS, Limit, MANY_HOOKS, NO_HOOKS, ONE_HOOK, Row};
 use crate::sample::{Outcome, quantile};
-use crate::stage::Stage;
+use crate::stage::{MANY, Stage};
 
 /// The columns of the main table.
 pub const COLUMNS: [&str; 5] = ["floor", "crun", "runc", "youki", "richrun"];
@@ -128,6 +128,10 @@ fn goals(rows: &[Row], figures: &InitFigures) -> Vec<Goal> {
         goals.push(Goal { what: what.into(), figure, bound, unit });
     };
     goal("`run --rich` over `run`", rich, 1.0, "ms");
+    let hooks = hook_cost(rows, "richrun");
+    goal("one `true` hook over none", hooks.one, 1.5, "ms");
+    goal("each of 100 hooks, of one alone", hooks.linear(), 1.25, "");
+    goal("empty lists of hooks over none", hooks.none, 0.2, "ms");
     let kib = figures.bytes.map(|bytes| bytes as f64 / 1024.0);
     goal("rich-init on disk", kib, 64.0, "KiB");
     let private = figures.private_kib.map(|kib| kib as f64);
@@ -136,12 +140,43 @@ fn goals(rows: &[Row], figures: &InitFigures) -> Vec<Goal> {
     goals
 }
 
+/// What hooks add to a run, in milliseconds.
+struct HookCost {
+    /// One hook.
+    one: Option<f64>,
+    /// [`MANY`] hooks together.
+    many: Option<f64>,
+    /// Lists that are empty: of the quickest tenth, since it is less than the median's noise.
+    none: Option<f64>,
+}
+
+impl HookCost {
+    /// Each of many, as a part of what one alone costs.
+    fn linear(&self) -> Option<f64> {
+        Some(self.many? / MANY as f64 / self.one?)
+    }
+}
+
+fn hook_cost(rows: &[Row], name: &str) -> HookCost {
+    let over = |with: &str| difference(rows, "hook-v2", name, &format!("{name}{with}"));
+    let quick = |with: &str| {
+        let row = rows.iter().find(|row| row.key == "hook-v2")?;
+        row.samples(&format!("{name}{with}")).map(|samples| quantile(samples, 0.1))
+    };
+    let none = quick(NO_HOOKS).zip(quick("")).map(|(with, without)| with - without);
+    HookCost { one: over(ONE_HOOK), many: over(MANY_HOOKS), none }
+}
+
+/// What `createRuntime` hooks (a static `true`) cost each runtime.
 fn hooks(rows: &[Row]) -> String {
-    let mut text = String::from("\nOne `createRuntime` hook (a static `true`) costs");
-    for name in ["crun", "richrun"] {
-        let figure = difference(rows, "hook-v2", name, &format!("{name} with hook"));
-        let figure = figure.map_or("not measured".into(), |ms| format!("{ms:.2} ms"));
-        let _ = write!(text, " {name} {figure}{}", if name == "crun" { "," } else { ".\n" });
+    let mut text = format!("\n| hooks (ms over none) | one | {MANY} | {MANY}, each |\n");
+    text += "| --- | --- | --- | --- |\n";
+    for name in HOOK_COLUMNS {
+        let cost = hook_cost(rows, name);
+        let each = cost.many.map(|many| many / MANY as f64);
+        let cells = [cost.one, cost.many, each]
+            .map(|figure| figure.map_or("-".into(), |ms| format!("{ms:.2}")));
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     }
     text
 }
@@ -232,5 +267,23 @@ mod tests {
         let mut half = row(10.0, 6.0);
         half.cells.remove(0);
         assert_eq!(goals(&[half], &InitFigures::default())[0].verdict(), "not measured");
+    }
+
+    #[test]
+    fn the_cost_of_hooks_is_what_they_add() {
+        let cell = |column: &str, value| Cell {
+            column: column.into(),
+            outcome: Outcome::Samples(vec![value]),
+        };
+        let mut hooked = row(1.0, 5.0);
+        hooked.key = "hook-v2".into();
+        hooked.cells = vec![
+            cell("richrun", 5.0),
+            cell("richrun with hook", 6.0),
+            cell("richrun with many hooks", 95.0),
+        ];
+        let cost = hook_cost(&[hooked], "richrun");
+        assert_eq!((cost.one, cost.many, cost.none), (Some(1.0), Some(90.0), None));
+        assert_eq!(cost.linear(), Some(0.9));
     }
 }

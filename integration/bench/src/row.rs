@@ -112,7 +112,7 @@ pub fn measure(stage: &Stage, view: View, runs: usize) -> Vec<Row> {
     let cycle =
         Row::new("cycle-v2", "`create` + `start` + `delete -f`, cgroup v2", "ms", &[("crun", 0.6)]);
     step(cycle, cycle_cases(stage));
-    let hook = Row::new("hook-v2", "one `createRuntime` hook (`true`)", "ms", &[]);
+    let hook = Row::new("hook-v2", "`run` with `createRuntime` hooks (`true`)", "ms", &[]);
     step(hook, hook_cases(stage));
     let rich = Row::new("rich-v2", "`run --rich /bin/true`", "ms", &[]);
     step(rich, rich_cases(stage));
@@ -160,14 +160,28 @@ fn cycle_cases(stage: &Stage) -> Vec<Case> {
     stage.runtimes.iter().map(case).collect()
 }
 
+/// Whose hooks are measured.
+pub const HOOK_COLUMNS: [&str; 3] = ["crun", "runc", "richrun"];
+/// What follows the name where the configuration has one hook.
+pub const ONE_HOOK: &str = " with hook";
+/// The same with [`crate::stage::MANY`] hooks.
+pub const MANY_HOOKS: &str = " with many hooks";
+/// The same with a list of hooks that is empty.
+pub const NO_HOOKS: &str = " with no hooks";
+
 fn hook_cases(stage: &Stage) -> Vec<Case> {
     let mut cases = Vec::new();
-    for name in ["crun", "richrun"] {
+    for name in HOOK_COLUMNS {
         let Some(runtime) = stage.runtime(name) else { continue };
-        for (column, bundle) in
-            [(name.to_owned(), &stage.stock), (format!("{name} with hook"), &stage.hooked)]
-        {
+        let bundles =
+            [("", &stage.stock), (ONE_HOOK, &stage.hooked), (MANY_HOOKS, &stage.much_hooked)];
+        for (with, bundle) in bundles {
+            let column = format!("{name}{with}");
             cases.push(Case { column, argv: run_words(runtime, bundle) });
+        }
+        if name == "richrun" {
+            let column = format!("{name}{NO_HOOKS}");
+            cases.push(Case { column, argv: run_words(runtime, &stage.unhooked) });
         }
     }
     cases

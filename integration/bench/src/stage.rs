@@ -20,6 +20,9 @@ pub struct Runtime {
     pub version: String,
 }
 
+/// How many hooks are many.
+pub const MANY: usize = 100;
+
 /// Where everything is.
 #[derive(Debug, Clone)]
 pub struct Stage {
@@ -29,6 +32,10 @@ pub struct Stage {
     pub stock: PathBuf,
     /// The same with one `createRuntime` hook, a static `true`.
     pub hooked: PathBuf,
+    /// The same with [`MANY`] of them.
+    pub much_hooked: PathBuf,
+    /// The same with lists of hooks that are empty.
+    pub unhooked: PathBuf,
     /// The same with a payload that sleeps.
     pub sleeping: PathBuf,
     /// The compiled `floor.c`.
@@ -58,16 +65,17 @@ impl Stage {
         if !made.status.success() {
             return Err(format!("bundle.sh: {}", String::from_utf8_lossy(&made.stderr).trim()));
         }
-        let hooked = variant(&stock, "hooked", |config| {
-            let busybox = stock.join("rootfs/bin/busybox");
-            config["hooks"] = json!({"createRuntime": [
-                {"path": busybox, "args": ["busybox", "true"]}
-            ]});
-        })?;
+        let hook = json!({"path": stock.join("rootfs/bin/busybox"), "args": ["busybox", "true"]});
+        let with = |name: &str, count: usize| {
+            let hooks = json!({"createRuntime": vec![hook.clone(); count]});
+            variant(&stock, name, |config| config["hooks"] = hooks)
+        };
+        let (hooked, much_hooked) = (with("hooked", 1)?, with("much-hooked", MANY)?);
+        let unhooked = with("unhooked", 0)?;
         let sleeping = variant(&stock, "sleeping", |config| {
             config["process"]["args"] = json!(["/bin/sleep", "100000"]);
         })?;
-        Ok(Stage { out, stock, hooked, sleeping, floor, measure, runtimes })
+        Ok(Stage { out, stock, hooked, much_hooked, unhooked, sleeping, floor, measure, runtimes })
     }
 
     /// The runtime of that column.

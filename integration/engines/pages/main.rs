@@ -1,6 +1,7 @@
 //! The pages of `bundles/`: every command in them, and its output, with richrun
 //! and with the peers for which the page is true as well.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
@@ -30,10 +31,13 @@ impl Page {
     }
 }
 
-const PAGES: [Page; 4] = [
+const PAGES: [Page; 7] = [
     Page { name: "plain", rootless: false, peers: &["runc"] },
     Page { name: "rich", rootless: false, peers: &[] },
     Page { name: "hooks", rootless: false, peers: &[] },
+    Page { name: "hook-network", rootless: false, peers: &[] },
+    Page { name: "hook-check", rootless: false, peers: &[] },
+    Page { name: "hook-archive", rootless: false, peers: &[] },
     Page { name: "rootless", rootless: true, peers: &["runc", "crun"] },
 ];
 
@@ -75,6 +79,21 @@ fn trial(world: &Arc<World>, runtime: &Runtime, page: Page) -> Trial {
     }
 }
 
+/// Copies a bundle as it is kept: without a root file system that somebody has made in it.
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if !entry.file_type()?.is_dir() {
+            std::fs::copy(entry.path(), target)?;
+        } else if entry.file_name() != "rootfs" {
+            copy_tree(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs a page's commands in a copy of its bundle.
 fn read(world: &World, runtime: &Runtime, page: Page) -> Verdict {
     let _turn = TURN.lock().map_err(|error| error.to_string())?;
@@ -82,11 +101,11 @@ fn read(world: &World, runtime: &Runtime, page: Page) -> Verdict {
     let programs = world.inside()?.stage_as_richrun(runtime)?;
     let copy = sandbox.work.join(format!("pages-{}-{}", runtime.name, page.name));
     let bundle = copy.join(page.name);
-    std::fs::create_dir_all(&bundle).map_err(|error| format!("{}: {error}", bundle.display()))?;
-    for file in ["make-rootfs.sh", &format!("{}/config.json", page.name)] {
-        let from = format!("{BUNDLES}/{file}");
-        std::fs::copy(&from, copy.join(file)).map_err(|error| format!("{from}: {error}"))?;
-    }
+    std::fs::create_dir_all(&copy).map_err(|error| format!("{}: {error}", copy.display()))?;
+    let maker = format!("{BUNDLES}/make-rootfs.sh");
+    std::fs::copy(&maker, copy.join("make-rootfs.sh")).map_err(|e| format!("{maker}: {e}"))?;
+    let from = Path::new(BUNDLES).join(page.name);
+    copy_tree(&from, &bundle).map_err(|error| format!("{}: {error}", from.display()))?;
     let text = std::fs::read_to_string(format!("{BUNDLES}/{}/README.md", page.name));
     let transcript = Transcript::parse(&text.map_err(|error| format!("{}: {error}", page.name))?);
     ensure(!transcript.is_empty(), || "the page has no commands".into())?;

@@ -162,8 +162,7 @@ impl Group {
     /// Gives the group, and the files that the kernel lists, to `uid`.
     fn give_to(&self, uid: u32, unprivileged: bool) -> Result<()> {
         let listed = std::fs::read_to_string(DELEGATE);
-        let names = listed.as_deref().unwrap_or(DELEGATED).lines();
-        for name in [""].into_iter().chain(names) {
+        for name in delegated(listed.as_deref().ok()) {
             match chownat(&self.dir, name, Some(Uid::from_raw(uid)), None, AtFlags::EMPTY_PATH) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::PERM) if unprivileged => return Ok(()),
@@ -171,5 +170,24 @@ impl Group {
             }
         }
         Ok(())
+    }
+}
+
+/// What changes hands: the group's directory, and the files that the kernel
+/// lists, or those that the specification names where it lists none.
+fn delegated(listed: Option<&str>) -> impl Iterator<Item = &str> {
+    [""].into_iter().chain(listed.unwrap_or(DELEGATED).lines())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_kernels_list_the_specifications_files_change_hands() {
+        let names: Vec<_> = delegated(None).collect();
+        assert_eq!(names, ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]);
+        let names: Vec<_> = delegated(Some("cgroup.procs\nmemory.oom.group\n")).collect();
+        assert_eq!(names, ["", "cgroup.procs", "memory.oom.group"]);
     }
 }

@@ -1,12 +1,13 @@
 //! Stopping and resuming all processes of a container at once.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::Errno;
 
+use super::walk::{Reached, walk};
 use super::{Cgroup, Group, file};
 use crate::error::{Error, Result};
 
@@ -44,6 +45,32 @@ impl Cgroup {
         match self.freezer()? {
             Freezer::V1(group) => group.put("freezer.state", "THAWED"),
             Freezer::V2(group) => group.put("cgroup.freeze", "0"),
+        }
+    }
+
+    /// Lets run whatever has to die: v1 processes take KILL only when they are
+    /// thawed, and groups below the container's may be frozen by themselves. On
+    /// v2 a container that is frozen is thawed. Without a group there is nothing to do.
+    ///
+    /// # Errors
+    /// The freezer refuses.
+    pub fn thaw_to_die(&self) -> Result<()> {
+        match self.freezer() {
+            Err(_) => Ok(()),
+            Ok(Freezer::V1(group)) => {
+                let thaw = |dir: &OwnedFd| file::put(dir, "freezer.state", "THAWED");
+                let thawed = walk(&group.dir, &mut |reached| match reached {
+                    Reached::Group(dir) => thaw(dir),
+                    Reached::Left { .. } => Ok(()),
+                });
+                match thawed {
+                    // Removed meanwhile.
+                    Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+                    Err(errno) => Err(group.error("write THAWED to", "freezer.state", errno)),
+                }
+            }
+            Ok(Freezer::V2(_)) if self.is_frozen()? => self.thaw(),
+            Ok(Freezer::V2(_)) => Ok(()),
         }
     }
 

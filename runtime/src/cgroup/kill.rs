@@ -73,11 +73,12 @@ impl Cgroup {
 
     /// Kills what is listed, until nothing new is.
     fn kill_listed(&self) -> Result<()> {
-        let froze = self.with("freezer").is_some() && self.freeze_within(FREEZE_BOUND).is_ok();
-        let result = self.signal_listed(Signal::KILL.as_raw());
-        if froze || self.is_frozen()? {
-            self.thaw()?;
+        if self.with("freezer").is_some() {
+            // Not in time: signalled while they run.
+            let _ = self.freeze_within(FREEZE_BOUND);
         }
+        let result = self.signal_listed(Signal::KILL.as_raw());
+        self.thaw_to_die()?;
         result.map(|_| ())
     }
 

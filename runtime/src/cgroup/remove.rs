@@ -45,9 +45,7 @@ impl Cgroup {
         if busy.is_empty() {
             return Ok(());
         }
-        if self.is_frozen()? {
-            self.thaw()?;
-        }
+        self.thaw_to_die()?;
         let bound = match leftovers {
             Leftovers::Refuse => SETTLE_BOUND,
             Leftovers::Kill => KILL_BOUND,

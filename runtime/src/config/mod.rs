@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod hooks;
+mod resources;
 pub mod rich;
 pub mod validate;
 
@@ -9,6 +10,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -39,7 +42,8 @@ impl Config {
         let bundle =
             std::fs::canonicalize(bundle).step(|| format!("bundle {}", bundle.display()))?;
         let path = bundle.join("config.json");
-        let bytes = match read_bounded(&path) {
+        let opened = open_regular(&path).and_then(|file| read_open(file, &path));
+        let bytes = match opened {
             Err(error) if error.errno() == Some(rustix::io::Errno::NOENT) => {
                 return Err(Error::config(format!(
                     "JSON specification file {} not found: no such file or directory",
@@ -64,10 +68,25 @@ impl Config {
 
 /// Reads the process document of `exec --process`.
 pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
+    // Any file: `<(...)` of a shell is a pipe.
     let bytes = read_bounded(path)?;
     let process: Process = parse(&bytes, path, warnings)?;
     validate::validate_process(&process, warnings)?;
     Ok(process)
+}
+
+/// Opens a regular file, and nothing else: a FIFO would have us wait for a
+/// writer, a device might do anything.
+fn open_regular(path: &Path) -> Result<std::fs::File> {
+    let step = || format!("open {}", path.display());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).step(step)?;
+    let stat = rustix::fs::fstat(&file).step(step)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(std::fs::File::from(file)),
+        FileType::Directory => Err(Error::os(step(), Errno::ISDIR)),
+        _ => Err(Error::config(format!("{}: not a regular file", step()))),
+    }
 }
 
 /// Reads a document that is not longer than [`MAX_DOCUMENT`].
@@ -75,8 +94,12 @@ pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> 
 /// # Errors
 /// It cannot be read, or is longer.
 pub fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).step(|| format!("open {}", path.display()))?;
+    read_open(file, path)
+}
+
+fn read_open(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
     let step = || format!("open {}", path.display());
-    let file = std::fs::File::open(path).step(step)?;
     let size = file.metadata().step(step)?.len();
     let mut bytes = Vec::with_capacity(size.min(MAX_DOCUMENT) as usize + 1);
     file.take(MAX_DOCUMENT + 1)

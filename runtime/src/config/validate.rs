@@ -9,6 +9,7 @@ use oci_spec::runtime::{
     Hook, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Spec,
 };
 
+use super::resources;
 use crate::error::{Error, Result};
 
 type Check = fn(&Spec, &mut Vec<String>) -> Result<()>;
@@ -23,6 +24,8 @@ const CHECKS: &[Check] = &[
     hostname,
     mounts,
     paths_need_a_mount_namespace,
+    restricted_paths,
+    resources::check,
     sysctls,
     time_offsets,
     devices,
@@ -40,7 +43,8 @@ pub fn validate(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     CHECKS.iter().try_for_each(|check| check(spec, warnings))
 }
 
-fn wrong(field: &str, cause: impl std::fmt::Display) -> Error {
+/// The error about a field.
+pub(super) fn wrong(field: &str, cause: impl std::fmt::Display) -> Error {
     Error::config(format!("{field}: {cause}"))
 }
 
@@ -311,6 +315,24 @@ fn paths_need_a_mount_namespace(spec: &Spec, _: &mut Vec<String>) -> Result<()> 
     Err(wrong("linux.namespaces", "a mount namespace is required"))
 }
 
+/// Masked and read-only paths are absolute in the container (config-linux.md).
+fn restricted_paths(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+    let Some(linux) = linux(spec) else { return Ok(()) };
+    let lists = [
+        ("linux.maskedPaths", linux.masked_paths()),
+        ("linux.readonlyPaths", linux.readonly_paths()),
+    ];
+    for (field, paths) in lists {
+        for (index, path) in paths.iter().flatten().enumerate() {
+            if !path.starts_with('/') {
+                let cause = format!("{path:?} must be absolute");
+                return Err(wrong(&format!("{field}[{index}]"), cause));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Sysctls of the IPC namespace (ipc_namespaces(7)).
 const IPC_SYSCTLS: &[&str] = &[
     "kernel.auto_msgmni",
@@ -550,6 +572,8 @@ mod tests {
                 r#"{"hooks": {"poststop": [{"path": "/x", "timeout": 0}]}}"#,
                 "hooks.poststop[0].timeout: ",
             ),
+            (r#"{"linux": {"maskedPaths": ["/a", "b"]}}"#, "linux.maskedPaths[1]: \"b\" must"),
+            (r#"{"linux": {"readonlyPaths": ["a/b"]}}"#, "linux.readonlyPaths[0]: \"a/b\" must"),
             (r#"{"linux": {"rootfsPropagation": "up"}}"#, "linux.rootfsPropagation: "),
             (r#"{"annotations": {"": "x"}}"#, "annotations: "),
             (r#"{"linux": {"netDevices": {"eth0": {}}}}"#, "linux.netDevices: "),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
+use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
 use super::payload::{Armed, Payload};
@@ -340,13 +341,19 @@ pub fn join_groups(groups: &[OwnedFd]) -> Result<()> {
     for group in groups {
         cgroup::join(group).step(|| "join cgroup: write 0 to tasks")?;
     }
-    let mut all = CpuSet::new();
-    for cpu in 0..CpuSet::MAX_CPU {
-        all.set(cpu);
-    }
-    match rustix::thread::sched_setaffinity(None, &all) {
+    match use_cpus(&[u64::MAX; CpuSet::MAX_CPU / 64]) {
         // None of the CPUs is allowed here, or the call is not.
-        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => Ok(()),
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => Ok(()),
         Err(errno) => Err(Error::os("sched_setaffinity", errno)),
     }
+}
+
+/// Lets this process use these CPUs, a bit each, and no others.
+pub fn use_cpus(mask: &[u64]) -> std::result::Result<(), Errno> {
+    let mut set = CpuSet::new();
+    let numbers = 0..CpuSet::MAX_CPU.min(mask.len() * 64);
+    for cpu in numbers.filter(|cpu| mask[cpu / 64] & (1 << (cpu % 64)) != 0) {
+        set.set(cpu);
+    }
+    rustix::thread::sched_setaffinity(None, &set)
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rustix::fs::{Mode, OFlags};
 
-use super::child::join_groups;
+use super::child::{join_groups, use_cpus};
 use super::payload::Payload;
 use super::stage::{born, into_cgroup, tell_and_end};
 use super::sync::{Channel, News, Word};
@@ -53,6 +53,9 @@ pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let mut kinds = join::foreign(order.init)?;
     let (channel, theirs) = Channel::pair()?;
     let mut groups = cgroup.join_files()?;
+    if !order.plan.first_cpus.is_empty() {
+        use_cpus(&order.plan.first_cpus).step(|| "process.execCPUAffinity.initial")?;
+    }
     // Before it is anywhere near the container's processes (CVE-2016-9962).
     process::forbid_tracing().step(|| "become untraceable")?;
     let stage = kinds.contains(&Kind::User);
@@ -120,7 +123,7 @@ impl Entrant<'_> {
     fn live_as_stage(self) -> ! {
         crate::log::collect();
         let cloned = (|| {
-            join_groups(&self.groups)?;
+            self.join_groups()?;
             self.join_namespaces()?;
             clone3(flags::PARENT, None).step(|| "clone into the container")
         })();
@@ -142,6 +145,14 @@ impl Entrant<'_> {
         tell_and_end(&self.channel, &News::Failed(error))
     }
 
+    fn join_groups(&self) -> Result<()> {
+        join_groups(&self.groups)?;
+        match self.order.plan.last_cpus.is_empty() {
+            true => Ok(()),
+            false => use_cpus(&self.order.plan.last_cpus).step(|| "process.execCPUAffinity.final"),
+        }
+    }
+
     fn join_namespaces(&self) -> Result<()> {
         let order = self.order;
         join::of_process(order.init, order.pidfd, &self.kinds)?;
@@ -158,7 +169,7 @@ impl Entrant<'_> {
         process::reset_signals();
         rustix::process::setsid().step(|| "setsid")?;
         if outside {
-            join_groups(&self.groups)?;
+            self.join_groups()?;
             self.join_namespaces()?;
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

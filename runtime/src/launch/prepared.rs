@@ -89,7 +89,7 @@ pub fn bind_source(path: &Path) -> Result<OwnedFd> {
 }
 
 /// A detached copy of a source's mount with the attributes of `step`; `None`
-/// on a kernel without the mount API.
+/// on a kernel without the mount API, or without attributes for detached mounts.
 pub fn bound(source: BorrowedFd<'_>, recursive: bool, step: &MountStep) -> Result<Option<OwnedFd>> {
     let describe = || format!("bind on {}", step.destination.display());
     let tree = match mount::clone_tree(source, recursive) {
@@ -97,9 +97,12 @@ pub fn bound(source: BorrowedFd<'_>, recursive: bool, step: &MountStep) -> Resul
         Err(Errno::NOSYS) => return Ok(None),
         Err(errno) => return Err(Error::os(describe(), errno)),
     };
-    mount::set_attr(tree.as_fd(), &step.attr, false).step(describe)?;
-    mount::set_attr(tree.as_fd(), &step.recursive, true).step(describe)?;
-    Ok(Some(tree))
+    let set = mount::set_attr_detached(tree.as_fd(), &step.attr, false)
+        .and_then(|()| mount::set_attr_detached(tree.as_fd(), &step.recursive, true));
+    match set {
+        Err(Errno::NOSYS) => Ok(None),
+        set => set.step(describe).map(|()| Some(tree)),
+    }
 }
 
 /// Gives a detached tree its id mapping (mount_setattr(2), Linux 5.12).

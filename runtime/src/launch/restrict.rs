@@ -105,17 +105,17 @@ pub fn make_readonly(root: BorrowedFd<'_>, paths: &[PathBuf]) -> Result<()> {
             found => found.step(step)?,
         };
         let attrs = MountAttr::setting(attr::RDONLY);
-        match mount::clone_tree(target.as_fd(), true) {
-            Ok(tree) => {
-                mount::set_attr(tree.as_fd(), &attrs, true).step(step)?;
-                mount::attach(tree.as_fd(), target.as_fd()).step(step)?;
-            }
+        let bound = mount::clone_tree(target.as_fd(), true).and_then(|tree| {
+            mount::set_attr_detached(tree.as_fd(), &attrs, true)?;
+            mount::attach(tree.as_fd(), target.as_fd())
+        });
+        match bound {
             Err(Errno::NOSYS) => {
                 mount::old_bind(target.as_fd(), target.as_fd(), true).step(step)?;
                 let bound = inroot::open(root, path, OFlags::PATH).step(step)?;
                 mount::set_attr(bound.as_fd(), &attrs, false).step(step)?;
             }
-            Err(errno) => return Err(Error::os(step(), errno)),
+            bound => bound.step(step)?,
         }
     }
     Ok(())

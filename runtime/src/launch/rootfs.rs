@@ -3,7 +3,9 @@
 //! Everything below the root may be hostile, so every path is resolved in the
 //! root by descriptor and mounts are attached to descriptors.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
@@ -235,11 +237,7 @@ impl Root {
                 None => false,
             };
             if !fresh {
-                let source =
-                    bind_source(&hierarchy.own).or_else(|_| bind_source(&hierarchy.fallback))?;
-                let mut step = step.clone();
-                step.destination = inside.clone();
-                self.bind(&step, source.as_fd(), true)?;
+                self.bind_group(step, hierarchy, &target)?;
             }
             for link in &hierarchy.links {
                 rustix::fs::symlinkat(name, &top, link.as_str()).step(step_of)?;
@@ -247,6 +245,29 @@ impl Root {
         }
         mount::set_attr(top.as_fd(), &MountAttr::setting(step.attr.set), false).step(place)?;
         Ok(top)
+    }
+
+    /// Binds the container's own group of a hierarchy. The directory is one that
+    /// was made just now: it need not be looked for, and a hierarchy has no
+    /// mounts below it.
+    fn bind_group(&self, step: &MountStep, hierarchy: &V1Mount, at: &Target<'_>) -> Result<()> {
+        let describe = || format!("bind on {}", at.path.display());
+        let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        let tree = mount::clone_tree_at(&path(&hierarchy.own), false)
+            .or_else(|_| mount::clone_tree_at(&path(&hierarchy.fallback), false));
+        match tree {
+            Ok(tree) => {
+                mount::set_attr(tree.as_fd(), &step.attr, false).step(describe)?;
+                mount::attach(tree.as_fd(), at.fd.as_fd()).step(describe)
+            }
+            Err(Errno::NOSYS) => {
+                let source =
+                    bind_source(&hierarchy.own).or_else(|_| bind_source(&hierarchy.fallback))?;
+                let inside = MountStep { destination: at.path.to_owned(), ..step.clone() };
+                self.bind(&inside, source.as_fd(), false).map(drop)
+            }
+            Err(errno) => Err(Error::os(describe(), errno)),
+        }
     }
 
     /// Makes a mount of a file system and attaches it.

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::hooks;
-use super::signal::{KILL, cgroup, thaw};
+use super::signal::{KILL, cgroup};
 use super::{Entry, State};
 use crate::cgroup::{Cgroup, Leftovers};
 use crate::config::Config;
@@ -70,7 +70,8 @@ fn end_init(state: &State) -> Result<()> {
         Err(errno) => return Err(Error::os(format!("kill {}", init.pid), errno)),
     }
     // A frozen process may or may not die (v2, v1): see whether it does.
-    let thawed = cgroup(state).and_then(|cgroup| cgroup.as_ref().map_or(Ok(()), thaw));
+    let thawed =
+        cgroup(state).and_then(|cgroup| cgroup.as_ref().map_or(Ok(()), Cgroup::thaw_to_die));
     match ends_within(&pidfd, DEATH_BOUND) {
         Ok(true) => Ok(()),
         Ok(false) => thawed.and(Err(Error::system(format!(

@@ -79,7 +79,7 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
         if whole {
             cgroup.signal(KILL)?;
         }
-        thaw(&cgroup)?;
+        cgroup.thaw_to_die()?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ fn kill_all(state: &State, number: i32) -> Result<()> {
     match cgroup(state)? {
         Some(cgroup) => {
             cgroup.signal(number)?;
-            if number == KILL { thaw(&cgroup) } else { Ok(()) }
+            if number == KILL { cgroup.thaw_to_die() } else { Ok(()) }
         }
         None => members(state)?.into_iter().try_for_each(|pid| {
             let gone = |error: &Error| error.kind() == Kind::NoSuchProcess;
@@ -108,11 +108,6 @@ fn kill_all(state: &State, number: i32) -> Result<()> {
             sent.or_else(|error| if gone(&error) { Ok(()) } else { Err(error) })
         }),
     }
-}
-
-/// A process in a frozen v1 group takes KILL only once it is thawed.
-pub(super) fn thaw(cgroup: &Cgroup) -> Result<()> {
-    if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
 }
 
 /// The container's control groups, if it has any.

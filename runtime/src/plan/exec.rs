@@ -26,6 +26,11 @@ pub struct ExecPlan {
     pub keyring: Option<CString>,
     /// personality(2).
     pub personality: Option<u32>,
+    /// The CPUs that it runs on while it is still in our groups, a bit each
+    /// (`process.execCPUAffinity`); empty: as they are.
+    pub first_cpus: Vec<u64>,
+    /// The CPUs that it runs on in the container's groups; empty: theirs.
+    pub last_cpus: Vec<u64>,
     /// Descriptors from 3 on that it gets.
     pub descriptors: u32,
 }
@@ -69,6 +74,15 @@ impl ExecPlan {
     /// A field or an option that cannot be honoured.
     pub fn new(config: &Config, asked: ExecAsked, env: &[String]) -> Result<ExecPlan> {
         let spec = &config.spec;
+        let document = asked.process.as_ref().or(spec.process().as_ref());
+        let affinity = document.and_then(|process| process.exec_cpu_affinity().as_ref());
+        let cpus = |list: Option<&String>, field: &str| {
+            let field = format!("process.execCPUAffinity.{field}");
+            process::bit_mask(list.map_or("", String::as_str), &field)
+        };
+        let first_cpus = cpus(affinity.and_then(|cpus| cpus.initial().as_ref()), "initial")?;
+        let last_cpus =
+            cpus(affinity.and_then(|cpus| cpus.cpu_affinity_final().as_ref()), "final")?;
         let mut process = match &asked.process {
             Some(process) => ProcessPlan::new(process)?,
             None => {
@@ -89,6 +103,8 @@ impl ExecPlan {
             keyring: Some(keyring_name(&asked.id)?),
             personality: process::personality(spec),
             descriptors: asked.descriptors,
+            first_cpus,
+            last_cpus,
             process,
         })
     }

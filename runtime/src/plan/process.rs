@@ -301,21 +301,22 @@ pub fn memory_policy(spec: &Spec) -> Result<Option<(u32, Vec<u64>)>> {
             MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
         }
     });
-    Ok(Some((mode | flags, nodes(policy.nodes().as_deref().unwrap_or_default())?)))
+    let nodes = policy.nodes().as_deref().unwrap_or_default();
+    Ok(Some((mode | flags, bit_mask(nodes, "linux.memoryPolicy.nodes")?)))
 }
 
-/// The most memory nodes a kernel has (`MAX_NUMNODES`).
-const MAX_NODES: usize = 1024;
+/// The most memory nodes and CPUs that are named (`MAX_NUMNODES`, `CPU_SETSIZE`).
+const MAX_NUMBER: usize = 1024;
 
-fn nodes(list: &str) -> Result<Vec<u64>> {
-    let wrong =
-        || Error::config(format!("linux.memoryPolicy.nodes: {list:?} is no list of nodes (0-3,7)"));
+/// The numbers of a list like `0-3,7`, a bit each.
+pub fn bit_mask(list: &str, field: &str) -> Result<Vec<u64>> {
+    let wrong = || Error::config(format!("{field}: {list:?} is no list of numbers (0-3,7)"));
     let mut mask = Vec::new();
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let first: usize = first.trim().parse().map_err(|_| wrong())?;
         let last: usize = last.trim().parse().map_err(|_| wrong())?;
-        if first > last || last >= MAX_NODES {
+        if first > last || last >= MAX_NUMBER {
             return Err(wrong());
         }
         for node in first..=last {
@@ -372,11 +373,11 @@ mod tests {
     }
 
     #[test]
-    fn node_lists() {
-        assert_eq!(nodes("0-2,65").unwrap(), [7, 2]);
-        assert_eq!(nodes("").unwrap(), Vec::<u64>::new());
+    fn lists_of_numbers() {
+        assert_eq!(bit_mask("0-2,65", "x").unwrap(), [7, 2]);
+        assert_eq!(bit_mask("", "x").unwrap(), Vec::<u64>::new());
         for bad in ["x", "3-1", "1024", "-"] {
-            assert!(nodes(bad).is_err(), "{bad}");
+            assert!(bit_mask(bad, "x").is_err(), "{bad}");
         }
     }
 }

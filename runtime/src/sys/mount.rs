@@ -18,6 +18,21 @@ pub use crate::plan::mount_attr::{FsParam, MountAttr, attr};
 /// `mount_setattr(2)` on the mount that `mount` refers to; `recursive`: on all
 /// below it too. Falls back to a bind remount and `MS_*` propagation.
 pub fn set_attr(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
+    match set_attr_detached(mount, attr, recursive) {
+        Err(Errno::NOSYS) => set_attr_old(mount, attr, recursive),
+        set => set,
+    }
+}
+
+/// The same of a mount that is attached nowhere yet.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.12: mount(2) changes attached mounts only.
+pub fn set_attr_detached(
+    mount: BorrowedFd<'_>,
+    attr: &MountAttr,
+    recursive: bool,
+) -> Result<(), Errno> {
     if attr.is_empty() {
         return Ok(());
     }
@@ -35,11 +50,7 @@ pub fn set_attr(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Res
             std::mem::size_of::<MountAttr>(),
         )
     };
-    match ret {
-        -1 if last_errno() == Errno::NOSYS => set_attr_old(mount, attr, recursive),
-        -1 => Err(last_errno()),
-        _ => Ok(()),
-    }
+    if ret == -1 { Err(last_errno()) } else { Ok(()) }
 }
 
 fn set_attr_old(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {

