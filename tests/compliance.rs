@@ -1,4 +1,5 @@
-//! Checks of `compliance.md`: every row is whole and every test named there exists.
+//! Checks of `compliance.md` and `docs/must-hold.md`: every row is whole and every
+//! test named there exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,6 +45,7 @@ fn place(test: &str) -> Result<(PathBuf, &str), String> {
     let dir = match suite {
         "blackbox" => "tests/blackbox",
         "differential" => "tests/differential",
+        "long" => "tests/long",
         "engines" => "integration/engines/scenarios",
         "hooks" | "runtime" => suite,
         _ => return Err(format!("{test}: no suite {suite}")),
@@ -63,24 +65,33 @@ fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
+fn table_of(document: &str) -> Vec<Row> {
+    let text = fs::read_to_string(top().join(document)).expect("the document");
+    rows(&text).unwrap_or_else(|why| panic!("{document}: {why}"))
+}
+
 fn table() -> Vec<Row> {
-    let text = fs::read_to_string(top().join("tests/compliance.md")).expect("compliance.md");
-    rows(&text).expect("whole rows")
+    table_of("tests/compliance.md")
+}
+
+/// What is wrong with the name of a test.
+fn check_exists(test: &str) -> Result<(), String> {
+    let (file, name) = place(test)?;
+    let text = fs::read_to_string(top().join(&file))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    match has_test(&Source::parse(&text), name) {
+        true => Ok(()),
+        false => Err(format!("no test {name} in {}", file.display())),
+    }
 }
 
 #[test]
 fn every_test_named_exists() {
     let mut missing = Vec::new();
-    for row in table().iter().filter(|row| row.test != "open") {
-        let found = place(&row.test).and_then(|(file, name)| {
-            let text = fs::read_to_string(top().join(&file))
-                .map_err(|error| format!("{}: {error}", file.display()))?;
-            match has_test(&Source::parse(&text), name) {
-                true => Ok(()),
-                false => Err(format!("no test {name} in {}", file.display())),
-            }
-        });
-        missing.extend(found.err().map(|why| format!("{}: {why}", row.id)));
+    let rows = table().into_iter().chain(table_of("docs/must-hold.md"));
+    for row in rows.filter(|row| row.test != "open") {
+        let wrong = row.test.split(", ").filter_map(|test| check_exists(test).err());
+        missing.extend(wrong.map(|why| format!("{}: {why}", row.id)));
     }
     assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
 }

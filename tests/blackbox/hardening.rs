@@ -1,6 +1,7 @@
 //! Threats and faults: what must hold when the container, or the world, is
 //! hostile. `docs/must-hold.md` lists them all; the ids (R1...) are its rows.
-//! Each of these trials fails on a runtime without the defence.
+//! Each of these trials fails on a runtime without the defence: versions of the
+//! peers that are older than an advisory, or lack what is asked, fail some.
 
 mod exposure;
 mod faults;

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::child::{join_groups, use_cpus};
 use super::payload::Payload;
-use super::stage::{born, into_cgroup, tell_and_end};
+use super::stage::{await_known, born, into_cgroup, tell_and_end};
 use super::sync::{Channel, News, Word};
 use super::{Launched, console, identity, join, listener};
 use crate::cgroup::Cgroup;
@@ -128,7 +128,10 @@ impl Entrant<'_> {
             clone3(flags::PARENT, None).step(|| "clone into the container")
         })();
         match cloned {
-            Ok(Cloned::Child) => self.live(false),
+            Ok(Cloned::Child) => {
+                await_known(&self.channel);
+                self.live(false)
+            }
             Ok(Cloned::Parent(pid, _)) => tell_and_end(&self.channel, &News::Born(pid)),
             Err(error) => tell_and_end(&self.channel, &News::Failed(error)),
         }

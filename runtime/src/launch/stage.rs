@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::{First, join_groups};
 use super::join;
-use super::sync::{Channel, News};
+use super::sync::{Channel, News, Word};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind as Sort, Result, Step};
 use crate::plan::namespaces::flag;
@@ -97,7 +97,9 @@ pub fn born(channel: &Channel) -> Result<(i32, OwnedFd)> {
             let step = || format!("pidfd_open {pid}");
             let raw = Pid::from_raw(pid).ok_or_else(|| Error::os(step(), Errno::SRCH))?;
             // Its parent is this process, so it is there until it is reaped here.
-            Ok((pid, pidfd_open(raw, PidfdFlags::empty()).step(step)?))
+            let pidfd = pidfd_open(raw, PidfdFlags::empty()).step(step)?;
+            channel.tell(Word::Known)?;
+            Ok((pid, pidfd))
         }
         News::Failed(error) => Err(error),
         news => Err(Error::system(format!(
@@ -117,9 +119,21 @@ fn live_as_stage(mut first: First<'_>) -> ! {
         clone3(at_clone | flags::PARENT, None).step(|| "clone the container's first process")
     })();
     match cloned {
-        Ok(Cloned::Child) => first.live(),
+        Ok(Cloned::Child) => {
+            await_known(&first.channel);
+            first.live()
+        }
         Ok(Cloned::Parent(pid, _)) => tell_and_end(&first.channel, &News::Born(pid)),
         Err(error) => tell_and_end(&first.channel, &News::Failed(error)),
+    }
+}
+
+/// For the process that a stage has made: waits until [`born`] has heard of it.
+/// Both talk over the same channel, and this one's words could come first.
+pub fn await_known(channel: &Channel) {
+    if channel.expect(Word::Known).is_err() {
+        // The runtime has gone.
+        process::exit_now(1)
     }
 }
 

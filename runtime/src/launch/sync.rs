@@ -3,7 +3,8 @@
 //! ```text
 //!   runtime                             child
 //!      | -- clone3 ----------------------> |
-//!      |                    [stage: Born(pid) when a process stands between]
+//!      | <------- Born(pid), from a process that stands between, if one does
+//!      | -- Known, then -----------------> |  its own words must not overtake Born
 //!      | -- Mapped ----------------------> |  its ids are mapped, its groups are there
 //!      |                                   |  namespaces, mounts, devices
 //!      | <------------ Mounted, if hooks - |
@@ -45,6 +46,8 @@ pub enum Word {
     Start = 4,
     /// Everything is recorded: wait at the gate.
     Wait = 5,
+    /// The pid is known: the process that stood between has told it.
+    Known = 6,
 }
 
 /// What the child tells the runtime.

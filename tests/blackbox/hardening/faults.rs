@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use richrun_tests::bundle::sh;
+use richrun_tests::bundle::{args, sh};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
 use richrun_tests::suite::{ONE, ROOT};
@@ -64,7 +64,7 @@ fn one_container_many_starts(t: &Trial) {
 
 /// 200 containers, all being made at the same time.
 fn many_at_once(t: &Trial) {
-    let bundle = t.bundle(|c| sh(c, IDLE));
+    let bundle = t.bundle(|c| args(c, &["sleep", "1000"]));
     let ids: Vec<String> = (0..200).map(|number| t.name(&format!("n{number}"))).collect();
     let each = |verb: &[&str], tail: &[&str]| {
         let all: Vec<_> =
