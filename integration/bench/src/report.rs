@@ -144,7 +144,7 @@ fn goals(rows: &[Row], figures: &InitFigures) -> Vec<Goal> {
     goal("its private memory with 20 services and probes", private, 300.0, "KiB");
     goal("its wakes in 10 s idle", services.wakes.map(|wakes| wakes as f64), 0.0, "");
     goal("20 services, 4 deep, of the longest path", services.graph, 1.15, "");
-    goal("a probe, of an `exec`", services.probe, 0.2, "");
+    goal("what a probe adds to its command, of what `exec` adds", services.probe, 0.2, "");
     goals
 }
 

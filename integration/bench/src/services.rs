@@ -19,7 +19,7 @@ const DEEP: usize = 4;
 /// How long probes are counted.
 const WATCH: Duration = Duration::from_secs(10);
 /// Commands executed from outside, and runs of a graph.
-const TIMES: usize = 40;
+const TIMES: usize = 200;
 const RUNS: usize = 10;
 
 /// What was seen.
@@ -33,7 +33,7 @@ pub struct ServiceFigures {
     pub wakes: Option<u64>,
     /// Time until twenty services, four deep, are up, of that of one path of four.
     pub graph: Option<f64>,
-    /// Processor time of a probe, of that of an `exec`.
+    /// Processor time that a probe adds to its command's own, of what an `exec` adds.
     pub probe: Option<f64>,
     /// What could not be seen, if anything.
     pub trouble: Option<String>,
@@ -148,24 +148,34 @@ fn idle(stage: &Stage, runtime: &Runtime, figures: &mut ServiceFigures) -> Resul
     })
 }
 
-/// Processor time of a probe, of that of `exec`, both with all that they start.
+/// Processor time of a probe, of that of `exec`: both with all that they start, but for
+/// the command itself, which takes the same in both.
 fn probes(stage: &Stage, runtime: &Runtime) -> Result<f64> {
     let (mut probe, mut exec) = (0.0, 0.0);
+    let busybox = stage.stock.join("rootfs/bin/busybox");
+    let own = per_run(|| Command::new(&busybox).arg("true").stdin(Stdio::null()).status())?;
     with(stage, runtime, &probed(1), |id, pid| {
         let before = ticks(&pid.to_string())?;
         std::thread::sleep(WATCH);
         let probes = WATCH.as_secs() as usize * COUNT;
         probe = (ticks(&pid.to_string())? - before) as f64 / probes as f64;
-        let before = ticks("self")?;
-        for _ in 0..TIMES {
+        exec = per_run(|| {
             let mut command = Command::new(&runtime.path);
-            let status = command.args(["exec", id, "/bin/true"]).stdin(Stdio::null()).status();
-            status.map_err(|error| format!("exec: {error}"))?;
-        }
-        exec = (ticks("self")? - before) as f64 / TIMES as f64;
+            command.args(["exec", id, "/bin/true"]).stdin(Stdio::null()).status()
+        })?;
         Ok(())
     })?;
-    Ok(probe / exec)
+    eprintln!("  ticks: a probe {probe:.3}, an exec {exec:.3}, the command alone {own:.3}");
+    Ok((probe - own).max(0.0) / (exec - own))
+}
+
+/// Ticks that a run of this takes, with all that it starts.
+fn per_run(run: impl Fn() -> std::io::Result<std::process::ExitStatus>) -> Result<f64> {
+    let before = ticks("self")?;
+    for _ in 0..TIMES {
+        run().map_err(|error| format!("run: {error}"))?;
+    }
+    Ok((ticks("self")? - before) as f64 / TIMES as f64)
 }
 
 /// Clock ticks that a process and its ended children have had (proc_pid_stat(5), fields 14
