@@ -30,17 +30,19 @@ fn main() {
     let mut rustc = compiler("rich_init", "lib", &init.join("src/lib.rs"), &library);
     run(rustc.arg("-Cembed-bitcode=yes"));
 
-    let mut rustc =
-        compiler("rich_init_program", "bin", &init.join("src/main.rs"), &out.join("rich-init"));
-    rustc.arg("-Clto=fat").arg("-Cstrip=symbols");
-    rustc.arg(format!("--extern=rich_init={}", library.display()));
-    for arg in link_args::LINK_ARGS {
-        rustc.arg(format!("-Clink-arg={arg}"));
+    for (source, name) in [("main", "rich-init"), ("main_services", "rich-init-services")] {
+        let source = init.join(format!("src/{source}.rs"));
+        let mut rustc = compiler("rich_init_program", "bin", &source, &out.join(name));
+        rustc.arg("-Clto=fat").arg("-Cstrip=symbols");
+        rustc.arg(format!("--extern=rich_init={}", library.display()));
+        for arg in link_args::LINK_ARGS {
+            rustc.arg(format!("-Clink-arg={arg}"));
+        }
+        if let Ok(linker) = env::var("RUSTC_LINKER") {
+            rustc.arg(format!("-Clinker={linker}"));
+        }
+        run(&mut rustc);
     }
-    if let Ok(linker) = env::var("RUSTC_LINKER") {
-        rustc.arg(format!("-Clinker={linker}"));
-    }
-    run(&mut rustc);
 }
 
 /// rustc with what the library and the program have in common.

@@ -13,6 +13,7 @@ pub mod options;
 pub mod processes;
 pub mod reap;
 pub mod run;
+pub mod services;
 pub mod signals;
 pub mod sys;
 pub mod time;

@@ -3,5 +3,7 @@
 #![no_std]
 #![no_main]
 
+use rich_init::run::run;
+
 #[path = "sys/entry.rs"]
 mod sys;

@@ -56,6 +56,23 @@ fn run_with(start: Start, identity: Option<Identity>) -> u8 {
     }
 }
 
+/// Leaves the terminal, if there is one, to the payload.
+pub(crate) fn leave_terminal(me: i32) {
+    if sys::leave_terminal().is_err() {
+        return;
+    }
+    // A session's leader that leaves its terminal hangs up on its own group, that is
+    // on us. Those two signals name us as their sender, so that no other is lost.
+    for signal in [signals::HUP, signals::CONT] {
+        match sys::wait_signal(SignalSet::of(&[signal]), 0) {
+            Some(received) if received.sender != me => {
+                let _ = sys::kill(me, signal);
+            }
+            _ => {}
+        }
+    }
+}
+
 struct Init {
     start: Start,
     options: Options,
@@ -124,17 +141,8 @@ impl Init {
                     .write();
             }
         }
-        if self.options.session == Session::New && sys::leave_terminal().is_ok() {
-            // A session's leader that leaves its terminal hangs up on its own group, that is
-            // on us. Those two signals name us as their sender, so that no other is lost.
-            for signal in [signals::HUP, signals::CONT] {
-                match sys::wait_signal(SignalSet::of(&[signal]), 0) {
-                    Some(received) if received.sender != self.me => {
-                        let _ = sys::kill(self.me, signal);
-                    }
-                    _ => {}
-                }
-            }
+        if self.options.session == Session::New {
+            leave_terminal(self.me);
         }
     }
 

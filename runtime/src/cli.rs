@@ -6,6 +6,7 @@
 mod args;
 mod hooks_args;
 pub mod pages;
+mod services;
 mod spelling;
 mod values;
 
@@ -17,6 +18,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 pub use args::*;
 pub use hooks_args::*;
+pub use services::*;
 
 use crate::error::{Error, Kind};
 use spelling::Until;
@@ -88,6 +90,12 @@ verbs! {
     "hooks" Hooks(HooksArgs) End;
     /// Write a configuration to start from.
     "spec" Spec(SpecArgs) End;
+    /// Look at and steer a rich container's services.
+    "service" Service(ServiceArgs) End;
+    /// Print a rich container's health.
+    "health" Health(HealthArgs) End;
+    /// Print what happens to a rich container's services.
+    "events" Events(EventsArgs) End;
     /// Print what is supported.
     "features" Features(FeaturesArgs) End;
 }

@@ -19,6 +19,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod rich;
+mod services;
 mod signals;
 mod streams;
 
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
     namespaces::register(suite.module("namespaces"));
     process::register(suite.module("process"));
     rich::register(suite.module("rich"));
+    services::register(suite.module("services"));
     signals::register(suite.module("signals"));
     streams::register(suite.module("streams"));
     suite.main()

@@ -22,6 +22,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("overwrite") => hostile::overwrite(&words[1]),
         Some("snoop") => hostile::snoop(&words[1]),
         Some("notify") => notify(&words[1..]),
+        Some("ask") => ask(&words[1..]),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS
@@ -60,4 +61,21 @@ fn descriptors(file: &str) {
         }
     }
     std::fs::write(file, text).expect("write the descriptors");
+}
+
+/// Asks the control socket at a path for its services, as the user of that number: prints
+/// how many bytes came back, 0 when the other end hung up.
+fn ask(words: &[String]) {
+    use rustix::net;
+    let kind = net::SocketType::SEQPACKET;
+    let socket = net::socket(net::AddressFamily::UNIX, kind, None).expect("a socket");
+    let address = net::SocketAddrUnix::new(words[0].as_str()).expect("an address");
+    if let Some(user) = words.get(1) {
+        let user = rustix::process::Uid::from_raw(user.parse().expect("a number"));
+        rustix::thread::set_thread_uid(user).expect("become a user");
+    }
+    net::connect(&socket, &address).expect("connect");
+    let _refused = net::send(&socket, &[1, 1, 0, 0], net::SendFlags::NOSIGNAL);
+    let mut bytes = [0; 4096];
+    println!("{}", net::recv(&socket, &mut bytes, net::RecvFlags::empty()).map_or(0, |got| got.0));
 }

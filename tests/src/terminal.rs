@@ -71,6 +71,11 @@ impl Terminal {
         }
     }
 
+    /// Reads what is there within 100 ms.
+    pub fn look(&mut self) {
+        self.read_some();
+    }
+
     /// Reads to the end, for at most ten seconds.
     pub fn drain(&mut self) -> &str {
         let end = Instant::now() + Duration::from_secs(10);

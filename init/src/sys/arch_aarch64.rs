@@ -77,16 +77,25 @@ pub unsafe fn clone_call(
 pub mod nr {
     pub const DUP3: usize = 24;
     pub const FCNTL: usize = 25;
+    pub const INOTIFY_INIT1: usize = 26;
+    pub const INOTIFY_ADD_WATCH: usize = 27;
     pub const IOCTL: usize = 29;
+    pub const UNLINKAT: usize = 35;
     pub const CHDIR: usize = 49;
+    pub const FCHOWNAT: usize = 54;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
+    pub const PIPE2: usize = 59;
     pub const GETDENTS64: usize = 61;
     pub const LSEEK: usize = 62;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
+    pub const PWRITE64: usize = 68;
+    pub const PPOLL: usize = 73;
+    pub const SIGNALFD4: usize = 74;
     pub const CAPSET: usize = 91;
     pub const EXIT_GROUP: usize = 94;
+    pub const WAITID: usize = 95;
     pub const CLOCK_GETTIME: usize = 113;
     pub const KILL: usize = 129;
     pub const RT_SIGACTION: usize = 134;
@@ -104,6 +113,8 @@ pub mod nr {
     pub const BIND: usize = 200;
     pub const LISTEN: usize = 201;
     pub const CONNECT: usize = 203;
+    pub const SENDTO: usize = 206;
+    pub const RECVFROM: usize = 207;
     pub const GETSOCKOPT: usize = 209;
     pub const SENDMSG: usize = 211;
     pub const RECVMSG: usize = 212;
@@ -112,5 +123,7 @@ pub mod nr {
     pub const MMAP: usize = 222;
     pub const ACCEPT4: usize = 242;
     pub const WAIT4: usize = 260;
+    pub const PRLIMIT64: usize = 261;
+    pub const MEMFD_CREATE: usize = 279;
     pub const CLOSE_RANGE: usize = 436;
 }

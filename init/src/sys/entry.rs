@@ -34,7 +34,7 @@ extern "C" fn start(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, where the kernel has put argc,
     // argv and the environment (System V ABI, "Process Initialization").
     let start = unsafe { Start::new(stack) };
-    rich_init::sys::exit(rich_init::run::run(start))
+    rich_init::sys::exit(super::run(start))
 }
 
 /// A fault of this program: says where, then ends (and with PID 1 the container).

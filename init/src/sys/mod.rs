@@ -7,7 +7,11 @@
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
 #[cfg_attr(target_arch = "x86_64", path = "arch_x86_64.rs")]
 mod arch;
+pub mod arena;
 pub mod beside;
+pub mod descriptors;
+pub mod service;
+pub mod sockets;
 mod spawn;
 mod start;
 
@@ -154,6 +158,23 @@ pub fn reap() -> Reaped {
             Err(_) => return Reaped::NoChildren,
         }
     }
+}
+
+/// A child that has ended, and is left to be taken in (waitid(2), WNOWAIT): until then its
+/// pid, and its group's, cannot become another's.
+pub fn peek_ended() -> Option<i32> {
+    let mut info = [0_i32; 32];
+    // SAFETY: siginfo_t is 128 bytes; no usage is wanted. P_ALL; WEXITED, WNOHANG, WNOWAIT.
+    let ret = unsafe {
+        let options = 4 | 1 | 0x0100_0000;
+        call(nr::WAITID, [0, 0, info.as_mut_ptr() as usize, options, 0])
+    };
+    (check(ret).is_ok() && info[4] > 0).then_some(info[4])
+}
+
+/// Takes in this ended child: its wait status.
+pub fn reap_one(pid: i32) -> Option<i32> {
+    wait4(pid, 1).ok().filter(|(found, _)| *found == pid).map(|(_, status)| status)
 }
 
 fn wait4(pid: i32, options: usize) -> Result<(i32, i32)> {

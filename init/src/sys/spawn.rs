@@ -100,14 +100,20 @@ unsafe extern "C" fn child(shared: *mut u8) -> ! {
                 ignore_child_signal(true);
             }
             set_mask(spawn.mask);
-            Failure { step: Step::Exec, errno: execute(spawn) }
+            let program = Program {
+                argv: spawn.start.argv_from(spawn.command),
+                envp: spawn.start.envp(),
+                room_before: spawn.command > 0,
+                path: spawn.start.var(b"PATH").unwrap_or(crate::options::DEFAULT_PATH),
+            };
+            Failure { step: Step::Exec, errno: execute(&program) }
         }
     });
     super::exit(127)
 }
 
 /// The payload's session or group, and the terminal if there is one.
-fn enter_session(session: Session) -> Result<()> {
+pub(super) fn enter_session(session: Session) -> Result<()> {
     const TIOCSCTTY: usize = 0x540e;
     const TIOCSPGRP: usize = 0x5410;
     match session {
@@ -131,24 +137,40 @@ fn enter_session(session: Session) -> Result<()> {
     Ok(())
 }
 
-/// Executes the payload, as execvp(3) does: along PATH where the name has no slash, and
+/// What is executed: arguments and environment, each ended by a null.
+pub(super) struct Program<'a> {
+    /// The arguments, the name first.
+    pub argv: *mut *const i8,
+    /// The environment.
+    pub envp: *const *const i8,
+    /// There is a slot before the arguments, for a shell in front of them.
+    pub room_before: bool,
+    /// Where a name without a slash is looked for.
+    pub path: &'a [u8],
+}
+
+/// Executes a program, as execvp(3) does: along PATH where the name has no slash, and
 /// by the shell where the file has no format that the kernel knows. Returns on failure.
-fn execute(spawn: &Spawn) -> Errno {
-    let Some(name) = spawn.start.arg(spawn.command).map(|name| name.to_bytes_with_nul()) else {
+pub(super) fn execute(program: &Program<'_>) -> Errno {
+    // SAFETY: the arguments end with a null, and are strings that end in NUL.
+    let name = unsafe {
+        let name = *program.argv;
+        (!name.is_null()).then(|| core::ffi::CStr::from_ptr(name.cast()).to_bytes_with_nul())
+    };
+    let Some(name) = name else {
         return Errno::ENOENT;
     };
     if name.contains(&b'/') {
-        return execute_file(spawn, name);
+        return execute_file(program, name);
     }
     if name.len() == 1 {
         return Errno::ENOENT;
     }
-    let path = spawn.start.var(b"PATH").unwrap_or(crate::options::DEFAULT_PATH);
     let mut denied = None;
     let mut buffer = [0; 4096];
-    for directory in path.split(|byte| *byte == b':') {
+    for directory in program.path.split(|byte| *byte == b':') {
         let errno = match join(&mut buffer, directory, name) {
-            Some(file) => execute_file(spawn, file),
+            Some(file) => execute_file(program, file),
             None => Errno::ENAMETOOLONG,
         };
         match errno {
@@ -174,17 +196,16 @@ fn join<'a>(buffer: &'a mut [u8], directory: &[u8], name: &[u8]) -> Option<&'a [
 }
 
 /// execve(2) of one file, whose name ends in NUL.
-fn execute_file(spawn: &Spawn, file: &[u8]) -> Errno {
-    let argv = spawn.start.argv_from(spawn.command);
-    let envp = spawn.start.envp() as usize;
+fn execute_file(program: &Program<'_>, file: &[u8]) -> Errno {
+    let (argv, envp) = (program.argv, program.envp as usize);
     // SAFETY: a string that ends in NUL and two arrays that end in null.
     let ret = unsafe { call(nr::EXECVE, [file.as_ptr() as usize, argv as usize, envp, 0, 0]) };
     let errno = Errno(-ret as i32);
-    if errno != Errno::ENOEXEC || spawn.command == 0 {
+    if errno != Errno::ENOEXEC || !program.room_before {
         return errno;
     }
-    // SAFETY: `command > 0`, so there is a slot before the payload's name; the arguments
-    // are this process's own memory, and the parent does not look at them again.
+    // SAFETY: there is a slot before the program's name; the arguments are this process's
+    // own memory, and the parent does not look at them again.
     unsafe {
         let shell = argv.sub(1);
         *shell = c"/bin/sh".as_ptr().cast();

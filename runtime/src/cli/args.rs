@@ -124,6 +124,9 @@ pub struct LaunchArgs {
     /// may be repeated [default: hooks_dirs of /etc/richrun/config.toml]
     #[arg(long, value_name = "DIR")]
     pub hooks_dir: Vec<PathBuf>,
+    /// Describe services beside the payload (TOML or JSON); needs --rich
+    #[arg(long, value_name = "FILE")]
+    pub services: Option<PathBuf>,
     /// The container's name, unique on this host
     #[arg(value_name = "ID")]
     pub id: String,
@@ -282,6 +285,9 @@ pub struct ExecArgs {
     /// Allow a paused container
     #[arg(long)]
     pub ignore_paused: bool,
+    /// Start these services first, and wait until they are ready
+    #[arg(long, value_name = "SERVICE[,...]", value_delimiter = ',')]
+    pub needs: Vec<String>,
     /// The container's name
     #[arg(value_name = "ID")]
     pub id: String,

@@ -211,6 +211,36 @@ const FEATURES: Page = Page {
     examples: "Examples:\n  richrun features | jq .linux.namespaces",
 };
 
+const SERVICE: Page = Page {
+    about: "Look at and steer the services of a rich container",
+    long: "Asks the container's init, over a socket that no process of the container can reach: \
+           `list` prints the services; `start` starts them and what they need and waits until they \
+           are ready; `stop` stops them, and first what needs them; `restart`, `reload` and `signal` \
+           concern the named ones only; `logs` prints the end of a log that is kept or goes to a file. \
+           The services come from --services FILE of `run` and `create`.",
+    examples: "\
+Examples:
+  richrun run -d --rich --services services.toml -b box demo
+  richrun service list demo
+  richrun service start demo grafana
+  richrun service signal demo web HUP
+  richrun service logs demo web",
+};
+
+const HEALTH: Page = Page {
+    about: "Print the health of a rich container in one word",
+    long: "Prints healthy, starting, unhealthy or stopping, by the states of its services and their \
+           probes; none when it has no services. Exit status 0 for healthy and none, 1 otherwise.",
+    examples: "Examples:\n  richrun health demo\n  richrun health -f json demo",
+};
+
+const EVENTS: Page = Page {
+    about: "Print what happens to the services of a rich container",
+    long: "Prints each service as it is, then each change, and each change of the container's health, \
+           as a JSON object a line, until the container ends.",
+    examples: "Examples:\n  richrun events demo | jq -c 'select(.type == \"health\")'",
+};
+
 /// The page of a command; that of a command's command has both names: `hooks run`.
 pub fn page(verb: &str) -> &'static Page {
     match verb {
@@ -232,6 +262,9 @@ pub fn page(verb: &str) -> &'static Page {
         "hooks check" => &HOOKS_CHECK,
         "spec" => &SPEC,
         "features" => &FEATURES,
+        "service" => &SERVICE,
+        "health" => &HEALTH,
+        "events" => &EVENTS,
         _ => &TOP,
     }
 }

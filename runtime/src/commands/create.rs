@@ -14,8 +14,11 @@ use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
 use crate::config::hooks::directories;
+use crate::config::rich::{RichConfig, RichMode};
+use crate::config::services::Services;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
+use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify, own_image};
 use crate::life::delete::destroy;
@@ -125,6 +128,7 @@ impl Job {
         let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
         config.add_hooks(&directories(&args.hooks_dir)?)?;
         let rich = rich::asked(args, &config)?;
+        let services = services_asked(args, &config, rich.as_ref())?;
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;
         let directory = store.root().join(&args.id);
@@ -136,6 +140,7 @@ impl Job {
             no_new_keyring: args.no_new_keyring,
             descriptors: passed.count,
             rich,
+            services,
             no_cgroups,
             notify,
             init,
@@ -212,6 +217,26 @@ impl Job {
             Err(error) => Err(launched.end(error)),
         }
     }
+}
+
+/// The services of a rich container whose PID 1 is rich-init.
+fn services_asked(
+    args: &LaunchArgs,
+    config: &Config,
+    rich: Option<&RichConfig>,
+) -> Result<Option<Services>> {
+    let file = args.services.as_deref();
+    services::check_asked(file, rich.map(|rich| rich.mode))?;
+    if rich.is_none_or(|rich| rich.mode != RichMode::DumbInit) {
+        return Ok(None);
+    }
+    let process = config.spec.process().as_ref();
+    services::find(Places {
+        file,
+        annotations: config.spec.annotations().as_ref(),
+        root: &services::root_of(config),
+        user: process.map_or(0, |process| process.user().uid()),
+    })
 }
 
 /// The groups as they will be.

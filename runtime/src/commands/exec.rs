@@ -27,6 +27,9 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     let store = Store::new(global.root());
     let (state, status) = store.peek(&args.id)?;
     check(status, args.ignore_paused)?;
+    if !args.needs.is_empty() {
+        super::service::need(&store, &args.id, &args.needs)?;
+    }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
     let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
     let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;

@@ -6,6 +6,7 @@
 mod create;
 mod delete;
 mod descriptors;
+mod events;
 mod exec;
 mod features;
 mod hooks;
@@ -19,6 +20,7 @@ mod ps;
 mod resume;
 mod rich;
 mod run;
+mod service;
 mod spec;
 mod start;
 mod state;
@@ -45,5 +47,8 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Start(args) => start::run(global, args),
         Verb::Run(args) => run::run(global, args),
         Verb::Exec(args) => exec::run(global, args),
+        Verb::Events(args) => events::run(global, args),
+        Verb::Health(args) => service::health(global, args),
+        Verb::Service(args) => service::run(global, args),
     }
 }

@@ -4,6 +4,7 @@ pub mod file;
 pub mod hooks;
 mod resources;
 pub mod rich;
+pub mod services;
 pub mod validate;
 
 use std::io::Read;

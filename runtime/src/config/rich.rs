@@ -147,6 +147,8 @@ impl Request {
                 "init-timeout" => request.init_timeout = Some(seconds(full, value)?),
                 "environment-file" => request.environment_file = Some(truth(full, value)?),
                 "stop-signal" => request.stop_signal = text(),
+                // Read where the root file system can be looked into.
+                "services" => {}
                 _ => unknown.push(full.clone()),
             }
         }

@@ -18,6 +18,7 @@ use super::payload::{Armed, Payload};
 use super::prepared::Prepared;
 use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
+use super::services::Inherited;
 use super::sync::{Channel, News, Word};
 use super::{Order, boot, console, devices, identity, join, profile, restrict};
 use crate::cgroup;
@@ -46,6 +47,8 @@ pub struct First<'a> {
     pub prepared: Prepared,
     /// The image of the built-in init.
     pub image: Option<OwnedFd>,
+    /// What the built-in init inherits, if there are services.
+    pub inherited: Option<Inherited>,
     /// Descriptors of the runtime's alone, to be closed at once: with its end of
     /// the conversation the child would never hear that the runtime is gone,
     /// and would keep the container locked for it.
@@ -127,6 +130,7 @@ impl First<'_> {
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),
             rich: plan.rich.as_ref().zip(self.image.as_ref()),
+            services: self.inherited.as_ref().map(Inherited::numbers),
             descriptors: plan.descriptors,
         };
         payload.dress()?;

@@ -194,6 +194,7 @@ impl Entrant<'_> {
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),
             rich: None,
+            services: None,
             descriptors: plan.descriptors,
         };
         payload.dress()?;

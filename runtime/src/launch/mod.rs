@@ -26,6 +26,7 @@ mod restrict;
 mod rich;
 mod rootfs;
 mod scripts;
+pub mod services;
 mod stage;
 pub mod sync;
 
@@ -85,7 +86,12 @@ pub struct Launched {
 pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let plan = order.plan;
     let prepared = Prepared::new(plan, order.host)?;
-    let image = plan.rich.as_ref().map(|_| rich::image()).transpose()?;
+    let image = plan.rich.as_ref().map(|_| rich::image(plan.services.is_some())).transpose()?;
+    let inherited = plan
+        .services
+        .as_ref()
+        .map(|services| services::Inherited::make(order.entry, services))
+        .transpose()?;
     let joins = join::open(&plan.namespaces)?;
     if plan.cgroup.mode != Mode::V2 {
         cgroup.apply_devices(&plan.cgroup)?;
@@ -98,7 +104,8 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
         process::forbid_tracing().step(|| "become untraceable")?;
     }
     let not_ours = vec![channel.as_fd().as_raw_fd(), order.entry.dir().as_raw_fd()];
-    let first = First { order, channel: theirs, groups, joins, prepared, image, not_ours };
+    let first =
+        First { order, channel: theirs, groups, joins, prepared, image, inherited, not_ours };
     let (pid, pidfd) = stage::spawn(first, &channel, cgroup)?;
     let launched = Launched { pid, pidfd, channel };
     match set_up(order, cgroup, &launched) {

@@ -26,6 +26,8 @@ pub struct Payload<'a> {
     pub keyring: Option<&'a CStr>,
     /// The init in front of it: how, and the program.
     pub rich: Option<(&'a RichConfig, &'a OwnedFd)>,
+    /// The descriptors that the init inherits: plan of services, control socket.
+    pub services: Option<(i32, i32)>,
     /// Descriptors from 3 on that it gets.
     pub descriptors: u32,
 }
@@ -111,11 +113,16 @@ impl<'a> Payload<'a> {
         let image = self.rich.map(|(_, image)| image.as_raw_fd());
         let mut keep = keep.to_vec();
         keep.extend(image);
+        let inherited = self.services.map(|(plan, control)| [plan, control]);
+        keep.extend(inherited.iter().flatten());
         keep.push(channel.as_fd().as_raw_fd());
         process::close_except(first as i32, &keep).step(|| "close descriptors")?;
         process::cloexec_from(first).step(|| "close descriptors on exec")?;
         for fd in 3..first as i32 {
             process::set_cloexec(fd, false).step(|| format!("preserve descriptor {fd}"))?;
+        }
+        for fd in inherited.into_iter().flatten() {
+            process::set_cloexec(fd, false).step(|| "services: pass descriptors on")?;
         }
         Ok(())
     }
@@ -160,7 +167,8 @@ impl Armed<'_> {
         }
         let (shown, errno) = match self.payload.rich {
             Some((config, image)) => {
-                let argv = rich::arguments(config, args);
+                let services = rich::services_option(self.payload.services);
+                let argv = rich::arguments(config, &services, args);
                 ("rich-init", process::execveat(image.as_fd(), c"", &argv, &env))
             }
             None => {

@@ -6,21 +6,32 @@ use std::os::fd::OwnedFd;
 use super::own_image::sealed_image;
 use crate::config::rich::{RichConfig, RichMode};
 use crate::error::Result;
-use crate::rich_init::RICH_INIT;
+use crate::rich_init::{RICH_INIT, RICH_INIT_SERVICES};
 
 /// The program, in memory that nobody can write to: nothing of it is in the
 /// image, and a container that writes to `/proc/1/exe` changes nothing.
-pub fn image() -> Result<OwnedFd> {
-    sealed_image(c"rich-init", RICH_INIT)
+pub fn image(services: bool) -> Result<OwnedFd> {
+    sealed_image(c"rich-init", if services { RICH_INIT_SERVICES } else { RICH_INIT })
+}
+
+/// What tells it of the descriptors that it inherits; nothing without services.
+pub fn services_option(services: Option<(i32, i32)>) -> Vec<CString> {
+    let pair = services.and_then(|(plan, control)| CString::new(format!("{plan}:{control}")).ok());
+    pair.map_or_else(Vec::new, |pair| vec![c"--services".to_owned(), pair])
 }
 
 /// Its command line for a payload.
-pub fn arguments<'a>(config: &RichConfig, payload: &'a [CString]) -> Vec<&'a CStr> {
+pub fn arguments<'a>(
+    config: &RichConfig,
+    services: &'a [CString],
+    payload: &'a [CString],
+) -> Vec<&'a CStr> {
     let own: &[&CStr] = match config.mode {
-        RichMode::DumbInit => &[c"rich-init", c"--"],
-        RichMode::Systemd | RichMode::SbinInit => &[c"rich-init", c"--hand-off"],
+        RichMode::DumbInit => &[c"--"],
+        RichMode::Systemd | RichMode::SbinInit => &[c"--hand-off"],
     };
-    own.iter().copied().chain(payload.iter().map(CString::as_c_str)).collect()
+    let name = std::iter::once(c"rich-init").chain(services.iter().map(CString::as_c_str));
+    name.chain(own.iter().copied()).chain(payload.iter().map(CString::as_c_str)).collect()
 }
 
 #[cfg(test)]
@@ -37,9 +48,13 @@ mod tests {
             environment_file: true,
             stop_signal: None,
         };
-        assert_eq!(arguments(&config, &payload), [c"rich-init", c"--", c"sh", c"--"]);
+        assert_eq!(arguments(&config, &[], &payload), [c"rich-init", c"--", c"sh", c"--"]);
+        assert!(services_option(None).is_empty());
+        let services = services_option(Some((7, 8)));
+        let words = [c"rich-init", c"--services", c"7:8", c"--", c"sh", c"--"];
+        assert_eq!(arguments(&config, &services, &payload), words);
         config.mode = RichMode::Systemd;
         let init = [c"/sbin/init".to_owned()];
-        assert_eq!(arguments(&config, &init), [c"rich-init", c"--hand-off", c"/sbin/init"]);
+        assert_eq!(arguments(&config, &[], &init), [c"rich-init", c"--hand-off", c"/sbin/init"]);
     }
 }

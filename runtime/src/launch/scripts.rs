@@ -109,6 +109,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         seccomp: ground.seccomp,
         keyring: None,
         rich: None,
+        services: None,
         descriptors: 0,
     };
     let failed = std::mem::ManuallyDrop::new(ends.failed);

@@ -6,6 +6,7 @@ pub mod hooks;
 pub mod lock;
 pub mod members;
 pub mod process;
+pub mod services;
 pub mod signal;
 pub mod status;
 pub mod store;

@@ -14,6 +14,7 @@ pub mod namespaces;
 pub mod process;
 pub mod rich;
 pub mod seccomp;
+pub mod services;
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
 use crate::config::Config;
 use crate::config::rich::RichConfig;
+use crate::config::services::Services;
 use crate::config::validate::sysctl_path;
 use crate::error::{Error, Result};
 use boot::{BootHost, BootPlan, Family, FoundInit};
@@ -61,6 +63,8 @@ pub struct Asked {
     pub descriptors: u32,
     /// A rich container.
     pub rich: Option<RichConfig>,
+    /// What a rich container runs beside its payload.
+    pub services: Option<Services>,
     /// No control groups are made (`--cgroup-manager disabled`).
     pub no_cgroups: bool,
     /// The directory of the notification socket, to be bound.
@@ -131,6 +135,8 @@ pub struct Plan {
     pub keyring: Option<CString>,
     /// The init in front of the payload.
     pub rich: Option<RichConfig>,
+    /// The plan of services that the init gets.
+    pub services: Option<Vec<u8>>,
     /// The image's own init as PID 1, and the payload beside it.
     pub boot: Option<BootPlan>,
     /// Descriptors from 3 on that the payload gets.
@@ -198,6 +204,10 @@ impl Plan {
                 false => Some(keyring_name(&asked.id)?),
             },
             rich: asked.rich,
+            services: asked
+                .services
+                .map(|all| all.encode(services::surroundings(&namespaces, host, asked.descriptors)))
+                .transpose()?,
             boot: None,
             descriptors: asked.descriptors,
             namespaces,

@@ -1,0 +1,60 @@
+//! Options and arguments of the commands about services.
+
+use clap::{Args, ValueEnum};
+
+use super::args::Format;
+
+/// What `service` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ServiceAction {
+    /// Print the services and how they are.
+    List,
+    /// Start services and what they need, wait until they are ready.
+    Start,
+    /// Stop services and those that need them.
+    Stop,
+    /// End services and start them again.
+    Restart,
+    /// Run their reload commands.
+    Reload,
+    /// Send a signal: NAME... SIGNAL.
+    Signal,
+    /// Print the end of a log.
+    Logs,
+}
+
+/// `service`
+#[derive(Debug, Clone, Args)]
+pub struct ServiceArgs {
+    /// How `list` prints
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+    /// What to do
+    #[arg(value_name = "ACTION", value_enum)]
+    pub action: ServiceAction,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// The services
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// `health`
+#[derive(Debug, Clone, Args)]
+pub struct HealthArgs {
+    /// How to print: one word (`table`), or JSON with all services
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `events`
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}

@@ -1,0 +1,256 @@
+//! `service`, `health`: a container's services from outside.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use rich_init::services::control::{self, Op};
+use rich_init::services::wire;
+use serde::Serialize;
+
+use super::output::{indented, line, print};
+use crate::cli::{Format, Global, HealthArgs, ServiceAction, ServiceArgs};
+use crate::error::{Error, Kind, Result, Step};
+use crate::life::services::{Control, Log, Told};
+use crate::life::{Status, Store};
+
+/// The words for phases, by number.
+const PHASES: [&str; 10] = [
+    "stopped",
+    "waiting",
+    "starting",
+    "running",
+    "stopping",
+    "killed",
+    "finishing",
+    "restarting",
+    "done",
+    "failed",
+];
+/// The words for the reasons of a phase, by number.
+const REASONS: [&str; 7] =
+    ["", "ended", "start-timeout", "probe-failed", "dependency-failed", "not-executed", "changed"];
+/// The words for ways to start, by number.
+const STARTS: [&str; 3] = ["auto", "needed", "manual"];
+/// The words for the health of the whole, by number.
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "stopping"];
+
+fn word(words: &'static [&'static str], number: u8) -> &'static str {
+    words.get(usize::from(number)).unwrap_or(&"unknown")
+}
+
+/// The health of the whole, in one word.
+pub fn health_word(number: u8) -> &'static str {
+    word(&HEALTH, number)
+}
+
+/// A service in JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    name: String,
+    state: &'static str,
+    ready: bool,
+    main: bool,
+    essential: bool,
+    oneshot: bool,
+    start: &'static str,
+    /// In the container's pid namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    restarts: u32,
+    /// The last exit status, once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u8>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'static str,
+    /// Milliseconds in this state.
+    since: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    ports: String,
+}
+
+impl From<Told> for Document {
+    fn from(told: Told) -> Document {
+        let flag = |flag: u8| told.flags & flag != 0;
+        Document {
+            state: word(&PHASES, told.phase),
+            ready: flag(control::READY),
+            main: flag(control::MAIN),
+            essential: flag(control::ESSENTIAL),
+            oneshot: flag(control::ONESHOT),
+            start: word(&STARTS, told.start),
+            pid: (told.pid != 0).then_some(told.pid),
+            restarts: told.restarts,
+            status: (told.reason != 0).then_some(told.status),
+            reason: word(&REASONS, told.reason),
+            since: told.age,
+            name: told.name,
+            ports: told.ports,
+        }
+    }
+}
+
+/// `service ACTION ID [NAME...]`
+pub fn run(global: &Global, args: &ServiceArgs) -> Result<u8> {
+    let missing = |what: &str| Err(Error::new(Kind::Usage, format!("service: {what}")));
+    let named = !args.names.is_empty();
+    let op = match args.action {
+        ServiceAction::List => return list(global, args),
+        ServiceAction::Logs if args.names.len() == 1 => return logs(global, args),
+        ServiceAction::Logs => return missing("logs needs the name of one service"),
+        ServiceAction::Signal => return signal(global, args),
+        ServiceAction::Start => Op::Start,
+        ServiceAction::Stop => Op::Stop,
+        ServiceAction::Restart => Op::Restart,
+        ServiceAction::Reload => Op::Reload,
+    };
+    if !named {
+        return missing("the name of a service is missing");
+    }
+    connect(global, &args.id)?.command(op, 0, &args.names)?;
+    Ok(0)
+}
+
+fn connect(global: &Global, id: &str) -> Result<Control> {
+    Control::connect(&Store::new(global.root()), id)
+}
+
+/// Starts what a command needs, and waits until it is ready.
+pub fn need(store: &Store, id: &str, names: &[String]) -> Result<()> {
+    Control::connect(store, id)?.command(Op::Start, 0, names)
+}
+
+fn signal(global: &Global, args: &ServiceArgs) -> Result<u8> {
+    let Some((signal, names)) = args.names.split_last().filter(|(_, names)| !names.is_empty())
+    else {
+        return Err(Error::new(Kind::Usage, "service: signal needs NAME... SIGNAL"));
+    };
+    let unknown = || Error::new(Kind::Usage, format!("service: unknown signal {signal:?}"));
+    let number = rich_init::signals::parse(signal.as_bytes()).ok_or_else(unknown)?;
+    connect(global, &args.id)?.command(Op::Signal, number, names)?;
+    Ok(0)
+}
+
+fn list(global: &Global, args: &ServiceArgs) -> Result<u8> {
+    let mut all = connect(global, &args.id)?.list()?;
+    if let Some(unknown) = args.names.iter().find(|name| all.iter().all(|told| told.name != **name))
+    {
+        return Err(Error::new(Kind::Usage, format!("no service is named {unknown:?}")));
+    }
+    all.retain(|told| args.names.is_empty() || args.names.contains(&told.name));
+    let documents: Vec<Document> = all.into_iter().map(Document::from).collect();
+    print(&match args.format {
+        Format::Json => line(&documents)?,
+        Format::Table => table(&documents),
+    })?;
+    Ok(0)
+}
+
+/// A heading, a line a service.
+fn table(documents: &[Document]) -> String {
+    let head = ["NAME", "STATE", "READY", "PID", "RESTARTS", "SINCE", "PORTS", "REASON"];
+    let rows = documents.iter().map(|one| {
+        let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        [
+            one.name.clone(),
+            one.state.to_owned(),
+            if one.ready { "yes" } else { "no" }.to_owned(),
+            dash(one.pid.map(|pid| pid.to_string()).unwrap_or_default()),
+            one.restarts.to_string(),
+            span(one.since),
+            dash(one.ports.clone()),
+            match one.status {
+                Some(status) => format!("{}, last status {status}", one.reason),
+                None => "-".to_owned(),
+            },
+        ]
+    });
+    let rows: Vec<[String; 8]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            text.push_str(&format!("{cell:width$}   "));
+        }
+        text.push_str(&row[7]);
+        text.push('\n');
+    }
+    text
+}
+
+/// `3s`, `2m`, `5h`.
+fn span(millis: u64) -> String {
+    match millis / 1000 {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds => format!("{}h", seconds / 3600),
+    }
+}
+
+/// `health ID`: one word; exit status 0 when it is a good one.
+pub fn health(global: &Global, args: &HealthArgs) -> Result<u8> {
+    #[derive(Serialize)]
+    struct Whole {
+        health: &'static str,
+        services: Vec<Document>,
+    }
+    let store = Store::new(global.root());
+    let all = match Control::connect(&store, &args.id) {
+        Ok(control) => control.list()?,
+        Err(_) if no_services(&store, &args.id)? => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let health = all.first().map_or("none", |told| health_word(told.health));
+    print(&match args.format {
+        Format::Json => {
+            let services = all.into_iter().map(Document::from).collect();
+            indented(&Whole { health, services }, "  ")? + "\n"
+        }
+        Format::Table => format!("{health}\n"),
+    })?;
+    Ok(u8::from(!matches!(health, "healthy" | "none")))
+}
+
+/// Whether it runs, and nobody in it knows of services.
+fn no_services(store: &Store, id: &str) -> Result<bool> {
+    let (_, status) = store.peek(id)?;
+    let socket = store.root().join(id).join(crate::life::services::SOCKET);
+    Ok(status == Status::Running && !socket.exists())
+}
+
+fn logs(global: &Global, args: &ServiceArgs) -> Result<u8> {
+    let Some(log) = connect(global, &args.id)?.log(&args.names[0])? else { return Ok(0) };
+    let bytes = read_log(log).step(|| format!("read the log of {}", args.names[0]))?;
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.step(|| "write standard output")?,
+    }
+    Ok(0)
+}
+
+/// The largest part of a log that is shown: its end.
+const SHOWN: u64 = 1 << 20;
+
+fn read_log(log: Log) -> std::io::Result<Vec<u8>> {
+    let mut file = std::fs::File::from(log.file);
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    let size = file.metadata()?.len();
+    if u32::from(log.kind) != wire::LOG_KEEP {
+        file.seek(SeekFrom::Start(size.saturating_sub(SHOWN)))?;
+        let mut bytes = Vec::new();
+        file.take(SHOWN).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    // The memory is written to round and round: the oldest byte is where the next one goes.
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(SHOWN.min(log.kept)).read_to_end(&mut bytes)?;
+    if log.kept > 0 && log.written > log.kept && bytes.len() as u64 == log.kept {
+        bytes.rotate_left((log.written % log.kept) as usize);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,172 @@
+//! Services: the declarative file, read and checked on the host (docs/services.md).
+//!
+//! ```text
+//! text -> tree (values with lines) -> fields -> service, probes -> graph -> encode
+//! ```
+//!
+//! Everything here is pure; who reads the files is `launch::services`.
+
+mod accounts;
+mod encode;
+mod fields;
+mod graph;
+mod probes;
+mod service;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use accounts::Accounts;
+pub use encode::Surroundings;
+pub use tree::Format;
+
+use crate::error::{Error, Result};
+use fields::Field;
+use graph::Relations;
+use service::Service;
+use tree::Node;
+
+/// The name that the payload of config.json has as a service.
+pub const PAYLOAD: &str = "main";
+
+/// A document with services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in errors.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// How it is written.
+    pub format: Format,
+}
+
+/// All services of a container, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Services {
+    all: Vec<Service>,
+    relations: Vec<Relations>,
+    main: usize,
+    /// Milliseconds for what is left after the services; none: forever.
+    grace: Option<u32>,
+    /// Milliseconds for the ordered stop in all; none: forever.
+    shutdown: Option<u32>,
+}
+
+impl Source {
+    /// A document by its content: an object in braces is JSON.
+    pub fn of_text(name: &str, text: String) -> Source {
+        let json = text.trim_start().starts_with('{');
+        let format = if json { Format::Json } else { Format::Toml };
+        Source { name: name.to_owned(), text, format }
+    }
+}
+
+/// What the documents say together.
+#[derive(Default)]
+struct Read {
+    all: Vec<Service>,
+    main: Option<String>,
+    grace: Option<Option<u32>>,
+    shutdown: Option<Option<u32>>,
+}
+
+impl Services {
+    /// Reads and checks the documents, which complete each other.
+    ///
+    /// # Errors
+    /// File, line, field and what is wrong there.
+    pub fn read(sources: &[Source], accounts: &Accounts) -> Result<Services> {
+        let trees: Vec<(&Source, Node)> = sources
+            .iter()
+            .map(|source| Ok((source, tree::parse(&source.name, &source.text, source.format)?)))
+            .collect::<Result<_>>()?;
+        let mut read = Read::default();
+        for (source, node) in &trees {
+            read.settings(source, node)?;
+        }
+        for (source, node) in &trees {
+            read.services(source, node, accounts)?;
+        }
+        read.finish()
+    }
+
+    /// The compact form that PID 1 gets.
+    ///
+    /// # Errors
+    /// It is larger than PID 1 has room for.
+    pub fn encode(&self, around: Surroundings) -> Result<Vec<u8>> {
+        encode::encode(self, around)
+    }
+
+    /// Refuses users that PID 1 cannot become, being `uid` itself.
+    ///
+    /// # Errors
+    /// File and line of the first service with another user.
+    pub fn check_users(&self, uid: u32) -> Result<()> {
+        let other = |service: &&Service| service.user.as_ref().is_some_and(|user| user.0 != uid);
+        match self.all.iter().filter(|_| uid != 0).find(other) {
+            None => Ok(()),
+            Some(service) => {
+                let (file, line) = &service.place;
+                Err(Error::config(format!(
+                    "{file}: line {line}: service.{}.user: rich-init runs as user {uid} (process.user of config.json), which cannot become another one",
+                    service.name
+                )))
+            }
+        }
+    }
+}
+
+impl Read {
+    fn settings(&mut self, source: &Source, node: &Node) -> Result<()> {
+        let mut fields = Field { file: &source.name, path: String::new(), node }.table()?;
+        if let Some(main) = fields.take("main")
+            && self.main.replace(main.text()?.to_owned()).is_some()
+        {
+            return Err(main.error("given twice"));
+        }
+        self.grace = fields.read("grace", Field::span)?.or(self.grace);
+        self.shutdown = fields.read("shutdown-timeout", Field::span)?.or(self.shutdown);
+        fields.take("service");
+        fields.take("$schema");
+        fields.end()
+    }
+
+    fn services(&mut self, source: &Source, node: &Node, accounts: &Accounts) -> Result<()> {
+        let mut fields = Field { file: &source.name, path: String::new(), node }.table()?;
+        let Some(table) = fields.take("service") else { return Ok(()) };
+        let main = self.main.clone().unwrap_or_else(|| PAYLOAD.to_owned());
+        for (name, field) in table.table()?.rest() {
+            if let Some(other) = self.all.iter().find(|service| service.name == name) {
+                let (file, line) = &other.place;
+                return Err(field.error(format!("given twice, also in {file}, line {line}")));
+            }
+            let service = Service::read(name, &field, name == main, accounts)?;
+            if name == main && service.oneshot {
+                return Err(field.error("type: the main service is no one-shot"));
+            }
+            self.all.push(service);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Services> {
+        let name = self.main.clone().unwrap_or_else(|| PAYLOAD.to_owned());
+        let found = self.all.iter().position(|service| service.name == name);
+        let main = match (found, &self.main) {
+            (Some(main), _) => main,
+            (None, Some(name)) => {
+                return Err(Error::config(format!("main: no service is named {name:?}")));
+            }
+            (None, None) => {
+                self.all.push(Service::payload(PAYLOAD));
+                self.all.len() - 1
+            }
+        };
+        let relations = graph::relate(&self.all, main)?;
+        let grace = self.grace.unwrap_or(Some(5000));
+        let shutdown = self.shutdown.unwrap_or(None);
+        Ok(Services { all: self.all, relations, main, grace, shutdown })
+    }
+}

@@ -1,0 +1,229 @@
+//! A document of either format as a tree whose every value knows its line.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Result};
+
+/// How a document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// TOML.
+    Toml,
+    /// JSON.
+    Json,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Its line, from 1 on.
+    pub line: usize,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// True or false.
+    Truth(bool),
+    /// A list.
+    List(Vec<Node>),
+    /// Names and their values, in the document's order.
+    Table(Vec<(String, Node)>),
+    /// Something that no field takes: a fraction, a date, null.
+    Other,
+}
+
+impl Value {
+    /// What it is, in an error.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "a text",
+            Value::Number(_) => "a number",
+            Value::Truth(_) => "true or false",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+            Value::Other => "something else",
+        }
+    }
+}
+
+/// How deep a document may be nested; ours is six deep.
+const DEEPEST: usize = 16;
+
+/// Reads a document.
+///
+/// # Errors
+/// `NAME: line N: what is wrong`.
+pub fn parse(name: &str, text: &str, format: Format) -> Result<Node> {
+    let fail = |at: usize, what: &str| {
+        let what = what.lines().next().unwrap_or_default();
+        Error::config(format!("{name}: line {}: {what}", line_at(text, at)))
+    };
+    match format {
+        Format::Toml => {
+            let table = DeTable::parse(text).map_err(|error| {
+                fail(error.span().map_or(0, |span| span.start), error.message())
+            })?;
+            let line = line_at(text, table.span().start);
+            Ok(Node { line, value: of_table(text, table.into_inner()) })
+        }
+        Format::Json => of_json(text, text, 0).map_err(|(at, what)| fail(at, &what)),
+    }
+}
+
+fn line_at(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn of_table(text: &str, table: DeTable<'_>) -> Value {
+    let mut rows: Vec<(usize, String, Node)> = table
+        .into_iter()
+        .map(|(key, value)| {
+            let at = key.span().start;
+            let node = Node { line: line_at(text, at), value: of_toml(text, value.into_inner()) };
+            (at, key.into_inner().into_owned(), node)
+        })
+        .collect();
+    rows.sort_by_key(|row| row.0);
+    Value::Table(rows.into_iter().map(|(_, key, node)| (key, node)).collect())
+}
+
+fn of_toml(text: &str, value: DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other, Value::Number)
+        }
+        DeValue::Boolean(truth) => Value::Truth(truth),
+        DeValue::Array(list) => Value::List(
+            list.into_iter()
+                .map(|item| Node {
+                    line: line_at(text, item.span().start),
+                    value: of_toml(text, item.into_inner()),
+                })
+                .collect(),
+        ),
+        DeValue::Table(table) => of_table(text, table),
+        DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
+    }
+}
+
+/// An object's entries, unparsed and in order.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Entries<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Entries<'de>, A::Error> {
+                let mut all = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    all.push((Cow::Owned(key), value));
+                }
+                Ok(Entries(all))
+            }
+        }
+        from.deserialize_map(All)
+    }
+}
+
+/// `part` is a value inside of `whole`; an error comes with its offset there.
+fn of_json(whole: &str, part: &str, depth: usize) -> std::result::Result<Node, (usize, String)> {
+    let offset = |inner: &str| (inner.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    let start = offset(part) + part.len() - part.trim_start().len();
+    let fail = |error: serde_json::Error| {
+        let before: usize =
+            part.lines().take(error.line().saturating_sub(1)).map(|l| l.len() + 1).sum();
+        let words = error.to_string();
+        (offset(part) + before, words.split(" at line ").next().unwrap_or_default().to_owned())
+    };
+    if depth > DEEPEST {
+        return Err((start, "nested too deeply".to_owned()));
+    }
+    let value = match part.trim_start().as_bytes().first() {
+        Some(b'{') => {
+            let entries: Entries<'_> = serde_json::from_str(part).map_err(fail)?;
+            let mut rows: Vec<(String, Node)> = Vec::new();
+            for (key, raw) in entries.0 {
+                let node = of_json(whole, raw.get(), depth + 1)?;
+                if rows.iter().any(|row| row.0 == key) {
+                    return Err((offset(raw.get()), format!("{key}: given twice")));
+                }
+                rows.push((key.into_owned(), node));
+            }
+            Value::Table(rows)
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(part).map_err(fail)?;
+            let nodes = items.into_iter().map(|raw| of_json(whole, raw.get(), depth + 1));
+            Value::List(nodes.collect::<std::result::Result<_, _>>()?)
+        }
+        _ => match serde_json::from_str(part).map_err(fail)? {
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Bool(truth) => Value::Truth(truth),
+            serde_json::Value::Number(number) => {
+                number.as_i64().map_or(Value::Other, Value::Number)
+            }
+            _ => Value::Other,
+        },
+    };
+    Ok(Node { line: line_at(whole, start), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_give_the_same_tree_with_lines() {
+        let toml =
+            "# a comment\n[service.web]\ncommand = [\n  \"a\",\n  \"b\"]\non = true\nn = 0x10\n";
+        let json = "{\n\"service\": {\"web\": {\n\"command\": [\n\"a\",\n\"b\"],\n\"on\": true, \"n\": 16}}}";
+        for (text, format) in [(toml, Format::Toml), (json, Format::Json)] {
+            let Value::Table(top) = parse("f", text, format).unwrap().value else { panic!() };
+            let Value::Table(services) = &top[0].1.value else { panic!() };
+            let Value::Table(web) = &services[0].1.value else { panic!() };
+            let names: Vec<&str> = web.iter().map(|row| row.0.as_str()).collect();
+            assert_eq!(names, ["command", "on", "n"]);
+            assert_eq!((web[0].1.line, web[1].1.line), (3, 6));
+            let Value::List(words) = &web[0].1.value else { panic!() };
+            assert_eq!(words[1], Node { line: 5, value: Value::Text("b".into()) });
+            assert_eq!(web[2].1.value, Value::Number(16));
+        }
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        for (text, format, want) in [
+            ("a = 1\nb = \n", Format::Toml, "f: line 2: "),
+            ("a = 1\na = 2\n", Format::Toml, "f: line 2: duplicate key"),
+            ("{\"a\": 1,\n\"b\": oops}", Format::Json, "f: line 2: expected value"),
+            ("{\"a\": {\n\"x\": 1,\n\"x\": 2}}", Format::Json, "f: line 3: x: given twice"),
+            ("", Format::Json, "f: line 1: EOF while parsing a value"),
+        ] {
+            let error = parse("f", text, format).unwrap_err().to_string();
+            assert!(error.starts_with(want), "{error}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(parse("f", &deep, Format::Json).is_err());
+        assert!(parse("f", &format!("a = {deep}"), Format::Toml).is_err());
+    }
+}

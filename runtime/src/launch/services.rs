@@ -1,0 +1,185 @@
+//! Services: where their files are found, and what PID 1 gets of them.
+//!
+//! The control socket is a file of the container's state directory on the host; PID 1
+//! inherits it listening, and nothing of it is in the container.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, fstat, open};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+
+use super::own_image::sealed_image;
+use crate::config::rich::RichMode;
+use crate::config::services::{Accounts, Format, Services, Source};
+use crate::error::{Error, Kind, Result, Step};
+use crate::life::Entry;
+use crate::life::services::SOCKET;
+use crate::sys::inroot;
+
+/// The annotation that names a file in the container's root, or holds the document itself.
+pub const ANNOTATION: &str = "io.richrun.services";
+/// Where the image may bring services along.
+const IMAGE_DIRECTORY: &str = "/etc/richrun/services.d";
+/// The largest document, in bytes.
+const MAX_DOCUMENT: u64 = 1 << 20;
+
+/// What PID 1 inherits.
+#[derive(Debug)]
+pub struct Inherited {
+    /// The plan, in memory that nobody can write to.
+    pub plan: OwnedFd,
+    /// The listening socket.
+    pub control: OwnedFd,
+}
+
+impl Inherited {
+    /// Makes both. The socket belongs to whoever runs the runtime, and to nobody else.
+    pub fn make(entry: &Entry, plan: &[u8]) -> Result<Inherited> {
+        let plan = sealed_image(c"rich-services", plan)?;
+        rustix::fs::seek(&plan, rustix::fs::SeekFrom::Start(0))
+            .step(|| "services: rewind the plan")?;
+        let step = || format!("services: make {}/{SOCKET}", entry.path().display());
+        // A path through the directory's descriptor is short enough for any address.
+        let path = format!("/proc/self/fd/{}/{SOCKET}", entry.dir().as_raw_fd());
+        let address = SocketAddrUnix::new(path.as_str()).step(step)?;
+        let kind = SocketType::SEQPACKET;
+        let control =
+            socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).step(step)?;
+        bind(&control, &address).step(step)?;
+        chmodat(entry.dir(), SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).step(step)?;
+        listen(&control, 16).step(step)?;
+        Ok(Inherited { plan, control })
+    }
+
+    /// The descriptors' numbers: plan, socket.
+    pub fn numbers(&self) -> (i32, i32) {
+        (self.plan.as_raw_fd(), self.control.as_raw_fd())
+    }
+}
+
+/// Where services may be described, from the strongest to the weakest.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// `--services`: a file of the host.
+    pub file: Option<&'a Path>,
+    /// The annotations of config.json.
+    pub annotations: Option<&'a HashMap<String, String>>,
+    /// The root file system.
+    pub root: &'a Path,
+    /// The user as whom PID 1 runs.
+    pub user: u32,
+}
+
+/// Finds, reads and checks the services; `None` when nobody describes any.
+///
+/// # Errors
+/// A file that cannot be read; file, line and field of what is wrong in it.
+pub fn find(places: Places<'_>) -> Result<Option<Services>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(places.root, flags, Mode::empty())
+        .step(|| format!("root.path: open {}", places.root.display()))?;
+    let annotation = places.annotations.and_then(|all| all.get(ANNOTATION));
+    let sources = match (places.file, annotation) {
+        (Some(path), _) => vec![of_host(path)?],
+        (None, Some(text)) if text.starts_with('/') => {
+            vec![of_image(root.as_fd(), Path::new(text))?]
+        }
+        (None, Some(text)) => vec![Source::of_text(ANNOTATION, text.clone())],
+        (None, None) => of_directory(root.as_fd())?,
+    };
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    let text = |path: &str| read_inside(root.as_fd(), Path::new(path)).unwrap_or_default();
+    let accounts = Accounts { passwd: text("/etc/passwd"), group: text("/etc/group") };
+    let services = Services::read(&sources, &accounts)?;
+    services.check_users(places.user)?;
+    Ok(Some(services))
+}
+
+fn of_host(path: &Path) -> Result<Source> {
+    let step = || format!("--services: open {}", path.display());
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(step)?;
+    let text = read_bounded(file).step(|| format!("--services: read {}", path.display()))?;
+    Ok(source(&path.to_string_lossy(), text))
+}
+
+fn of_image(root: BorrowedFd<'_>, path: &Path) -> Result<Source> {
+    let text = read_inside(root, path)
+        .step(|| format!("services: read {} in the container's root", path.display()))?;
+    Ok(source(&path.to_string_lossy(), text))
+}
+
+/// By its name's end, or else by its content.
+fn source(name: &str, text: String) -> Source {
+    match name.rsplit_once('.') {
+        Some((_, "toml")) => Source { name: name.to_owned(), text, format: Format::Toml },
+        Some((_, "json")) => Source { name: name.to_owned(), text, format: Format::Json },
+        _ => Source::of_text(name, text),
+    }
+}
+
+/// The image's own services, in the order of the files' names.
+fn of_directory(root: BorrowedFd<'_>) -> Result<Vec<Source>> {
+    let step = || format!("services: read {IMAGE_DIRECTORY} in the container's root");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let directory = match inroot::open(root, Path::new(IMAGE_DIRECTORY), flags) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        opened => opened.step(step)?,
+    };
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&directory).step(step)? {
+        let name = entry.step(step)?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".toml") || name.ends_with(".json") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names.iter().map(|name| of_image(root, &Path::new(IMAGE_DIRECTORY).join(name))).collect()
+}
+
+/// A regular file of a root that may be hostile.
+fn read_inside(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<String> {
+    // Without blocking: a FIFO would wait for its writer.
+    read_bounded(inroot::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?)
+}
+
+fn read_bounded(file: OwnedFd) -> rustix::io::Result<String> {
+    if rustix::fs::FileType::from_raw_mode(fstat(&file)?.st_mode)
+        != rustix::fs::FileType::RegularFile
+    {
+        return Err(Errno::INVAL);
+    }
+    let mut text = String::new();
+    let read = std::fs::File::from(file).take(MAX_DOCUMENT + 1).read_to_string(&mut text);
+    match read {
+        Ok(size) if size as u64 <= MAX_DOCUMENT => Ok(text),
+        Ok(_) => Err(Errno::FBIG),
+        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::ILSEQ)),
+    }
+}
+
+/// `--services` where there is no rich-init to run them.
+///
+/// # Errors
+/// In the words of Pouch's other errors.
+pub fn check_asked(file: Option<&Path>, mode: Option<RichMode>) -> Result<()> {
+    let words = match (file, mode) {
+        (None, _) | (Some(_), Some(RichMode::DumbInit)) => return Ok(()),
+        (Some(_), None) => "must first enable rich mode, then specify services",
+        (Some(_), Some(_)) => "services need rich mode dumb-init: another init runs its own",
+    };
+    Err(Error::new(Kind::Usage, words))
+}
+
+/// The root file system's path, for [`Places`].
+pub fn root_of(config: &crate::config::Config) -> PathBuf {
+    let root = config.spec.root().as_ref();
+    root.map_or_else(|| config.bundle.clone(), |root| config.bundle.join(root.path()))
+}

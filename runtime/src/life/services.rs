@@ -1,0 +1,278 @@
+//! Asking a container's PID 1 about its services, over the control socket in the state
+//! directory. What it answers is the container's word: it is bounded and taken as data.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use rich_init::services::control::{self, Code, Op, VERSION};
+use rich_init::services::wire::MAX_SERVICES;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, recvmsg, send, socket_with, sockopt,
+};
+
+use super::{Status, Store};
+use crate::error::{Error, Kind, Result, Step};
+
+/// The socket's name in the state directory.
+pub const SOCKET: &str = "services.sock";
+
+/// How long an answer may take that waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to a container's PID 1.
+#[derive(Debug)]
+pub struct Control {
+    socket: OwnedFd,
+    id: String,
+}
+
+/// A service as PID 1 tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Its name.
+    pub name: String,
+    /// `rich_init::services::slot::Phase` as a number.
+    pub phase: u8,
+    /// `rich_init::services::slot::Reason` as a number.
+    pub reason: u8,
+    /// `control::READY` and its like.
+    pub flags: u8,
+    /// The last exit status.
+    pub status: u8,
+    /// `wire::START_*`.
+    pub start: u8,
+    /// `rich_init::services::machine::Health` of the whole, as a number.
+    pub health: u8,
+    /// Its process, in the container's pid namespace.
+    pub pid: u32,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Milliseconds that it has been in its phase.
+    pub age: u64,
+    /// For showing.
+    pub ports: String,
+}
+
+/// A log as PID 1 hands it over.
+#[derive(Debug)]
+pub struct Log {
+    /// `wire::LOG_*`.
+    pub kind: u8,
+    /// Bytes that were written in all.
+    pub written: u64,
+    /// Bytes of them that are kept, round and round.
+    pub kept: u64,
+    /// The memory, or the file.
+    pub file: OwnedFd,
+}
+
+/// One answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// About a service.
+    Service(Told),
+    /// A log.
+    Log(Log),
+    /// The last one: how it ended, and with which name.
+    End(Code, String),
+    /// PID 1 has gone.
+    Gone,
+}
+
+impl Control {
+    /// Connects to a container's PID 1.
+    ///
+    /// # Errors
+    /// It does not run, or has no services.
+    pub fn connect(store: &Store, id: &str) -> Result<Control> {
+        let (_, status) = store.peek(id)?;
+        if status != Status::Running {
+            let words = format!("container {id} is {status}, its services cannot be asked");
+            return Err(Error::new(Kind::WrongState, words));
+        }
+        let directory = store.root().join(id);
+        let step = || format!("services of {id}: connect");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(&directory, flags, Mode::empty()).step(step)?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+        let address = SocketAddrUnix::new(path.as_str()).step(step)?;
+        let kind = SocketType::SEQPACKET;
+        let socket =
+            socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).step(step)?;
+        match rustix::io::retry_on_intr(|| connect(&socket, &address)) {
+            Ok(()) => Ok(Control { socket, id: id.to_owned() }),
+            Err(Errno::NOENT) => {
+                let words = format!("container {id} has no services");
+                Err(Error::new(Kind::WrongState, words))
+            }
+            Err(errno) => Err(Error::os(step(), errno)),
+        }
+    }
+
+    /// Asks. `waits`: the answer may take as long as services take.
+    pub fn ask(&self, op: Op, argument: u8, names: &[String], waits: bool) -> Result<()> {
+        let mut packet = vec![VERSION, op as u8, argument, 0];
+        names.iter().for_each(|name| packet.extend(name.bytes().chain([0])));
+        if packet.len() > control::MAX_PACKET || names.iter().any(|name| name.contains('\0')) {
+            return Err(Error::new(Kind::Usage, "services: the names are too long"));
+        }
+        let patience = (!waits).then_some(PATIENCE);
+        sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Recv, patience)
+            .step(|| self.step())?;
+        let sent = rustix::io::retry_on_intr(|| send(&self.socket, &packet, SendFlags::NOSIGNAL));
+        sent.map(drop).step(|| self.step())
+    }
+
+    /// The next answer.
+    pub fn answer(&self) -> Result<Answer> {
+        let mut bytes = [0; control::MAX_PACKET];
+        let size = match rustix::io::retry_on_intr(|| {
+            recv(&self.socket, &mut bytes, RecvFlags::empty())
+        }) {
+            Ok((size, _)) => size,
+            Err(Errno::CONNRESET) => 0,
+            Err(Errno::AGAIN) => {
+                return Err(Error::system(format!(
+                    "{}: no answer in {} s",
+                    self.step(),
+                    PATIENCE.as_secs()
+                )));
+            }
+            Err(errno) => return Err(Error::os(self.step(), errno)),
+        };
+        match size {
+            0 => Ok(Answer::Gone),
+            size => self.read(&bytes[..size]),
+        }
+    }
+
+    fn read(&self, packet: &[u8]) -> Result<Answer> {
+        let strange =
+            || Error::system(format!("{}: an answer that cannot be understood", self.step()));
+        match packet {
+            [_, control::END, code, _, text @ ..] => {
+                Ok(Answer::End(Code::read(*code), shown(text)))
+            }
+            [VERSION, control::SERVICE, rest @ ..] => {
+                Ok(Answer::Service(told(rest).ok_or_else(strange)?))
+            }
+            _ => Err(strange()),
+        }
+    }
+
+    /// The services, and the health of the whole.
+    pub fn list(&self) -> Result<Vec<Told>> {
+        self.ask(Op::List, 0, &[], false)?;
+        let mut all = Vec::new();
+        loop {
+            match self.answer()? {
+                Answer::Service(told) if all.len() < MAX_SERVICES => all.push(told),
+                Answer::End(Code::Done, _) => return Ok(all),
+                other => return Err(self.failure(other)),
+            }
+        }
+    }
+
+    /// Something that ends without more than an end.
+    pub fn command(&self, op: Op, argument: u8, names: &[String]) -> Result<()> {
+        self.ask(op, argument, names, matches!(op, Op::Start | Op::Stop | Op::Restart))?;
+        match self.answer()? {
+            Answer::End(Code::Done, _) => Ok(()),
+            // The main service's stop is the container's.
+            Answer::Gone if op == Op::Stop => Ok(()),
+            other => Err(self.failure(other)),
+        }
+    }
+
+    /// A service's log; none when it has not written any yet.
+    pub fn log(&self, name: &str) -> Result<Option<Log>> {
+        self.ask(Op::Logs, 0, &[name.to_owned()], false)?;
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut room);
+        let mut bytes = [0; control::MAX_PACKET];
+        let mut slice = [std::io::IoSliceMut::new(&mut bytes)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let size =
+            rustix::io::retry_on_intr(|| recvmsg(&self.socket, &mut slice, &mut ancillary, flags))
+                .step(|| self.step())?
+                .bytes;
+        let descriptor = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut all) => all.next(),
+            _ => None,
+        });
+        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        match (bytes.get(..3), descriptor, number(4), number(12)) {
+            (Some([VERSION, control::LOG, kind]), Some(file), Some(written), Some(kept))
+                if size >= 20 =>
+            {
+                Ok(Some(Log { kind: *kind, written, kept, file }))
+            }
+            _ if size == 0 => Err(self.failure(Answer::Gone)),
+            _ => match self.read(&bytes[..size])? {
+                Answer::End(Code::Done, _) => Ok(None),
+                other => Err(self.failure(other)),
+            },
+        }
+    }
+
+    fn step(&self) -> String {
+        format!("services of {}", self.id)
+    }
+
+    /// What an answer other than the good one means.
+    pub fn failure(&self, answer: Answer) -> Error {
+        let (kind, words) = match answer {
+            Answer::End(Code::Unknown, name) => {
+                (Kind::Usage, format!("no service is named {name:?}"))
+            }
+            Answer::End(Code::Failed, name) => (Kind::System, format!("service {name} has failed")),
+            Answer::End(Code::Stopping, _) => {
+                (Kind::WrongState, "the container is stopping".into())
+            }
+            Answer::End(Code::Busy, _) => (Kind::System, "too many others ask".into()),
+            Answer::End(Code::Impossible, name) => (
+                Kind::WrongState,
+                format!("service {name} does not run, or has nothing of that kind"),
+            ),
+            Answer::End(Code::Version, _) => (
+                Kind::System,
+                "the container's init is of another version than this runtime".into(),
+            ),
+            Answer::Gone => {
+                (Kind::WrongState, "the container has ended, or refuses this user".into())
+            }
+            _ => (Kind::System, "an answer that cannot be understood".into()),
+        };
+        Error::new(kind, format!("{}: {words}", self.step()))
+    }
+}
+
+fn told(rest: &[u8]) -> Option<Told> {
+    let [phase, reason, flags, status, start, health, numbers @ ..] = rest else { return None };
+    let (numbers, texts) = numbers.split_at_checked(16)?;
+    let word = |at: usize| numbers[at..at + 4].try_into().map(u32::from_le_bytes).ok();
+    let mut texts = texts.splitn(2, |byte| *byte == 0);
+    Some(Told {
+        name: shown(texts.next()?),
+        phase: *phase,
+        reason: *reason,
+        flags: *flags,
+        status: *status,
+        start: *start,
+        health: *health,
+        pid: word(0)?,
+        restarts: word(4)?,
+        age: u64::from_le_bytes(numbers[8..16].try_into().ok()?),
+        ports: shown(texts.next().unwrap_or_default()),
+    })
+}
+
+/// A text of the container's, fit for a terminal.
+fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

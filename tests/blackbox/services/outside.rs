@@ -1,0 +1,207 @@
+//! Services from outside: listed, steered, watched, and who may do so.
+
+use std::fs;
+
+use richrun_tests::command::wait_until;
+use richrun_tests::container::IDLE;
+use richrun_tests::suite::{ALL, BOTH, ONE, ROOT};
+use richrun_tests::{Suite, Trial};
+
+use super::{bundle, content, start, told, wait_for};
+
+pub fn register(suite: &mut Suite) {
+    suite
+        .on(ALL, "list_start_stop", list_start_stop)
+        .on(ONE, "restart_signal_reload", restart_signal_reload)
+        .on(BOTH, "logs", logs)
+        .on(ONE, "exec_needs", exec_needs)
+        .on(ONE, "events", events)
+        .on(ROOT, "other_commands_keep_working", other_commands_keep_working)
+        .on(ONE, "refusals", refusals)
+        .on(ONE, "only_its_maker_and_only_from_outside", only_its_maker_and_only_from_outside);
+}
+
+const QPOD: &str = "[service.web]\ncommand = [\"sleep\", \"100\"]\nports = { web = 8000 }\nstart = \"needed\"\n\
+                    needs = [\"zookeeper\"]\n\
+                    [service.zookeeper]\ncommand = [\"sleep\", \"101\"]\nstart = \"needed\"\n\
+                    [service.grafana]\ncommand = [\"sleep\", \"102\"]\nports = { grafana = 3000 }\nstart = \"manual\"\n";
+
+fn list_start_stop(t: &Trial) {
+    let bundle = bundle(t, IDLE, QPOD);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    let list = t.rt(&["service", "list", &c.id]).ok();
+    let rows: Vec<Vec<&str>> =
+        list.out.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows[0][..3], ["NAME", "STATE", "READY"]);
+    assert_eq!(rows[1][..3], ["web", "stopped", "no"]);
+    assert!(list.out.contains("grafana: 3000"));
+    t.rt(&["service", "start", &c.id, "grafana"]).ok();
+    assert_eq!(told(t, &c, "grafana")["state"], "running");
+    t.rt(&["service", "start", &c.id, "web"]).ok();
+    assert_eq!(told(t, &c, "zookeeper")["state"], "running");
+    // What needs it goes first.
+    t.rt(&["service", "stop", &c.id, "zookeeper"]).ok();
+    for (name, state) in [("web", "stopped"), ("zookeeper", "stopped"), ("grafana", "running")] {
+        assert_eq!(told(t, &c, name)["state"], state, "{name}");
+    }
+    c.verb("health", &[]).ok().prints("healthy");
+    t.rt(&["service", "stop", &c.id, "main"]).ok();
+    running.wait().exits(7);
+}
+
+fn restart_signal_reload(t: &Trial) {
+    let text = "[service.a]\ncommand = \"trap 'echo hup >> /tmp/log' HUP; echo start >> /tmp/log; \
+                while :; do sleep 0.02; done\"\nreload = \"echo reload >> /tmp/log\"\n\
+                finish = \"echo finish $SERVICE_STATUS >> /tmp/log\"\n\
+                [service.b]\ncommand = \"trap 'echo usr >> /tmp/log' USR1; while :; do sleep 0.02; done\"\n\
+                reload-signal = \"USR1\"\n";
+    let bundle = bundle(t, IDLE, text);
+    let (c, running) = start(t, &bundle);
+    let log = |words: &str| {
+        wait_until(words, || {
+            content(&bundle, "tmp/log").split_whitespace().collect::<Vec<_>>().join(" ") == words
+        });
+    };
+    log("start");
+    t.rt(&["service", "signal", &c.id, "a", "HUP"]).ok();
+    log("start hup");
+    t.rt(&["service", "reload", &c.id, "a"]).ok();
+    log("start hup reload");
+    t.rt(&["service", "restart", &c.id, "a"]).ok();
+    log("start hup reload finish 143 start");
+    assert_eq!(told(t, &c, "a")["restarts"], 1);
+    t.rt(&["service", "reload", &c.id, "b"]).ok();
+    log("start hup reload finish 143 start usr");
+    c.kill("TERM");
+    running.wait().exits(7);
+    log("start hup reload finish 143 start usr finish 143");
+}
+
+fn logs(t: &Trial) {
+    let text = "[service.keep]\ncommand = \"seq 5000; exec sleep 100\"\nlog = \"keep\"\nlog-size = 4\n\
+                [service.file]\ncommand = \"echo to a file; echo and errors >&2; exec sleep 100\"\nlog = \"/tmp/log\"\n\
+                [service.none]\ncommand = [\"sleep\", \"100\"]\nlog = \"null\"\n\
+                [service.open]\ncommand = \"echo to the container; exec sleep 100\"\n";
+    let bundle = bundle(t, IDLE, text);
+    let (c, running) = start(t, &bundle);
+    let logs = |name: &str| t.rt(&["service", "logs", &c.id, name]).run();
+    wait_until("the last line", || logs("keep").out.ends_with("4999\n5000\n"));
+    let kept = logs("keep").ok();
+    assert_eq!(kept.out.len(), 4096);
+    wait_until("the file", || logs("file").out == "to a file\nand errors\n");
+    logs("none").exits(1).says("service none does not run, or has nothing of that kind");
+    running.wait_for("to the container");
+    c.kill("TERM");
+    running.wait().exits(7).prints("to the container");
+}
+
+fn exec_needs(t: &Trial) {
+    let text = format!(
+        "{QPOD}[service.bad]\ncommand = \"exit 3\"\nrestart = \"never\"\nready = \"fd:3\"\nstart = \"manual\"\n"
+    );
+    let bundle = bundle(t, IDLE, &text);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    let out = c.exec_cmd(&["--needs", "web,grafana"], &["ps"]).ok();
+    for command in ["sleep 100", "sleep 101", "sleep 102"] {
+        assert!(out.out.contains(command), "{command}: {}", out.out);
+    }
+    c.exec_cmd(&["--needs", "bad"], &["true"]).run().exits(255).says("service bad has failed");
+    c.exec_cmd(&["--needs", "nobody"], &["true"]).run().exits(255).says("no service is named ");
+    c.kill("TERM");
+    running.wait().exits(7);
+}
+
+fn events(t: &Trial) {
+    let bundle = bundle(t, IDLE, QPOD);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    let events = t.rt(&["events", &c.id]).spawn();
+    events.wait_for("\"health\":\"healthy\"");
+    t.rt(&["service", "start", &c.id, "grafana"]).ok();
+    c.kill("TERM");
+    running.wait().exits(7);
+    let out = events.wait().ok();
+    let all: Vec<serde_json::Value> =
+        out.out.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let states: Vec<&str> = all
+        .iter()
+        .filter(|event| event["data"]["name"] == "grafana")
+        .map(|event| event["data"]["state"].as_str().expect("a state"))
+        .collect();
+    assert_eq!(states, ["stopped", "waiting", "running", "stopping", "stopped"]);
+    let health: Vec<&str> = all
+        .iter()
+        .filter(|event| event["type"] == "health")
+        .filter_map(|event| event["data"]["health"].as_str())
+        .collect();
+    assert_eq!((health.first(), health.last()), (Some(&"healthy"), Some(&"stopping")));
+    assert!(all.iter().all(|event| event["id"] == c.id.as_str()));
+}
+
+fn other_commands_keep_working(t: &Trial) {
+    let bundle = bundle(t, IDLE, QPOD);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    c.exec("cat /proc/1/comm").ok().prints("rich-init");
+    c.verb("ps", &[]).ok().shows("rich-init");
+    c.verb("pause", &[]).ok();
+    t.rt(&["service", "list", &c.id]).run().exits(1).says("is paused");
+    c.verb("resume", &[]).ok();
+    t.rt(&["service", "list", &c.id]).ok();
+    c.kill("KILL");
+    running.wait().exits(137);
+}
+
+fn refusals(t: &Trial) {
+    let bundle = bundle(t, IDLE, QPOD);
+    let (c, running) = start(t, &bundle);
+    for (words, says) in [
+        (&["service", "start", "ID", "x"][..], "no service is named "),
+        (&["service", "start", "ID"], "the name of a service is missing"),
+        (&["service", "signal", "ID", "web", "NO"], "unknown signal"),
+        (&["service", "signal", "ID", "web", "TERM"], "service web does not run"),
+        (&["service", "logs", "ID"], "logs needs the name of one service"),
+        (&["service", "what", "ID"], "invalid value 'what'"),
+        (&["service", "list", "nobody"], "does not exist"),
+    ] {
+        let words: Vec<&str> =
+            words.iter().map(|word| if *word == "ID" { &c.id } else { *word }).collect();
+        t.rt(&words).run().exits(1).says(says);
+    }
+    c.kill("TERM");
+    running.wait().exits(7);
+    let plain = t.idle();
+    t.rt(&["service", "list", &plain.id]).run().exits(1).says("has no services");
+    plain.verb("health", &[]).ok().prints("none");
+    plain.remove();
+}
+
+fn only_its_maker_and_only_from_outside(t: &Trial) {
+    let bundle = bundle(t, IDLE, QPOD);
+    let (c, running) = start(t, &bundle);
+    let socket = t.root().join(&c.id).join("services.sock");
+    let path = socket.to_str().expect("utf-8 path");
+    let data = fs::metadata(&socket).expect("the socket");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777, 0o600);
+    let probe = richrun_tests::bundle::probe();
+    let probe = probe.to_str().expect("utf-8 path");
+    let ask = |words: &[&str]| t.cmd(probe, words).run();
+    assert!(ask(&["ask", path]).ok().trimmed().parse::<u32>().expect("a number") > 10);
+    ask(&["ask", path, "1234"]).fails().says("PermissionDenied");
+    // Even where the file lets them in, others get nothing.
+    let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666);
+    fs::set_permissions(&socket, open).expect("chmod");
+    ask(&["ask", path, "1234"]).ok().prints("0");
+    let pid = c.pid().to_string();
+    t.cmd("nsenter", &["-t", &pid, "-p", probe, "ask", path]).run().ok().prints("0");
+    // Nothing of it is in the container, and services do not inherit it.
+    c.exec("cat /proc/net/unix | grep -c services.sock").fails();
+    for process in ["self", &told(t, &c, "main")["pid"].to_string()] {
+        let all = c.exec(&format!("ls -l /proc/{process}/fd")).ok();
+        assert!(!all.out.contains("socket:") && !all.out.contains("memfd"), "{}", all.out);
+    }
+    c.kill("TERM");
+    running.wait().exits(7);
+}
