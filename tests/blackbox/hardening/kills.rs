@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use richrun_tests::bundle::{bind, sh};
+use richrun_tests::bundle::{bind, namespaces, sh, user_namespace, without_mount};
 use richrun_tests::command::Cmd;
 use richrun_tests::container::IDLE;
 use richrun_tests::suite::{ONE, ROOT};
@@ -21,7 +21,8 @@ pub fn register(suite: &mut Suite) {
         .long(ONE, "killed_at_any_call_of_delete", 240, |t| killed(t, Verb::Delete))
         .on(ONE, "killed_at_any_time", killed_at_any_time)
         .on(ONE, "calls_that_are_missing", calls_that_are_missing)
-        .on(ONE, "calls_that_are_interrupted", calls_that_are_interrupted);
+        .on(ONE, "calls_that_are_interrupted", calls_that_are_interrupted)
+        .on(ONE, "clones_that_run_ahead", clones_that_run_ahead);
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -186,4 +187,29 @@ fn calls_that_are_interrupted(t: &Trial) {
         strace(t, calls, "error=EINTR:when=1+2", false, &line).run().exits(6);
         strace(t, calls, "error=EINTR:when=1+2", false, &["delete", "--force", &c.id]).run().ok();
     }
+}
+
+/// Whoever clones is slow to go on, and its child fast: the conversations do not
+/// depend on who is first. With user namespaces there is a process between.
+fn clones_that_run_ahead(t: &Trial) {
+    t.only(&[Kind::Richrun], "is an other program with other calls");
+    let late = "delay_exit=100000";
+    let c = t.idle_with(user_namespace);
+    let line = ["exec", &c.id, "echo", "entered"];
+    strace(t, "clone3", late, true, &line).run().ok().prints("entered");
+    let pid = c.pid();
+    let guest = t.bundle(|config| {
+        sh(config, "echo joined");
+        config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}]);
+        for kind in ["user", "ipc", "uts"] {
+            let path = format!("/proc/{pid}/ns/{kind}");
+            namespaces(config).push(json!({"type": kind, "path": path}));
+        }
+        let network = format!("/proc/{pid}/ns/net");
+        namespaces(config).push(json!({"type": "network", "path": network}));
+        without_mount(config, "/dev/mqueue");
+    });
+    let line = ["run", "-b", guest.path(), &guest.id];
+    strace(t, "clone3", late, true, &line).run().ok().prints("joined");
+    c.remove();
 }
