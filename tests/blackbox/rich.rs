@@ -77,6 +77,13 @@ fn stronger_ways_win(t: &Trial) {
     // sees none of Pouch's variables.
     pouch(t.run_cmd(&bundle, &[])).prints("sh\nnone none");
     pouch(t.run_cmd(&bundle, &["--rich"])).prints("rich-init\nnone none");
+    // In the process's environment, where Pouch's daemon writes them.
+    let own = t.bundle(|config| {
+        sh(config, &format!("{WHO}; echo ${{rich_mode:-none}} ${{rich_mode_launch_manner:-none}}"));
+        let env = config["process"]["env"].as_array_mut().expect("an environment");
+        env.extend(["rich_mode=true", "rich_mode_launch_manner=dumb-init"].map(|word| json!(word)));
+    });
+    t.run_cmd(&own, &[]).ok().prints("rich-init\nnone none");
     bundle.edit(|config| annotate(config, &[("io.richrun.moode", "x")]));
     t.run(&bundle)
         .ok()

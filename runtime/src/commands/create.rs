@@ -13,6 +13,7 @@ use super::{pid_file, rich};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::Config;
+use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::rich::{RichConfig, RichMode};
 use crate::config::services::Services;
@@ -126,11 +127,15 @@ impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
         let no_cgroups = check_manager(global)?;
         let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
-        config.add_hooks(&directories(&args.hooks_dir)?)?;
-        let rich = rich::asked(args, &config)?;
+        let settings = Settings::load()?;
+        config.add_hooks(directories(&args.hooks_dir, &settings))?;
+        let rich = rich::asked(args, &config, settings.rich)?;
         let services = services_asked(args, &config, rich.as_ref())?;
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;
+        // Read for those that show it only.
+        let release = || std::fs::read_to_string("/etc/os-release").ok();
+        let boot_host = BootHost { os_release: init.as_ref().and_then(|_| release()) };
         let directory = store.root().join(&args.id);
         let notify = notify::host_address().map(|_| notify::directory(&directory));
         let notifies = notify.is_some();
@@ -144,7 +149,7 @@ impl Job {
             no_cgroups,
             notify,
             init,
-            boot_host: BootHost { os_release: std::fs::read_to_string("/etc/os-release").ok() },
+            boot_host,
         };
         let mut plan = Plan::new(&config, asked, &host)?;
         plan.process.env.extend(passed.env);

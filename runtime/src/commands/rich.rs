@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::cli::LaunchArgs;
 use crate::config::Config;
-use crate::config::file::Settings;
 use crate::config::rich::{Origin, Request, RichConfig};
 use crate::error::Result;
 use crate::log;
+use crate::plan::process::variable;
 
 /// The program's second name: everything that is started by it is rich.
 const RICH_NAME: &str = "richrun-rich";
@@ -17,13 +17,14 @@ const RICH_NAME: &str = "richrun-rich";
 ///
 /// # Errors
 /// What any of the ways says is wrong, or they contradict each other.
-pub fn asked(args: &LaunchArgs, config: &Config) -> Result<Option<RichConfig>> {
+pub fn asked(args: &LaunchArgs, config: &Config, settings: Request) -> Result<Option<RichConfig>> {
     let process = config.spec.process().as_ref();
+    let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
     let command = process.and_then(|process| process.args().clone()).unwrap_or_default();
     let mut requests = vec![
         (Origin::CommandLine, of_command_line(args)),
-        (Origin::Environment, of_environment()?),
-        (Origin::File, Settings::load()?.rich),
+        (Origin::Environment, of_environment(env)?),
+        (Origin::File, settings),
         (Origin::Name, of_name(std::env::args_os().next().as_deref())),
     ];
     if let Some(annotations) = config.spec.annotations() {
@@ -44,8 +45,12 @@ fn of_command_line(args: &LaunchArgs) -> Request {
     }
 }
 
-fn of_environment() -> Result<Request> {
-    let read = |name: &str| std::env::var(name).ok();
+/// Pouch's daemon writes its two variables into the process's environment; an
+/// administrator may set them for the runtime.
+fn of_environment(process: &[String]) -> Result<Request> {
+    let read = |name: &str| {
+        variable(process, name).map(str::to_owned).or_else(|| std::env::var(name).ok())
+    };
     Request::of_environment(
         read("rich_mode").as_deref(),
         read("rich_mode_launch_manner").as_deref(),

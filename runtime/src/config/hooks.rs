@@ -13,14 +13,8 @@ use crate::error::{Error, Result};
 
 /// The directories that count: those asked for, or else those of the
 /// administrator's settings; lowest precedence first.
-///
-/// # Errors
-/// The settings are wrong.
-pub fn directories(asked: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    match asked {
-        [] => Settings::load().map(|settings| settings.hooks_dirs),
-        asked => Ok(asked.to_vec()),
-    }
+pub fn directories<'a>(asked: &'a [PathBuf], settings: &'a Settings) -> &'a [PathBuf] {
+    if asked.is_empty() { &settings.hooks_dirs } else { asked }
 }
 
 /// Reads the directories.

@@ -114,7 +114,7 @@ impl ProcessPlan {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Ok(ProcessPlan {
             args: args.collect::<Result<_>>()?,
-            env: deduplicated(process.env().as_deref().unwrap_or_default()),
+            env: payloads(process.env().as_deref().unwrap_or_default()),
             cwd: process.cwd().clone(),
             user: UserPlan {
                 uid: process.user().uid(),
@@ -162,6 +162,18 @@ pub fn variable<'a>(env: &'a [String], name: &str) -> Option<&'a str> {
 /// The specification's text as the kernel takes it.
 pub fn c_string(text: &str, field: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::config(format!("{field}: contains a NUL byte")))
+}
+
+/// What Pouch's daemon says to the runtime among the payload's variables.
+const TO_THE_RUNTIME: [&str; 2] = ["rich_mode", "rich_mode_launch_manner"];
+
+/// The payload's own variables, each once.
+fn payloads(env: &[String]) -> Vec<String> {
+    let mut env = deduplicated(env);
+    env.retain(|entry| {
+        !TO_THE_RUNTIME.iter().any(|name| variable(std::slice::from_ref(entry), name).is_some())
+    });
+    env
 }
 
 /// Each name once, with its last value, where it stood last.

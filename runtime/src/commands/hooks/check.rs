@@ -7,14 +7,15 @@ use rich_hooks::{HookFile, Namespaces, Phase, hooks_d, program_problem};
 
 use crate::cli::HooksCheckArgs;
 use crate::commands::output::print;
-use crate::config::{hooks, read_bounded};
+use crate::config::file::Settings;
+use crate::config::read_bounded;
 use crate::error::{Error, Result};
 
 /// Prints a line for everything that is wrong; with any, the exit status is 1.
 pub fn run(args: &HooksCheckArgs) -> Result<u8> {
     let (mut files, mut directories) = (args.files.clone(), args.hooks_dir.clone());
     if files.is_empty() && directories.is_empty() {
-        directories = hooks::directories(&[])?;
+        directories = Settings::load()?.hooks_dirs;
         files.push("config.json".into());
     }
     let mut found: Vec<Finding> = files.into_iter().map(Finding::of).collect();

@@ -10,13 +10,15 @@ use serde::Serialize;
 use crate::cli::{Format, HooksListArgs};
 use crate::commands::output::{indented, print};
 use crate::config::Config;
+use crate::config::file::Settings;
 use crate::config::hooks::{directories, read};
 use crate::error::{Error, Result};
 
 /// Prints the list.
 pub fn run(args: &HooksListArgs) -> Result<u8> {
     let config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
-    let found = read(&directories(&args.hooks_dir)?)?;
+    let settings = Settings::load()?;
+    let found = read(directories(&args.hooks_dir, &settings))?;
     let verdicts = hooks_d::decide(&found.definitions, &Facts::of(&config.spec))
         .map_err(|problem| Error::config(format!("hooks directory: {problem}")))?;
     let own = config.spec.hooks().clone().unwrap_or_default();

@@ -8,6 +8,7 @@ use rich_hooks::{HookFile, Options, OutputLine, Phase, Stream, run_phase};
 use serde_json::{Value, json};
 
 use crate::cli::{HooksRunArgs, SPEC_VERSION};
+use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::{Config, MAX_DOCUMENT, read_bounded};
 use crate::error::{Error, Kind, Result, Step};
@@ -58,7 +59,8 @@ fn hooks(args: &HooksRunArgs, bundle: &Path) -> Result<(Hooks, Option<Spec>)> {
         return Ok((found.into_hooks(), None));
     }
     let mut config = Config::load(bundle)?;
-    config.add_hooks(&directories(&args.hooks_dir)?)?;
+    let settings = Settings::load()?;
+    config.add_hooks(directories(&args.hooks_dir, &settings))?;
     let hooks = config.spec.hooks().clone().unwrap_or_default();
     Ok((hooks, Some(config.spec)))
 }
