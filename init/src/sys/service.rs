@@ -1,4 +1,4 @@
-//! Starting a service: as [`super::spawn`] starts the payload, with a user, limits, streams
+//! Starting a service: as [`super::spawn()`] starts the payload, with a user, limits, streams
 //! and an environment of its own.
 
 use super::arch::{call, clone_call, nr};

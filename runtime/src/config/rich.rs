@@ -24,7 +24,7 @@ pub enum RichMode {
 }
 
 /// The modes by the names that `--rich-mode` takes, the first being the
-/// default; `auto` has none of its own ([`settle`]).
+/// default; `auto` has none of its own (`settle`).
 pub const MODES: &[(&str, Option<RichMode>)] = &[
     ("dumb-init", Some(RichMode::DumbInit)),
     ("init", Some(RichMode::DumbInit)),
