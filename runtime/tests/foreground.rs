@@ -21,6 +21,9 @@ use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
 const PROBE: &str = "FOREGROUND_PROBE";
 
 fn main() -> ExitCode {
+    // What we were started with (nohup, a background job of a shell) must not
+    // reach the payloads: an ignored signal stays ignored, and cannot be trapped.
+    richrun::sys::process::reset_signals();
     if let Some(kind) = std::env::var_os(PROBE) {
         return ExitCode::from(probe(kind == "terminal"));
     }
@@ -137,11 +140,17 @@ fn no_exit_is_lost() {
     }
 }
 
+/// Waits until the parent has signals blocked.
+const LISTENING: &str =
+    "until grep -qE '^SigBlk:[[:space:]]*0*[1-9a-f]' /proc/$PPID/status; do sleep 0.01; done";
+
 fn signals_are_passed_on() {
     for kind in ["plain", "terminal"] {
         for signal in [1, 2, 3, 10, 12, 13, 15, 30, 37, 64] {
+            // Not before our parent has blocked its signals: it begins to listen
+            // only after it has started us.
             let script = format!(
-                "trap 'echo got; exit 7' {signal}; echo ready; while :; do sleep 0.02; done"
+                "trap 'echo got; exit 7' {signal}; {LISTENING}; echo ready; while :; do sleep 0.02; done"
             );
             let mut child = start(kind, &script).stdout(Stdio::piped()).spawn().unwrap();
             let mut out = child.stdout.take().unwrap();
