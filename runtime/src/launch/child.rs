@@ -61,10 +61,8 @@ impl First<'_> {
         crate::log::collect();
         self.close_what_is_not_ours();
         let error = self.set_up();
-        if self.channel.report(&News::Failed(error)).is_err() {
-            // The runtime has gone: nobody is left to tell.
-            process::exit_now(1);
-        }
+        // If the runtime has gone, nobody is left to tell.
+        let _gone = self.channel.report(&News::Failed(error));
         process::exit_now(1)
     }
 
