@@ -60,7 +60,7 @@ for name in "${suites[@]}"; do
         ;;
     inits) suite inits cargo test --locked --package richrun-tests --test inits ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
-    engines) suite engines cargo test --locked --package richrun-engines ;;
+    engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast ;;
     long) suite long cargo test --locked --package richrun-tests --test long ;;
     *)
         echo "test.sh: no suite $name" >&2
