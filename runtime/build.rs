@@ -19,11 +19,21 @@ fn main() {
     println!("cargo:rerun-if-changed={}", init.join("link_args.rs").display());
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
 
-    // The program begins before the C library (src/sys/entry.rs).
-    if matches!(variable("CARGO_CFG_TARGET_ARCH").as_str(), "x86_64" | "aarch64")
-        && variable("CARGO_CFG_TARGET_ENV") == "gnu"
-    {
-        println!("cargo:rustc-link-arg-bins=-Wl,--entry=richrun_entry");
+    println!("cargo::rustc-check-cfg=cfg(own_clib)");
+    let architecture = variable("CARGO_CFG_TARGET_ARCH");
+    if variable("CARGO_CFG_TARGET_ENV") == "gnu" {
+        // The program begins before the C library (src/sys/entry.rs).
+        if matches!(architecture.as_str(), "x86_64" | "aarch64") {
+            println!("cargo:rustc-link-arg-bins=-Wl,--entry=richrun_entry");
+        }
+        // A release brings its own (src/sys/clib): the first of two definitions counts, and
+        // that is the program's. The map tells whether anything was taken from glibc
+        // (tests/blackbox/host.rs looks).
+        if architecture == "x86_64" && variable("PROFILE") == "release" {
+            println!("cargo:rustc-cfg=own_clib");
+            println!("cargo:rustc-link-arg-bins=-Wl,--allow-multiple-definition");
+            println!("cargo:rustc-link-arg-bins=-Wl,-Map={}", out.join("richrun.map").display());
+        }
     }
 
     let library = out.join("librich_init.rlib");

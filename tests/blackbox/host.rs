@@ -17,7 +17,8 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "host_sysctls_unchanged", host_sysctls_unchanged)
         .on(ONE, "unknown_fields_ignored", unknown_fields_ignored)
         .on(ONE, "minimal_config", minimal_config)
-        .on(ONE, "older_and_newer_versions", older_and_newer_versions);
+        .on(ONE, "older_and_newer_versions", older_and_newer_versions)
+        .on(ONE, "nothing_comes_from_glibc", nothing_comes_from_glibc);
 }
 
 fn hostname(t: &Trial) {
@@ -159,4 +160,30 @@ fn older_and_newer_versions(t: &Trial) {
             }
         }
     }
+}
+
+/// The program brings its own C library (runtime/src/sys/clib). What a newer std asks
+/// for beyond it would come from glibc, without glibc's start: better to know.
+fn nothing_comes_from_glibc(t: &Trial) {
+    t.only(&[Kind::Richrun], "a peer has the C library of its build");
+    if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
+        t.skip("the C library's own start is used on this architecture");
+    }
+    let program = t.runtime_path();
+    let profile = program.parent().expect("a file has a directory");
+    if !profile.ends_with("release") {
+        t.skip("not a release built here: no map of the linker's beside the program");
+    }
+    let maps = std::fs::read_dir(profile.join("build")).expect("list the build directory");
+    let maps = maps.filter_map(Result::ok).map(|entry| entry.path().join("out/richrun.map"));
+    let newest = maps
+        .filter_map(|map| Some((map.metadata().ok()?.modified().ok()?, map)))
+        .max()
+        .expect("the linker wrote a map")
+        .1;
+    let text = std::fs::read_to_string(&newest).expect("read the map");
+    assert!(text.contains("crt1.o"), "{} is no map of the program", newest.display());
+    let from_glibc = |line: &&str| ["/libc.a(", "/libm"].iter().any(|name| line.contains(name));
+    let members: Vec<&str> = text.lines().filter(from_glibc).collect();
+    assert!(members.is_empty(), "{}", members.join("\n"));
 }

@@ -10,6 +10,10 @@
 //! closed.
 #![allow(unsafe_code)]
 
+#[cfg(own_clib)]
+#[path = "clib/mod.rs"]
+mod clib;
+
 use std::os::raw::{c_char, c_int};
 
 /// As the C library calls it. std's own start would read `/proc/self/maps` and

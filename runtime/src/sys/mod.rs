@@ -5,6 +5,8 @@
 //! inside a root, the mount API with its fall-back).
 
 pub mod bpf;
+#[cfg(all(test, target_env = "gnu", target_arch = "x86_64"))]
+mod clib;
 pub mod clone;
 pub mod inroot;
 pub mod mount;

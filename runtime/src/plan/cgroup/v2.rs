@@ -153,11 +153,11 @@ fn weight_of_shares(shares: u64) -> u64 {
         shares => {
             // Exact: less than 2^18.
             #[allow(clippy::cast_precision_loss)]
-            let log = (shares as f64).log2();
+            let log = libm::log2(shares as f64);
             let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
             // In 1..=10000.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let weight = 10_f64.powf(exponent).ceil() as u64;
+            let weight = libm::ceil(libm::pow(10.0, exponent)) as u64;
             weight.clamp(1, 10_000)
         }
     }
