@@ -23,7 +23,7 @@ use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify, own_image};
 use crate::life::delete::destroy;
-use crate::life::{Entry, ProcessId, State, Store, signal};
+use crate::life::{Entry, State, Store, signal};
 use crate::plan::boot::BootHost;
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::process::deduplicated;
@@ -197,7 +197,6 @@ impl Job {
         begin: Begin,
     ) -> Result<Launched> {
         let plan = &self.plan;
-        entry.save_config(&self.config.bytes)?;
         entry.save(state)?;
         if self.notifies {
             notify::make_directory(&entry.path())?;
@@ -209,18 +208,13 @@ impl Job {
             return Err(boot::without_groups(boot));
         }
         let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
-        let order = Order { plan, host: &self.host, entry, state, console, gate };
-        let launched = launch(&order, &cgroup)?;
+        let config = &self.config.bytes;
+        let order = Order { plan, host: &self.host, entry, state, config, console, gate };
+        let (launched, init) = launch(&order, &cgroup)?;
         drop(order);
-        let recorded = ProcessId::of(launched.pid).and_then(|init| {
-            state.init = Some(init);
-            state.ready = true;
-            entry.save(state)
-        });
-        match recorded {
-            Ok(()) => Ok(launched),
-            Err(error) => Err(launched.end(error)),
-        }
+        state.init = Some(init);
+        state.ready = true;
+        Ok(launched)
     }
 }
 

@@ -57,8 +57,10 @@ pub struct Order<'a> {
     pub host: &'a Host,
     /// The container's directory, locked.
     pub entry: &'a Entry,
-    /// The container's state as far as it is known.
+    /// The container's state as far as it is known; it is on disk.
     pub state: &'a State,
+    /// The configuration's text, to be kept as it is now.
+    pub config: &'a [u8],
     /// Where the terminal's master end goes.
     pub console: Option<OwnedFd>,
     /// Where the payload waits for `start`; `run` has none.
@@ -76,14 +78,13 @@ pub struct Launched {
     pub channel: Channel,
 }
 
-/// Sets the container up, up to the point where its payload could be executed.
-/// `record` is called as soon as the container has processes or groups that
-/// must be known to whoever has to clean up.
+/// Sets the container up, up to the point where its payload could be executed, and
+/// records that: its state is on disk then.
 ///
 /// # Errors
 /// What failed, on either side. The first process is dead then; what is on
 /// disk and in the control groups is the caller's to undo.
-pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
+pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<(Launched, ProcessId)> {
     let plan = order.plan;
     let prepared = Prepared::new(plan, order.host)?;
     let image = plan.rich.as_ref().map(|_| rich::image(plan.services.is_some())).transpose()?;
@@ -109,14 +110,16 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let (pid, pidfd) = stage::spawn(first, &channel, cgroup)?;
     let launched = Launched { pid, pidfd, channel };
     match set_up(order, cgroup, &launched) {
-        Ok(()) => Ok(launched),
+        Ok(init) => Ok((launched, init)),
         Err(error) => Err(launched.end(error)),
     }
 }
 
 /// The runtime's part while the child sets itself up.
-fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()> {
+fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<ProcessId> {
     let plan = order.plan;
+    // Its number stays its own until we reap it.
+    let init = ProcessId::of(launched.pid)?;
     identity::raise_limits(launched.pid, &plan.process.rlimits)?;
     if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
         // The init gives them to it, and can give only what it has.
@@ -136,10 +139,16 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
         cgroup.apply_devices(&plan.cgroup)?;
     }
     cgroup.apply_limits(&plan.cgroup)?;
+    // Hooks, which may ask for it, and `delete`, which runs some, come later.
+    order.entry.save_config(order.config)?;
+    // Written now, so that nothing but a rename stands between Ready and Start.
+    let ready = State { init: Some(init), ready: true, ..order.state.clone() };
+    order.entry.prepare(&ready)?;
     loop {
         match launched.channel.listen()? {
             News::Mounted => {
-                runtime_hooks(order, launched)?;
+                runtime_hooks(order, init)?;
+                order.entry.prepare(&ready)?;
                 launched.channel.tell(Word::HooksDone)?;
             }
             News::Listening(fd) => {
@@ -149,7 +158,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
             News::Warning(text) => crate::log::warn(text),
             News::Printed(line) => crate::log::info(line),
             News::Said(line) => crate::log::debug(|| line),
-            News::Ready => return Ok(()),
+            News::Ready => return order.entry.replace().map(|()| init),
             News::Failed(error) => return Err(error),
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
         }
@@ -160,13 +169,13 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<()>
 /// pivoted. The state is on disk before any hook runs, also of those that
 /// follow inside: a hook may ask for it, and may be all that is left of a
 /// `create` that was killed.
-fn runtime_hooks(order: &Order<'_>, launched: &Launched) -> Result<()> {
+fn runtime_hooks(order: &Order<'_>, init: ProcessId) -> Result<()> {
     let hooked = [Phase::Prestart, Phase::CreateRuntime];
     let mut state = order.state.clone();
-    state.init = Some(ProcessId::of(launched.pid)?);
+    state.init = Some(init);
     order.entry.save(&state)?;
     for phase in hooked {
-        hooks::run(phase, &order.plan.hooks, &state, launched.pid)?;
+        hooks::run(phase, &order.plan.hooks, &state, init.pid)?;
     }
     Ok(())
 }

@@ -86,7 +86,12 @@ pub fn parent(pid: i32) -> Option<i32> {
 }
 
 fn read_stat(pid: i32) -> Option<Stat> {
-    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    use std::io::Read;
+    // The kernel gives the whole line at once, and it has some 50 numbers.
+    let mut line = [0; 1024];
+    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut line).ok()?;
+    parse_stat(&line[..length])
 }
 
 /// Field 3 (state), field 4 (parent) and field 22 (start time); the command in field 2 may hold

@@ -255,9 +255,20 @@ impl Entry {
     /// or a crash of the runtime sees one version or the other. Nothing is
     /// synced: after a crash of the machine there is no container left.
     pub fn save(&self, state: &State) -> Result<()> {
+        self.prepare(state)?;
+        self.replace()
+    }
+
+    /// The first half of [`Entry::save`]: writes what [`Entry::replace`] will make the
+    /// state, where that is known before it is true.
+    pub fn prepare(&self, state: &State) -> Result<()> {
         let bytes = serde_json::to_vec(state)
             .map_err(|error| Error::system(format!("encode state.json: {error}")))?;
-        self.write_file(STATE_NEW, &bytes)?;
+        self.write_file(STATE_NEW, &bytes)
+    }
+
+    /// The second half: what was prepared last is the state.
+    pub fn replace(&self) -> Result<()> {
         renameat(&self.dir, STATE_NEW, &self.dir, STATE)
             .step(|| format!("rename {}/{STATE_NEW} to {STATE}", self.path().display()))
     }
