@@ -30,7 +30,8 @@ use crate::plan::rich;
 use crate::sys::{net, process};
 
 /// The phases whose hooks run before the root is entered.
-const HOOKED: [Phase; 3] = [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer];
+pub(super) const HOOKED: [Phase; 3] =
+    [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer];
 
 /// What the child has at its clone.
 #[derive(Debug)]

@@ -139,16 +139,23 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
         cgroup.apply_devices(&plan.cgroup)?;
     }
     cgroup.apply_limits(&plan.cgroup)?;
-    // Hooks, which may ask for it, and `delete`, which runs some, come later.
+    // No hook has run yet, which might ask for it, or whose like `delete` will run.
     order.entry.save_config(order.config)?;
+    let state = State { init: Some(init), ..order.state.clone() };
+    if hooks::any(&plan.hooks, &child::HOOKED) {
+        // On disk before any hook runs, also of those that follow inside: a hook may ask
+        // for it, and may be all that is left of a `create` that was killed.
+        order.entry.save(&state)?;
+    }
     // Written now, so that nothing but a rename stands between Ready and Start.
-    let ready = State { init: Some(init), ready: true, ..order.state.clone() };
-    order.entry.prepare(&ready)?;
+    order.entry.prepare(&State { ready: true, ..state.clone() })?;
     loop {
         match launched.channel.listen()? {
             News::Mounted => {
-                runtime_hooks(order, init)?;
-                order.entry.prepare(&ready)?;
+                // The namespaces are there, the root is not pivoted.
+                for phase in [Phase::Prestart, Phase::CreateRuntime] {
+                    hooks::run(phase, &plan.hooks, &state, init.pid)?;
+                }
                 launched.channel.tell(Word::HooksDone)?;
             }
             News::Listening(fd) => {
@@ -163,21 +170,6 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
         }
     }
-}
-
-/// prestart and createRuntime: the namespaces are there, the root is not
-/// pivoted. The state is on disk before any hook runs, also of those that
-/// follow inside: a hook may ask for it, and may be all that is left of a
-/// `create` that was killed.
-fn runtime_hooks(order: &Order<'_>, init: ProcessId) -> Result<()> {
-    let hooked = [Phase::Prestart, Phase::CreateRuntime];
-    let mut state = order.state.clone();
-    state.init = Some(init);
-    order.entry.save(&state)?;
-    for phase in hooked {
-        hooks::run(phase, &order.plan.hooks, &state, init.pid)?;
-    }
-    Ok(())
 }
 
 impl Launched {
