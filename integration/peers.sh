@@ -233,6 +233,9 @@ check() {
         say "missing: the root file system with systemd in $here/build/rootfs"
         status=1
     }
+    for part in "nspawn $peers/bin/systemd-nspawn" "inits $here/build/rootfs/inits/usr/bin/supervisord"; do
+        [ -e "${part#* }" ] || say "${part%% *} is not there (for make bench only: integration/peers.sh bench)"
+    done
     [ -x "$peers/bin/youki" ] || say "youki is not there (optional: integration/peers.sh youki)"
     if [ $status = 0 ]; then
         say "all there"

@@ -39,6 +39,11 @@ fn main() -> ExitCode {
             println!("{}", serde_json::to_string_pretty(&figures).map_err(|e| e.to_string())?);
             Ok(())
         }),
+        ["boot"] => repository().and_then(|top| {
+            let row = boot::row(&Stage::prepare(&top)?, runs().min(20));
+            println!("{}", side::tables(row.as_slice(), &[]));
+            Ok(())
+        }),
         ["peers"] => repository().and_then(|top| {
             let stage = Stage::prepare(&top)?;
             let (rows, seen) = peers::look(&stage, runs());
@@ -46,7 +51,7 @@ fn main() -> ExitCode {
             Ok(())
         }),
         ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
-        _ => Err("usage: richrun-bench [rows v1|v2 | services | peers | report]".into()),
+        _ => Err("usage: richrun-bench [rows v1|v2 | services | boot | peers | report]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
