@@ -55,7 +55,7 @@ pub fn row(stage: &Stage, runs: usize) -> Option<Row> {
     match cases(stage, &image) {
         Ok(cases) => {
             eprintln!("{} ({runs} runs each)", row.title);
-            let outcomes = sample::alternate(&cases, runs, &stage.out);
+            let outcomes = sample::alternate(&cases, runs, sample::LONG, &stage.out);
             let mut row = row.take(cases, outcomes);
             if stage.nspawn.is_none() {
                 let reason = "there is none (integration/peers.sh nspawn)".to_owned();

@@ -249,7 +249,7 @@ impl Yard<'_> {
                 Err(reason) => failed.push(Cell { column, outcome: Outcome::Failed(reason) }),
             }
         }
-        let outcomes = sample::alternate(&cases, runs, &self.stage.out);
+        let outcomes = sample::alternate(&cases, runs, sample::SHORT, &self.stage.out);
         let mut row = row.take(cases, outcomes);
         row.cells.extend(failed);
         row

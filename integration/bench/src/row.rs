@@ -96,7 +96,7 @@ pub fn measure(stage: &Stage, view: View, runs: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut step = |row: Row, cases: Vec<Case>| {
         eprintln!("{} ({}, {} runs each)", row.title, view.name(), runs);
-        let outcomes = sample::alternate(&cases, runs, &stage.out);
+        let outcomes = sample::alternate(&cases, runs, sample::SHORT, &stage.out);
         rows.push(row.take(cases, outcomes));
     };
     let limits: &[(&str, f64)] = match view {
@@ -214,7 +214,7 @@ fn exec_row(stage: &Stage, runs: usize) -> Row {
             Err(reason) => failed.push(Cell { column, outcome: Outcome::Failed(reason) }),
         }
     }
-    let outcomes = sample::alternate(&cases, runs, &stage.out);
+    let outcomes = sample::alternate(&cases, runs, sample::SHORT, &stage.out);
     for runtime in &stage.runtimes {
         remove(runtime, &id(runtime.name));
     }
