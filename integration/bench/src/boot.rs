@@ -10,8 +10,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::row::{Cell, Row, id, text, words};
-use crate::sample::{self, Case, Outcome};
+use crate::row::{Row, id, text, words};
+use crate::sample::{self, Case};
 use crate::stage::{Result, Stage, variant};
 
 /// What podman gives a container by default, and what nspawn needs.
@@ -40,33 +40,27 @@ const UNIT: &str = "[Unit]\nSuccessAction=exit\nFailureAction=exit\n\n[Service]\
 /// Whose the row is, in the order of its table.
 const NSPAWN: &str = "nspawn";
 
-/// The row; `None` where there is no root file system with systemd.
-pub fn row(stage: &Stage, runs: usize) -> Option<Row> {
-    let image = stage.rootfs.join("systemd");
-    if !image.join("usr/lib/systemd/systemd").exists() {
-        eprintln!(
-            "no build/rootfs/systemd (integration/peers.sh systemd): booting is not measured"
-        );
-        return None;
-    }
+/// The row; where nothing can be booted it says why.
+pub fn row(stage: &Stage, runs: usize) -> Row {
     let limits: &[(&str, f64)] = &[(NSPAWN, 1.0), ("crun", 1.0)];
     let title = "systemd as PID 1: boot, a unit that exits with 42, end";
     let row = Row::new("boot-v2", title, "ms", limits);
-    match cases(stage, &image) {
+    let image = stage.rootfs.join("systemd");
+    let cases = match image.join("usr/lib/systemd/systemd").exists() {
+        true => cases(stage, &image),
+        false => Err("no build/rootfs/systemd (integration/peers.sh systemd)".to_owned()),
+    };
+    match cases {
         Ok(cases) => {
             eprintln!("{} ({runs} runs each)", row.title);
             let outcomes = sample::alternate(&cases, runs, sample::LONG, &stage.out);
-            let mut row = row.take(cases, outcomes);
-            if stage.nspawn.is_none() {
-                let reason = "there is none (integration/peers.sh nspawn)".to_owned();
-                row.cells.push(Cell { column: NSPAWN.into(), outcome: Outcome::Failed(reason) });
+            let row = row.take(cases, outcomes);
+            match stage.nspawn {
+                Some(_) => row,
+                None => row.without(NSPAWN, "there is none (integration/peers.sh nspawn)"),
             }
-            Some(row)
         }
-        Err(reason) => {
-            eprintln!("booting is not measured: {reason}");
-            None
-        }
+        Err(reason) => row.without("richrun", &reason),
     }
 }
 

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         }),
         ["boot"] => repository().and_then(|top| {
             let row = boot::row(&Stage::prepare(&top)?, runs().min(20));
-            println!("{}", side::tables(row.as_slice(), &[]));
+            println!("{}", side::tables(&[row], &[]));
             Ok(())
         }),
         ["peers"] => repository().and_then(|top| {
@@ -104,7 +104,7 @@ fn rows(view: View) -> Result<()> {
     let stage = Stage::prepare(&repository()?)?;
     let mut rows = row::measure(&stage, view, runs());
     if view == View::V2 {
-        rows.extend(boot::row(&stage, runs().min(20)));
+        rows.push(boot::row(&stage, runs().min(20)));
     }
     let figures = (view == View::V2).then(|| {
         let mut figures = init::look(&stage);

@@ -145,12 +145,13 @@ struct Job {
     id: String,
 }
 
-/// Rows, and what was seen of idle ones; nothing where the root file system is missing.
+/// Rows, and what was seen of idle ones; where the root file system is missing, a row that says so.
 pub fn look(stage: &Stage, runs: usize) -> (Vec<Row>, Vec<Seen>) {
     let root = stage.rootfs.join("inits");
     let Some(runtime) = stage.runtime("richrun").filter(|_| root.exists()) else {
-        eprintln!("no build/rootfs/inits (integration/peers.sh inits): no other inits");
-        return Default::default();
+        let row = Row::new(ADDED, "`run` of `true` under an init", "ms", &[]);
+        let reason = "no build/rootfs/inits (integration/peers.sh inits)";
+        return (vec![row.without(OURS, reason)], Vec::new());
     };
     let yard = Yard { stage, runtime, root };
     let mut rows = vec![yard.added(runs)];

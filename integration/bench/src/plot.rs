@@ -16,7 +16,7 @@ const LINE: f64 = 24.0;
 pub fn svg(rows: &[Row]) -> String {
     let mut body = String::new();
     let mut top = 64.0;
-    for row in rows.iter().filter(|row| is_drawn(row)) {
+    for row in rows.iter().filter(|row| is_drawn(row) && row.is_measured()) {
         top = panel(&mut body, row, top) + 26.0;
     }
     let mut text = format!(

@@ -80,6 +80,18 @@ impl Row {
         self.samples(column).map(median)
     }
 
+    /// Whether any column has samples.
+    pub fn is_measured(&self) -> bool {
+        self.cells.iter().any(|cell| self.samples(&cell.column).is_some())
+    }
+
+    /// With the reason why a column has no figures.
+    pub fn without(mut self, column: &str, reason: &str) -> Row {
+        eprintln!("  {column}: {reason}");
+        self.cells.push(Cell { column: column.into(), outcome: Outcome::Failed(reason.into()) });
+        self
+    }
+
     /// With what was measured.
     pub fn take(mut self, cases: Vec<Case>, outcomes: Vec<Outcome>) -> Row {
         self.cells = cases

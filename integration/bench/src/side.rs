@@ -28,7 +28,9 @@ fn part(ours: Option<f64>, other: Option<f64>) -> Option<f64> {
 }
 
 fn boot(rows: &[Row]) -> String {
-    let Some(row) = row(rows, "boot-v2") else { return String::new() };
+    let Some(row) = row(rows, "boot-v2").filter(|row| row.is_measured()) else {
+        return String::new();
+    };
     let mut text = head(&[&row.title, "ms", "richrun, of it"]);
     for cell in &row.cells {
         let own = row.median(&cell.column);
@@ -47,7 +49,7 @@ fn real(value: Option<u64>) -> Option<f64> {
 }
 
 fn inits(rows: &[Row], seen: &[Seen]) -> String {
-    let Some(row) = row(rows, ADDED) else { return String::new() };
+    let Some(row) = row(rows, ADDED).filter(|row| row.is_measured()) else { return String::new() };
     let mut text = head(&[
         "as PID 1 of one payload",
         "on disk (KiB)",
@@ -170,5 +172,7 @@ mod tests {
     #[test]
     fn nothing_is_told_of_nothing() {
         assert_eq!(tables(&[], &[]), "");
+        let missing = Row::new(ADDED, "", "ms", &[]).without(OURS, "no root file system");
+        assert_eq!(tables(&[missing], &[]), "");
     }
 }
