@@ -59,7 +59,7 @@ test-engines: build ## under podman and containerd
 test-long: build ## 10 000 runs, and all that takes minutes
 	@integration/test.sh long
 
-bench: build ## side by side with the kernel's floor, crun, runc and youki: build/bench/results.md
+bench: build ## side by side with the kernel's floor, other runtimes, systemd-nspawn and other inits: build/bench/results.md
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh
 
 install: build pages ## to $(DESTDIR)$(PREFIX)

@@ -1,13 +1,17 @@
 #!/bin/sh
 # Prepares what the tests and benchmarks compare richrun with: the peers
-# (runc, crun old and new, tini, dumb-init, catatonit, youki), the engines
-# (podman, containerd) and an ordinary user for the rootless tests.
+# (runc, crun old and new, tini, dumb-init, catatonit, s6, supervisord,
+# systemd-nspawn, youki), the engines (podman, containerd) and an ordinary user
+# for the rootless tests.
 #
-#   integration/peers.sh            all of it but youki
+#   integration/peers.sh            all that the tests need
+#   integration/peers.sh bench      all that `make bench` needs, but youki
 #   integration/peers.sh packages   Debian's packages
 #   integration/peers.sh crun       Debian trixie's crun, into PEERS_DIR/bin/crun
 #   integration/peers.sh user       the ordinary user TEST_USER, with a subuid and subgid range
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
+#   integration/peers.sh nspawn     Debian trixie's systemd-nspawn, into PEERS_DIR/bin/systemd-nspawn
+#   integration/peers.sh inits      what runs as PID 1 elsewhere, into build/rootfs/inits
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh check      what is there and what is missing; changes nothing
 #
@@ -92,31 +96,68 @@ install_packages() {
     say "packages: all there"
 }
 
-# Debian's stable crun is too old to compare with (no cgroup v2 without
-# CAP_SYS_RESOURCE): the next release's runs here with the libraries it came with.
-install_crun() {
-    if "$peers/bin/crun" --version >/dev/null 2>&1; then
-        say "crun: $("$peers/bin/crun" --version | head -n 1) in $peers/bin"
+# A program of Debian's next release, with the libraries it came with: the stable
+# crun is too old to compare with (no cgroup v2 without CAP_SYS_RESOURCE), and
+# systemd-nspawn as a package would upgrade the machine's own systemd.
+unpack() {
+    package=$1 program=$2 tree=$peers/$3
+    if "$peers/bin/$program" --version >/dev/null 2>&1; then
+        say "$program: $("$peers/bin/$program" --version | head -n 1) in $peers/bin"
         return
     fi
-    as_root "unpacking trixie's crun" crun
-    for program in mmdebstrap patchelf; do
-        command -v $program >/dev/null || fail "crun: $program is missing: run 'integration/peers.sh packages'"
+    as_root "unpacking trixie's $program" "$4"
+    for tool in mmdebstrap patchelf; do
+        command -v $tool >/dev/null || fail "$program: $tool is missing: run 'integration/peers.sh packages'"
     done
-    say "crun: unpacking trixie's"
+    say "$program: unpacking trixie's"
     mkdir -p "$peers/bin"
-    rm -rf "$peers/trixie"
-    mmdebstrap --quiet --variant=extract --include=crun trixie "$peers/trixie" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
+    rm -rf "$tree"
+    mmdebstrap --quiet --variant=extract --include="$package" trixie "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
         tail -n 5 "$peers/mmdebstrap.log" >&2
-        fail "crun: mmdebstrap failed (log: $peers/mmdebstrap.log)"
+        fail "$program: mmdebstrap failed (log: $peers/mmdebstrap.log)"
     }
-    libraries=$(dirname "$(find "$peers/trixie/usr/lib" -name libc.so.6 | head -n 1)")
+    libraries=$(dirname "$(find "$tree/usr/lib" -name libc.so.6 | head -n 1)")
     loader=$(find "$libraries" -maxdepth 1 -name 'ld-linux*.so.*' | head -n 1)
-    cp "$peers/trixie/usr/bin/crun" "$peers/bin/crun.new"
-    patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$peers/bin/crun.new"
-    "$peers/bin/crun.new" --version >/dev/null || fail "crun: the unpacked crun does not run here"
-    mv "$peers/bin/crun.new" "$peers/bin/crun"
-    say "crun: $("$peers/bin/crun" --version | head -n 1) in $peers/bin"
+    cp "$tree/usr/bin/$program" "$peers/bin/$program.new"
+    patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries:$libraries/systemd" "$peers/bin/$program.new"
+    "$peers/bin/$program.new" --version >/dev/null || fail "$program: the unpacked one does not run here"
+    mv "$peers/bin/$program.new" "$peers/bin/$program"
+    say "$program: $("$peers/bin/$program" --version | head -n 1) in $peers/bin"
+}
+
+install_crun() { unpack crun crun trixie crun; }
+install_nspawn() { unpack systemd-container systemd-nspawn trixie-nspawn nspawn; }
+
+# Inits and supervisors to measure as PID 1. Unpacked, not installed: supervisor's
+# package would start its daemon here. Python's modules are compiled, as that
+# package's installation does.
+install_inits() {
+    root=$here/build/rootfs/inits
+    if [ -e "$root/usr/bin/supervisord" ]; then
+        say "inits: in $root"
+        return
+    fi
+    as_root "making a root file system with inits" inits
+    command -v mmdebstrap >/dev/null || fail "inits: mmdebstrap is missing: run 'integration/peers.sh packages'"
+    say "inits: making a root file system"
+    rm -rf "$root.new"
+    mkdir -p "$here/build/rootfs"
+    mmdebstrap --quiet --variant=extract --include=tini,dumb-init,catatonit,s6,supervisor,busybox-static \
+        trixie "$root.new" "$("$here/integration/mirror.sh")" 2>"$here/build/rootfs/mmdebstrap.log" || {
+        tail -n 5 "$here/build/rootfs/mmdebstrap.log" >&2
+        fail "inits: mmdebstrap failed (log: $here/build/rootfs/mmdebstrap.log)"
+    }
+    for name in bin sbin lib lib64; do
+        [ -e "$root.new/$name" ] || ln -s "usr/$name" "$root.new/$name"
+    done
+    for name in sh sleep true; do
+        [ -e "$root.new/usr/bin/$name" ] || ln -s busybox "$root.new/usr/bin/$name"
+    done
+    mkdir -p "$root.new/dev" "$root.new/proc" "$root.new/sys" "$root.new/bench"
+    chroot "$root.new" /usr/bin/python3 -m compileall -q /usr/lib/python3 /usr/lib/python3.* >/dev/null ||
+        fail "inits: Python's modules in $root.new cannot be compiled"
+    mv "$root.new" "$root"
+    say "inits: in $root"
 }
 
 # What boots in the tests of rich containers whose PID 1 is systemd.
@@ -192,6 +233,9 @@ check() {
         say "missing: the root file system with systemd in $here/build/rootfs"
         status=1
     }
+    for part in "nspawn $peers/bin/systemd-nspawn" "inits $here/build/rootfs/inits/usr/bin/supervisord"; do
+        [ -e "${part#* }" ] || say "${part%% *} is not there (for make bench only: integration/peers.sh bench)"
+    done
     [ -x "$peers/bin/youki" ] || say "youki is not there (optional: integration/peers.sh youki)"
     if [ $status = 0 ]; then
         say "all there"
@@ -223,7 +267,16 @@ case $what in
     crun) install_crun ;;
     user) install_user ;;
     systemd) install_systemd ;;
+    nspawn) install_nspawn ;;
+    inits) install_inits ;;
+    bench)
+        install_packages
+        install_crun
+        install_nspawn
+        install_systemd
+        install_inits
+        ;;
     youki) install_youki ;;
     check) check ;;
-    *) fail "unknown part $what: all, packages, crun, user, systemd, youki or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, user, systemd, nspawn, inits, youki or check" ;;
 esac

@@ -2,11 +2,13 @@
  * Small steps that are measured from outside; static, so that they add little.
  *
  * measure cycle RUNTIME BUNDLE ID   create, start and delete --force, one after the other
+ * measure expect STATUS COMMAND...  run it; only that status is success
  * measure rss COMMAND...            run it and print the peak resident KiB of it and of what it waited for
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -41,16 +43,27 @@ static int cycle(char *runtime, char *bundle, char *id)
     return status != 0 ? status : deleted;
 }
 
+static int expect(int wanted, char **argv)
+{
+    int status = run(argv, NULL);
+    if (status == wanted)
+        return 0;
+    fprintf(stderr, "measure: %s ended with %d and not with %d\n", argv[0], status, wanted);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "cycle") == 0)
         return cycle(argv[2], argv[3], argv[4]);
+    if (argc > 3 && strcmp(argv[1], "expect") == 0)
+        return expect(atoi(argv[2]), argv + 3);
     if (argc > 2 && strcmp(argv[1], "rss") == 0) {
         struct rusage usage;
         int status = run(argv + 2, &usage);
         printf("%ld\n", usage.ru_maxrss);
         return status;
     }
-    fprintf(stderr, "usage: measure cycle RUNTIME BUNDLE ID | measure rss COMMAND...\n");
+    fprintf(stderr, "usage: measure cycle RUNTIME BUNDLE ID | measure expect STATUS COMMAND... | measure rss COMMAND...\n");
     return 2;
 }

@@ -7,5 +7,5 @@ if [ "$(id -u)" != 0 ]; then
     echo "make bench needs root: it measures in private views of cgroup v1 and v2" >&2
     exit 1
 fi
-[ "${INSTALL:-yes}" != yes ] || { integration/peers.sh packages && integration/peers.sh crun; }
+[ "${INSTALL:-yes}" != yes ] || integration/peers.sh bench
 exec cargo run --quiet --locked --package richrun-bench -- "$@"

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::peers::Seen;
 use crate::row::{remove, start_with};
 use crate::services::{self, ServiceFigures};
 use crate::stage::{Result, Runtime, Stage};
@@ -31,6 +32,9 @@ pub struct InitFigures {
     /// With services.
     #[serde(default)]
     pub services: ServiceFigures,
+    /// It and others, beside each other.
+    #[serde(default)]
+    pub peers: Vec<Seen>,
 }
 
 /// Looks at a rich container whose payload sleeps.
@@ -55,10 +59,8 @@ fn watch(runtime: &Runtime, id: &str, figures: &mut InitFigures) -> Result<()> {
     let before = switches(pid)?;
     std::thread::sleep(WATCH);
     figures.wakes = Some(switches(pid)? - before);
-    let rollup = read(&pid.to_string(), "smaps_rollup")?;
-    figures.private_kib =
-        Some(field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?);
-    figures.resident_kib = Some(field(&rollup, "Rss:")?);
+    figures.private_kib = Some(private_kib(pid)?);
+    figures.resident_kib = Some(field(&read(&pid.to_string(), "smaps_rollup")?, "Rss:")?);
     Ok(())
 }
 
@@ -77,6 +79,12 @@ pub fn pid_of(runtime: &Runtime, id: &str) -> Result<u64> {
 pub fn switches(pid: u64) -> Result<u64> {
     let status = read(&pid.to_string(), "status")?;
     Ok(field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?)
+}
+
+/// Memory that a process shares with no other, clean and dirty.
+pub fn private_kib(pid: u64) -> Result<u64> {
+    let rollup = read(&pid.to_string(), "smaps_rollup")?;
+    Ok(field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?)
 }
 
 /// A file of a process below /proc.

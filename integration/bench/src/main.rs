@@ -1,4 +1,5 @@
-//! `make bench`: richrun beside the kernel's floor, crun, runc and youki.
+//! `make bench`: richrun beside the kernel's floor, crun, runc, youki and systemd-nspawn;
+//! rich-init beside tini, dumb-init, catatonit, s6 and supervisord.
 //!
 //! ```text
 //! main ── prepares, then runs itself in each view of the cgroups
@@ -8,12 +9,15 @@
 //! ```
 
 mod boot;
+mod graph;
 mod init;
+mod peers;
 mod plot;
 mod report;
 mod row;
 mod sample;
 mod services;
+mod side;
 mod stage;
 
 use std::fs;
@@ -35,8 +39,19 @@ fn main() -> ExitCode {
             println!("{}", serde_json::to_string_pretty(&figures).map_err(|e| e.to_string())?);
             Ok(())
         }),
+        ["boot"] => repository().and_then(|top| {
+            let row = boot::row(&Stage::prepare(&top)?, runs().min(20));
+            println!("{}", side::tables(&[row], &[]));
+            Ok(())
+        }),
+        ["peers"] => repository().and_then(|top| {
+            let stage = Stage::prepare(&top)?;
+            let (rows, seen) = peers::look(&stage, runs());
+            println!("{}", side::tables(&rows, &seen));
+            Ok(())
+        }),
         ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
-        _ => Err("usage: richrun-bench [rows v1|v2 | services | report]".into()),
+        _ => Err("usage: richrun-bench [rows v1|v2 | services | boot | peers | report]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,7 +80,10 @@ fn everything() -> Result<()> {
     let own = std::env::current_exe().map_err(|error| format!("current executable: {error}"))?;
     for view in [View::V2, View::V1] {
         let _ = fs::remove_file(part(&stage, view));
-        let status = Command::new(top.join(format!("integration/{}view", view.name())))
+        // A view of a host that needs no change has no mount namespace of its own.
+        let status = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .arg(top.join(format!("integration/{}view", view.name())))
             .arg(&own)
             .args(["rows", view.name()])
             .status()
@@ -86,9 +104,15 @@ fn rows(view: View) -> Result<()> {
     let stage = Stage::prepare(&repository()?)?;
     let mut rows = row::measure(&stage, view, runs());
     if view == View::V2 {
-        rows.extend(boot::row(&stage, &repository()?, runs().min(20)));
+        rows.push(boot::row(&stage, runs().min(20)));
     }
-    let figures = (view == View::V2).then(|| init::look(&stage));
+    let figures = (view == View::V2).then(|| {
+        let mut figures = init::look(&stage);
+        let (more, seen) = peers::look(&stage, runs());
+        rows.extend(more);
+        figures.peers = seen;
+        figures
+    });
     let text = serde_json::to_string(&(rows, figures)).map_err(|error| error.to_string())?;
     let path = part(&stage, view);
     fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::{COLUMNS, is_main, number};
+use crate::peers::{NONE, OURS};
+use crate::report::{is_drawn, number};
 use crate::row::Row;
 use crate::sample::quantile;
 
@@ -11,11 +12,11 @@ const LEFT: f64 = 90.0;
 const RIGHT: f64 = 110.0;
 const LINE: f64 = 24.0;
 
-/// One panel a row of the main table, one line a column.
+/// One panel a row of the tables, one line a column.
 pub fn svg(rows: &[Row]) -> String {
     let mut body = String::new();
     let mut top = 64.0;
-    for row in rows.iter().filter(|row| is_main(row)) {
+    for row in rows.iter().filter(|row| is_drawn(row) && row.is_measured()) {
         top = panel(&mut body, row, top) + 26.0;
     }
     let mut text = format!(
@@ -34,9 +35,10 @@ pub fn svg(rows: &[Row]) -> String {
 
 /// Draws one row from `top` on; returns where it ends.
 fn panel(body: &mut String, row: &Row, top: f64) -> f64 {
-    let lines: Vec<(&str, &[f64])> = COLUMNS
+    let lines: Vec<(&str, &[f64])> = row
+        .cells
         .iter()
-        .filter_map(|&column| row.samples(column).map(|samples| (column, samples)))
+        .filter_map(|cell| Some((cell.column.as_str(), row.samples(&cell.column)?)))
         .collect();
     let title = row.title.replace('`', "").replace('&', "&amp;").replace('<', "&lt;");
     let _ = writeln!(
@@ -84,11 +86,11 @@ fn strip(
     y: f64,
 ) {
     let colour = match column {
-        "richrun" => "#c2410c",
-        "floor" => "#6b7280",
+        "richrun" | OURS => "#c2410c",
+        "floor" | NONE => "#6b7280",
         _ => "#1d4ed8",
     };
-    let weight = if column == "richrun" { "600" } else { "400" };
+    let weight = if ["richrun", OURS].contains(&column) { "600" } else { "400" };
     let _ = writeln!(
         body,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" font-weight=\"{weight}\">{column}</text>",

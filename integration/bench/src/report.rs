@@ -6,8 +6,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::init::InitFigures;
+use crate::peers::{ADDED, DEEP, FLAT};
 use crate::row::{HOOK_COLUMNS, Limit, MANY_HOOKS, NO_HOOKS, ONE_HOOK, Row};
 use crate::sample::{Outcome, quantile};
+use crate::side;
 use crate::stage::{MANY, Stage};
 
 /// The columns of the main table.
@@ -45,6 +47,7 @@ pub fn markdown(stage: &Stage, rows: &[Row], figures: &InitFigures) -> String {
         }
         let _ = writeln!(text, " {} | {} |", ratio(row, "crun"), ratio(row, "floor"));
     }
+    text += &side::tables(rows, &figures.peers);
     text += "\n| must be reached | measured | at most | |\n| --- | --- | --- | --- |\n";
     for goal in goals(rows, figures) {
         let measured =
@@ -59,8 +62,14 @@ pub fn markdown(stage: &Stage, rows: &[Row], figures: &InitFigures) -> String {
     text
 }
 
-/// Whether a row belongs to the main table: the others are differences.
+/// Whether a row belongs to the main table: the others have tables of their own.
 pub fn is_main(row: &Row) -> bool {
+    const OTHERS: [&str; 6] = ["hook-v2", "rich-v2", "boot-v2", ADDED, FLAT, DEEP];
+    !OTHERS.contains(&row.key.as_str())
+}
+
+/// Whether a row is drawn: not where a difference is what counts.
+pub fn is_drawn(row: &Row) -> bool {
     !["hook-v2", "rich-v2"].contains(&row.key.as_str())
 }
 
@@ -220,6 +229,11 @@ fn troubles(rows: &[Row], figures: &InitFigures) -> String {
             if let Outcome::Failed(reason) = &cell.outcome {
                 let _ = writeln!(text, "- {} of {} failed: {reason}", row.key, cell.column);
             }
+        }
+    }
+    for one in &figures.peers {
+        if let Some(trouble) = &one.trouble {
+            let _ = writeln!(text, "- {}: {trouble}", one.name);
         }
     }
     if let Some(trouble) = &figures.services.trouble {

@@ -80,6 +80,18 @@ impl Row {
         self.samples(column).map(median)
     }
 
+    /// Whether any column has samples.
+    pub fn is_measured(&self) -> bool {
+        self.cells.iter().any(|cell| self.samples(&cell.column).is_some())
+    }
+
+    /// With the reason why a column has no figures.
+    pub fn without(mut self, column: &str, reason: &str) -> Row {
+        eprintln!("  {column}: {reason}");
+        self.cells.push(Cell { column: column.into(), outcome: Outcome::Failed(reason.into()) });
+        self
+    }
+
     /// With what was measured.
     pub fn take(mut self, cases: Vec<Case>, outcomes: Vec<Outcome>) -> Row {
         self.cells = cases
@@ -96,7 +108,7 @@ pub fn measure(stage: &Stage, view: View, runs: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut step = |row: Row, cases: Vec<Case>| {
         eprintln!("{} ({}, {} runs each)", row.title, view.name(), runs);
-        let outcomes = sample::alternate(&cases, runs, &stage.out);
+        let outcomes = sample::alternate(&cases, runs, sample::SHORT, &stage.out);
         rows.push(row.take(cases, outcomes));
     };
     let limits: &[(&str, f64)] = match view {
@@ -214,7 +226,7 @@ fn exec_row(stage: &Stage, runs: usize) -> Row {
             Err(reason) => failed.push(Cell { column, outcome: Outcome::Failed(reason) }),
         }
     }
-    let outcomes = sample::alternate(&cases, runs, &stage.out);
+    let outcomes = sample::alternate(&cases, runs, sample::SHORT, &stage.out);
     for runtime in &stage.runtimes {
         remove(runtime, &id(runtime.name));
     }

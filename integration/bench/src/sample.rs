@@ -30,8 +30,18 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Runs of a batch, between which the contenders alternate.
-const BATCH: usize = 10;
+/// Runs of a batch, between which the contenders alternate, and those before it that do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    runs: usize,
+    warmup: usize,
+}
+
+/// For runs of milliseconds.
+pub const SHORT: Batch = Batch { runs: 10, warmup: 2 };
+/// For runs that take as long as the weather lasts.
+pub const LONG: Batch = Batch { runs: 2, warmup: 0 };
+
 /// How long a batch may take before its contender counts as hung.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -56,13 +66,13 @@ pub fn quantile(values: &[f64], part: f64) -> f64 {
 ///
 /// The machine's speed drifts in seconds: alternating batches let every
 /// contender have the same weather. The order turns by one each round.
-pub fn alternate(cases: &[Case], runs: usize, scratch: &Path) -> Vec<Outcome> {
+pub fn alternate(cases: &[Case], runs: usize, size: Batch, scratch: &Path) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = cases.iter().map(|_| Outcome::Samples(Vec::new())).collect();
-    for round in 0..runs.div_ceil(BATCH) {
+    for round in 0..runs.div_ceil(size.runs) {
         for step in 0..cases.len() {
             let which = (round + step) % cases.len();
             let Outcome::Samples(samples) = &mut outcomes[which] else { continue };
-            match batch(&cases[which], scratch) {
+            match batch(&cases[which], size, scratch) {
                 Ok(times) => samples.extend(times),
                 Err(reason) => {
                     eprintln!("  {}: {reason}", cases[which].column);
@@ -75,13 +85,15 @@ pub fn alternate(cases: &[Case], runs: usize, scratch: &Path) -> Vec<Outcome> {
 }
 
 /// One batch of one case: its times in milliseconds.
-fn batch(case: &Case, scratch: &Path) -> Result<Vec<f64>> {
+fn batch(case: &Case, size: Batch, scratch: &Path) -> Result<Vec<f64>> {
     let json = scratch.join("hyperfine.json");
     let log = scratch.join("hyperfine.log");
     let file = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let child = Command::new("hyperfine")
-        .args(["--shell=none", "--style=none", "--warmup=2", "--runs"])
-        .arg(BATCH.to_string())
+        .args(["--shell=none", "--style=none", "--warmup"])
+        .arg(size.warmup.to_string())
+        .arg("--runs")
+        .arg(size.runs.to_string())
         .arg("--export-json")
         .arg(&json)
         .arg(line(&case.argv))

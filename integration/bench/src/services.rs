@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::init::{field, pid_of, read, switches};
+use crate::init::{pid_of, private_kib, read, switches};
 use crate::row::{remove, start_with};
 use crate::sample::median;
 use crate::stage::{Result, Runtime, Stage};
@@ -141,9 +141,7 @@ fn idle(stage: &Stage, runtime: &Runtime, figures: &mut ServiceFigures) -> Resul
         let before = switches(pid)?;
         std::thread::sleep(WATCH);
         figures.wakes = Some(switches(pid)? - before);
-        let rollup = read(&pid.to_string(), "smaps_rollup")?;
-        figures.private_kib =
-            Some(field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?);
+        figures.private_kib = Some(private_kib(pid)?);
         Ok(())
     })
 }

@@ -42,6 +42,10 @@ pub struct Stage {
     pub floor: PathBuf,
     /// The compiled `measure.c`.
     pub measure: PathBuf,
+    /// The root file systems that `integration/peers.sh` makes.
+    pub rootfs: PathBuf,
+    /// systemd-nspawn, where there is one.
+    pub nspawn: Option<PathBuf>,
     /// The runtimes, in the order of the table's columns.
     pub runtimes: Vec<Runtime>,
 }
@@ -75,7 +79,21 @@ impl Stage {
         let sleeping = variant(&stock, "sleeping", |config| {
             config["process"]["args"] = json!(["/bin/sleep", "100000"]);
         })?;
-        Ok(Stage { out, stock, hooked, much_hooked, unhooked, sleeping, floor, measure, runtimes })
+        let rootfs = top.join("build/rootfs");
+        let nspawn = find(top, "systemd-nspawn", "NSPAWN");
+        Ok(Stage {
+            out,
+            stock,
+            hooked,
+            much_hooked,
+            unhooked,
+            sleeping,
+            floor,
+            measure,
+            rootfs,
+            nspawn,
+            runtimes,
+        })
     }
 
     /// The runtime of that column.
@@ -115,18 +133,11 @@ pub fn variant(stock: &Path, name: &str, edit: impl FnOnce(&mut Value)) -> Resul
 
 /// `RICHRUN` must be there; the others where they are installed.
 fn find_runtimes(top: &Path) -> Result<Vec<Runtime>> {
-    let peers = std::env::var_os("PEERS_DIR").map_or(top.join("build/peers"), PathBuf::from);
     let mut found = Vec::new();
     for (name, variable) in
         [("crun", "CRUN"), ("runc", "RUNC"), ("youki", "YOUKI"), ("richrun", "RICHRUN")]
     {
-        let chosen = std::env::var_os(variable).map(PathBuf::from);
-        let built = Some(peers.join("bin").join(name)).filter(|path| path.exists());
-        let installed = ["/usr/local/bin", "/usr/sbin", "/usr/bin"]
-            .iter()
-            .map(|dir| Path::new(dir).join(name))
-            .find(|path| path.exists());
-        if let Some(path) = chosen.or(built).or(installed) {
+        if let Some(path) = find(top, name, variable) {
             found.push(identify(name, &path)?);
         }
     }
@@ -134,6 +145,15 @@ fn find_runtimes(top: &Path) -> Result<Vec<Runtime>> {
         return Err("richrun: set RICHRUN to its path".into());
     }
     Ok(found)
+}
+
+/// A program: as the variable says, as `integration/peers.sh` made it, or as installed.
+fn find(top: &Path, name: &str, variable: &str) -> Option<PathBuf> {
+    let peers = std::env::var_os("PEERS_DIR").map_or(top.join("build/peers"), PathBuf::from);
+    let chosen = std::env::var_os(variable).map(PathBuf::from);
+    let places = [&peers.join("bin"), Path::new("/usr/local/bin"), Path::new("/usr/sbin")];
+    let mut places = places.into_iter().chain([Path::new("/usr/bin")]);
+    chosen.or_else(|| places.find_map(|dir| Some(dir.join(name)).filter(|path| path.exists())))
 }
 
 /// The absolute path and version of an executable.
