@@ -24,6 +24,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("snoop") => hostile::snoop(&words[1]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
+        Some("idle") => stress::idle(),
         Some("later") => stress::later(&words[1], &words[2]),
         Some("eat") => stress::eat(&words[1]),
         Some("bomb") => stress::bomb(),

@@ -8,6 +8,14 @@ use rustix::termios::tcgetwinsize;
 
 use crate::sys;
 
+/// Says that it is there, and does nothing.
+pub fn idle() -> ! {
+    println!("ready");
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
 /// Sleeps and exits with a status.
 pub fn later(millis: &str, status: &str) -> ! {
     std::thread::sleep(Duration::from_millis(millis.parse().expect("milliseconds")));
@@ -124,12 +132,10 @@ pub fn catch(with_child: bool) -> ! {
         {
             println!("{name}size {} {}", size.ws_row, size.ws_col);
         }
-        if signal == 64 {
-            if name.is_empty() {
-                for (signal, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                    println!("{signal} {count}");
-                }
-                std::thread::sleep(Duration::from_millis(100));
+        // The child ends with its parent.
+        if signal == 64 && name.is_empty() {
+            for (signal, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                println!("{signal} {count}");
             }
             exit(5);
         }
