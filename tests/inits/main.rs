@@ -58,6 +58,7 @@ const ROWS: &[Row] = &[
     Row { title: "signals that the payload gets ✕", act: cross::payload_gets, same: false },
     Row { title: "signals that its child gets ✕", act: cross::child_gets, same: false },
     Row { title: "with TSTP, then CONT, the payload ✕", act: cross::stop, same: true },
+    Row { title: "HUP and CONT from before the start ✕", act: cross::early, same: false },
     Row { title: "Ctrl-C at a terminal ✕", act: cross::interrupt, same: true },
     Row { title: "with Ctrl-Z at a terminal, the payload ✕", act: cross::suspend, same: false },
     Row { title: "payload is told of a new window size ✕", act: cross::window, same: true },

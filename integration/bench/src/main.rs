@@ -9,6 +9,7 @@
 
 mod boot;
 mod init;
+mod orphans;
 mod plot;
 mod report;
 mod row;
@@ -35,8 +36,13 @@ fn main() -> ExitCode {
             println!("{}", serde_json::to_string_pretty(&figures).map_err(|e| e.to_string())?);
             Ok(())
         }),
+        ["orphans"] => repository().and_then(|top| {
+            let row = orphans::row(&Stage::prepare(&top)?, runs().min(10));
+            println!("{}", serde_json::to_string_pretty(&row).map_err(|e| e.to_string())?);
+            Ok(())
+        }),
         ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
-        _ => Err("usage: richrun-bench [rows v1|v2 | services | report]".into()),
+        _ => Err("usage: richrun-bench [rows v1|v2 | services | orphans | report]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +93,7 @@ fn rows(view: View) -> Result<()> {
     let mut rows = row::measure(&stage, view, runs());
     if view == View::V2 {
         rows.extend(boot::row(&stage, &repository()?, runs().min(20)));
+        rows.push(orphans::row(&stage, runs().min(10)));
     }
     let figures = (view == View::V2).then(|| init::look(&stage));
     let text = serde_json::to_string(&(rows, figures)).map_err(|error| error.to_string())?;

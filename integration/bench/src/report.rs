@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::init::InitFigures;
+use crate::orphans;
 use crate::row::{HOOK_COLUMNS, Limit, MANY_HOOKS, NO_HOOKS, ONE_HOOK, Row};
 use crate::sample::{Outcome, quantile};
 use crate::stage::{MANY, Stage};
@@ -61,7 +62,7 @@ pub fn markdown(stage: &Stage, rows: &[Row], figures: &InitFigures) -> String {
 
 /// Whether a row belongs to the main table: the others are differences.
 pub fn is_main(row: &Row) -> bool {
-    !["hook-v2", "rich-v2"].contains(&row.key.as_str())
+    !["hook-v2", "rich-v2", orphans::KEY].contains(&row.key.as_str())
 }
 
 fn machine(stage: &Stage) -> String {
@@ -137,6 +138,9 @@ fn goals(rows: &[Row], figures: &InitFigures) -> Vec<Goal> {
     let private = figures.private_kib.map(|kib| kib as f64);
     goal("rich-init's private memory as PID 1", private, 100.0, "KiB");
     goal("rich-init's wakes in 10 s idle", figures.wakes.map(|wakes| wakes as f64), 0.0, "");
+    let orphans = rows.iter().find(|row| row.key == orphans::KEY);
+    let orphans = orphans.and_then(|row| row.median(orphans::OWN));
+    goal("rich-init reaps 10 000 orphans", orphans, 1000.0, "ms");
     let services = &figures.services;
     let kib = services.bytes.map(|bytes| bytes as f64 / 1024.0);
     goal("rich-init with services on disk", kib, 160.0, "KiB");
