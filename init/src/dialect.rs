@@ -45,7 +45,8 @@ impl Dialect {
         options.dialect = self;
         options.linger = 0;
         options.grace = 0;
-        options.subreaper = false;
+        // catatonit makes itself one; tini does so when asked.
+        options.subreaper = self == Dialect::Catatonit;
         options.rewrite[usize::from(signals::CHLD)] = 0;
         options
     }

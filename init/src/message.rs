@@ -2,6 +2,7 @@
 
 use crate::signals;
 use crate::sys::Errno;
+use crate::sys::descriptors::{self, Poll, WRITABLE};
 
 /// A line being written; what does not fit is cut off.
 pub struct Line {
@@ -84,10 +85,16 @@ impl Line {
         &self.bytes[..self.len]
     }
 
-    /// Writes it to standard error, with its end. An error there can be told to nobody.
+    /// Writes it to standard error, with its end. An error there can be told to nobody, and
+    /// where nobody reads, the line is lost rather than PID 1 held up by a full pipe, or its
+    /// payload sent the SIGPIPE of a closed one.
     pub fn write(mut self) {
         self.bytes[self.len] = b'\n';
-        let _ = crate::sys::write(2, &self.bytes[..=self.len]);
+        let mut stream = [Poll { fd: 2, wanted: WRITABLE, seen: 0 }];
+        descriptors::poll(&mut stream, 0);
+        if stream[0].seen == WRITABLE {
+            let _ = crate::sys::write(2, &self.bytes[..=self.len]);
+        }
     }
 }
 

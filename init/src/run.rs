@@ -170,12 +170,12 @@ impl Init {
     }
 
     fn receive(&mut self, received: Received) -> Option<u8> {
-        if received.signal == signals::CHLD {
-            let status = self.reap();
-            // One that a process sent is meant for the payload.
-            if status.is_some() || !received.by_process {
-                return status;
-            }
+        // Whatever it is: the kernel hands out the lowest number first, so a storm of those
+        // below SIGCHLD would hide from us that children have ended.
+        let status = self.reap();
+        // A SIGCHLD that a process sent is meant for the payload.
+        if status.is_some() || (received.signal == signals::CHLD && !received.by_process) {
+            return status;
         }
         if self.options.verbosity > 1 {
             self.line().text("received ").signal(received.signal).write();

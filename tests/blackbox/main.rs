@@ -22,6 +22,7 @@ mod rich;
 mod services;
 mod signals;
 mod streams;
+mod stress;
 
 use richrun_tests::Suite;
 
@@ -47,5 +48,6 @@ fn main() -> std::process::ExitCode {
     services::register(suite.module("services"));
     signals::register(suite.module("signals"));
     streams::register(suite.module("streams"));
+    stress::register(suite.module("stress"));
     suite.main()
 }

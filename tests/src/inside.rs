@@ -1,6 +1,7 @@
 //! The probe's commands, run inside containers.
 
 mod hostile;
+mod stress;
 
 use std::io::{IoSlice, Read};
 use std::os::fd::AsFd;
@@ -23,6 +24,12 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("snoop") => hostile::snoop(&words[1]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
+        Some("idle") => stress::idle(),
+        Some("later") => stress::later(&words[1], &words[2]),
+        Some("eat") => stress::eat(&words[1]),
+        Some("bomb") => stress::bomb(),
+        Some("orphans") => stress::orphans(&words[1], words.get(2).is_some_and(|w| w == "at-once")),
+        Some("catch") => stress::catch(words.get(1).is_some_and(|word| word == "with-child")),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS

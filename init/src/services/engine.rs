@@ -14,13 +14,16 @@ use crate::options::{self, OWN_FAILURE, Options, Request, Words};
 use crate::reap;
 use crate::signals::{self, SignalSet};
 use crate::sys::descriptors::{self, Poll};
-use crate::sys::{self, Reaped, Start, arena};
+use crate::sys::{self, Peeked, Start, arena};
 use crate::time::{FOREVER, Millis};
 use core::ffi::CStr;
 
 /// How many descriptors are waited for at most: signals, control, watches, 16 clients, and
 /// for each service its readiness, its log and its probes.
 const POLLED: usize = 3 + super::clients::CLIENTS + super::wire::MAX_SERVICES * 5;
+
+/// How many signals are read before everything else has its turn: a storm of them never ends.
+const AT_ONCE: usize = 64;
 
 /// Everything that PID 1 has.
 pub(super) struct Engine {
@@ -167,13 +170,12 @@ impl Engine {
             }
         }
         self.answer_waiting();
-        if self.machine.stops() && sys::peek_ended().is_none() {
-            // A container without processes ends without waiting.
-            if sys::reap() == Reaped::NoChildren
-                && let Some(Act::Exit(status)) = self.machine.childless()
-            {
-                return Some(status);
-            }
+        // A container without processes ends without waiting.
+        if self.machine.stops()
+            && sys::peek() == Peeked::NoChildren
+            && let Some(Act::Exit(status)) = self.machine.childless()
+        {
+            return Some(status);
         }
         None
     }
@@ -244,12 +246,10 @@ impl Engine {
     }
 
     fn receive(&mut self) {
-        while let Some((signal, by_process)) = descriptors::read_signal(self.signals) {
-            if signal == signals::CHLD {
-                self.reap();
-                if !by_process {
-                    continue;
-                }
+        for _ in 0..AT_ONCE {
+            let Some((signal, by_process)) = descriptors::read_signal(self.signals) else { break };
+            if signal == signals::CHLD && !by_process {
+                continue;
             }
             let stop = SignalSet::STOP_REQUESTS.has(signal) || signal == signals::RTMIN + 3;
             match self.options.rewrite[usize::from(signal)] {
@@ -258,12 +258,15 @@ impl Engine {
                 sent => self.signal(self.machine.main(), sent),
             }
         }
+        // Whatever it was: the kernel hands out the lowest number first, so a storm of those
+        // below SIGCHLD would hide from us that children have ended.
+        self.reap();
     }
 
     /// Takes in all that have ended. A service's group goes with its process: as long as
     /// that is not taken in, its number cannot be another's.
     fn reap(&mut self) {
-        while let Some(pid) = sys::peek_ended() {
+        while let Peeked::Ended(pid) = sys::peek() {
             let service = self.machine.owner(pid);
             let probe = self.io.iter().position(|io| io.probes.iter().any(|run| run.pid == pid));
             let strays = service.is_some_and(|i| i != self.machine.main()) || probe.is_some();

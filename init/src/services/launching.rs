@@ -3,7 +3,6 @@
 use super::engine::Engine;
 use super::wire::{self, Field, Head, List};
 use crate::message::Line;
-use crate::options::Session;
 use crate::sys::descriptors::{self, NONE, close};
 use crate::sys::service::{Command, Launch, Trouble};
 use crate::sys::{self, Errno, sockets};
@@ -30,6 +29,7 @@ impl Engine {
             launch.more[0] = variable;
             if main {
                 launch.streams[0] = NONE;
+                launch.terminal = true;
                 launch.kept = self.plan.head(Head::Descriptors);
                 launch.without = &[];
             }
@@ -109,7 +109,7 @@ impl Engine {
             log,
             passed: (NONE, NONE),
             kept: 0,
-            session: Session::New,
+            terminal: false,
             mask: self.inherited.0,
             ignore_child_signal: self.inherited.1,
         })

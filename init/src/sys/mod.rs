@@ -160,16 +160,31 @@ pub fn reap() -> Reaped {
     }
 }
 
-/// A child that has ended, and is left to be taken in (waitid(2), WNOWAIT): until then its
-/// pid, and its group's, cannot become another's.
-pub fn peek_ended() -> Option<i32> {
+/// What [`peek`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peeked {
+    /// A child has ended: its pid.
+    Ended(i32),
+    /// There are children, and all of them live.
+    AllLive,
+    /// There are no children.
+    NoChildren,
+}
+
+/// Looks for a child that has ended and leaves it to be taken in (waitid(2), WNOWAIT): until
+/// then its pid, and its group's, cannot become another's, and its status is not lost.
+pub fn peek() -> Peeked {
     let mut info = [0_i32; 32];
     // SAFETY: siginfo_t is 128 bytes; no usage is wanted. P_ALL; WEXITED, WNOHANG, WNOWAIT.
     let ret = unsafe {
         let options = 4 | 1 | 0x0100_0000;
         call(nr::WAITID, [0, 0, info.as_mut_ptr() as usize, options, 0])
     };
-    (check(ret).is_ok() && info[4] > 0).then_some(info[4])
+    match check(ret) {
+        Err(Errno::ECHILD) => Peeked::NoChildren,
+        Ok(_) if info[4] > 0 => Peeked::Ended(info[4]),
+        _ => Peeked::AllLive,
+    }
 }
 
 /// Takes in this ended child: its wait status.

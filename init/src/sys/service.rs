@@ -2,9 +2,9 @@
 //! and an environment of its own.
 
 use super::arch::{call, clone_call, nr};
-use super::spawn::{Program, enter_session, execute};
+use super::spawn::{Program, execute, new_session, take_terminal};
 use super::{Errno, Result, Start, check, descriptors, ignore_child_signal, set_mask, wait4};
-use crate::options::{DEFAULT_PATH, Session};
+use crate::options::DEFAULT_PATH;
 use crate::services::wire::{List, UNSET};
 use crate::signals::SignalSet;
 use core::ffi::CStr;
@@ -50,8 +50,8 @@ pub struct Launch<'a> {
     pub passed: (i32, i32),
     /// Descriptors from 3 on that are kept.
     pub kept: u32,
-    /// The session or group.
-    pub session: Session,
+    /// The terminal that standard input of this process may be becomes its session's.
+    pub terminal: bool,
     /// The signal mask.
     pub mask: SignalSet,
     /// Whether SIGCHLD is to be ignored again.
@@ -122,7 +122,10 @@ unsafe extern "C" fn child(shared: *mut u8) -> ! {
 /// Everything before the execve.
 fn become_service<'a>(launch: &Launch<'a>) -> core::result::Result<Program<'a>, Trouble> {
     let at = |what| move |errno| Trouble { what, errno };
-    enter_session(launch.session).map_err(at("session"))?;
+    new_session().map_err(at("session"))?;
+    if launch.terminal {
+        take_terminal();
+    }
     streams(launch).map_err(at("log"))?;
     for limit in launch.limits.chunks_exact(24) {
         set_limit(limit).map_err(at("limit"))?;

@@ -112,17 +112,27 @@ unsafe extern "C" fn child(shared: *mut u8) -> ! {
     super::exit(127)
 }
 
-/// The payload's session or group, and the terminal if there is one.
-pub(super) fn enter_session(session: Session) -> Result<()> {
+/// Leads a session of its own (setsid(2)), without a terminal.
+pub(super) fn new_session() -> Result<()> {
+    // SAFETY: no arguments.
+    check(unsafe { call(nr::SETSID, [0; 5]) }).map(drop)
+}
+
+/// Makes standard input the session's terminal. Where it is none, or that of another
+/// session, this fails: so be it.
+pub(super) fn take_terminal() {
     const TIOCSCTTY: usize = 0x540e;
+    // SAFETY: the argument is a number.
+    unsafe { call(nr::IOCTL, [0, TIOCSCTTY, 0, 0, 0]) };
+}
+
+/// The payload's session or group, and the terminal if there is one.
+fn enter_session(session: Session) -> Result<()> {
     const TIOCSPGRP: usize = 0x5410;
     match session {
         Session::New => {
-            // SAFETY: no arguments.
-            check(unsafe { call(nr::SETSID, [0; 5]) })?;
-            // Without a terminal, or with one of another session, this fails: so be it.
-            // SAFETY: the argument is a number.
-            unsafe { call(nr::IOCTL, [0, TIOCSCTTY, 0, 0, 0]) };
+            new_session()?;
+            take_terminal();
         }
         Session::Group => {
             // SAFETY: numbers only.

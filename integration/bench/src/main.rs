@@ -11,6 +11,7 @@
 mod boot;
 mod graph;
 mod init;
+mod orphans;
 mod peers;
 mod plot;
 mod report;
@@ -50,8 +51,16 @@ fn main() -> ExitCode {
             println!("{}", side::tables(&rows, &seen));
             Ok(())
         }),
+        ["orphans"] => repository().and_then(|top| {
+            let row = orphans::row(&Stage::prepare(&top)?, runs().min(10));
+            println!("{}", serde_json::to_string_pretty(&row).map_err(|e| e.to_string())?);
+            Ok(())
+        }),
         ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
-        _ => Err("usage: richrun-bench [rows v1|v2 | services | boot | peers | report]".into()),
+        _ => {
+            Err("usage: richrun-bench [rows v1|v2 | services | boot | peers | orphans | report]"
+                .into())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -105,6 +114,7 @@ fn rows(view: View) -> Result<()> {
     let mut rows = row::measure(&stage, view, runs());
     if view == View::V2 {
         rows.push(boot::row(&stage, runs().min(20)));
+        rows.push(orphans::row(&stage, runs().min(10)));
     }
     let figures = (view == View::V2).then(|| {
         let mut figures = init::look(&stage);

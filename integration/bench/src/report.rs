@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::init::InitFigures;
+use crate::orphans;
 use crate::peers::{ADDED, DEEP, FLAT};
 use crate::row::{HOOK_COLUMNS, Limit, MANY_HOOKS, NO_HOOKS, ONE_HOOK, Row};
 use crate::sample::{Outcome, quantile};
@@ -64,13 +65,13 @@ pub fn markdown(stage: &Stage, rows: &[Row], figures: &InitFigures) -> String {
 
 /// Whether a row belongs to the main table: the others have tables of their own.
 pub fn is_main(row: &Row) -> bool {
-    const OTHERS: [&str; 6] = ["hook-v2", "rich-v2", "boot-v2", ADDED, FLAT, DEEP];
+    const OTHERS: [&str; 7] = ["hook-v2", "rich-v2", "boot-v2", ADDED, FLAT, DEEP, orphans::KEY];
     !OTHERS.contains(&row.key.as_str())
 }
 
 /// Whether a row is drawn: not where a difference is what counts.
 pub fn is_drawn(row: &Row) -> bool {
-    !["hook-v2", "rich-v2"].contains(&row.key.as_str())
+    !["hook-v2", "rich-v2", orphans::KEY].contains(&row.key.as_str())
 }
 
 fn machine(stage: &Stage) -> String {
@@ -146,6 +147,9 @@ fn goals(rows: &[Row], figures: &InitFigures) -> Vec<Goal> {
     let private = figures.private_kib.map(|kib| kib as f64);
     goal("rich-init's private memory as PID 1", private, 100.0, "KiB");
     goal("rich-init's wakes in 10 s idle", figures.wakes.map(|wakes| wakes as f64), 0.0, "");
+    let orphans = rows.iter().find(|row| row.key == orphans::KEY);
+    let orphans = orphans.and_then(|row| row.median(orphans::OWN));
+    goal("rich-init reaps 10 000 orphans", orphans, 1000.0, "ms");
     let services = &figures.services;
     let kib = services.bytes.map(|bytes| bytes as f64 / 1024.0);
     goal("rich-init with services on disk", kib, 160.0, "KiB");

@@ -5,6 +5,9 @@
 //! a fresh pid namespace, and once more with rich-init under each of the other
 //! names, where it must do as the original. `RICHRUN_BLESS=1` writes the table.
 
+mod cross;
+mod start;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -37,18 +40,38 @@ const ROWS: &[Row] = &[
         act: |init| init.code(&["sh", "-c", "kill -TERM $$"]),
         same: true,
     },
+    Row { title: "exit statuses 0 to 255", act: start::statuses, same: true },
+    Row { title: "exits with 7, ended by TERM, by SEGV ✕", act: cross::ends, same: true },
+    Row {
+        title: "exits with 7, SIGCHLD was ignored at the start",
+        act: start::child_signal_ignored,
+        same: false,
+    },
     Row { title: "payload not found", act: |init| init.code(&["/no/such"]), same: true },
     Row { title: "payload not executable", act: |init| init.code(&["/etc/passwd"]), same: true },
     Row { title: "orphans", act: orphans, same: true },
+    Row { title: "10 000 orphans at once", act: start::many_orphans, same: true },
+    Row { title: "where it is not PID 1, orphans are", act: start::not_first, same: true },
     Row { title: "TERM goes to", act: term_goes_to, same: true },
     Row { title: "signals not passed on", act: not_passed_on, same: false },
     Row { title: "real-time signals", act: real_time, same: true },
+    Row { title: "signals that the payload gets ✕", act: cross::payload_gets, same: false },
+    Row { title: "signals that its child gets ✕", act: cross::child_gets, same: false },
+    Row { title: "with TSTP, then CONT, the payload ✕", act: cross::stop, same: true },
+    Row { title: "HUP and CONT from before the start ✕", act: cross::early, same: false },
+    Row { title: "Ctrl-C at a terminal ✕", act: cross::interrupt, same: true },
+    Row { title: "with Ctrl-Z at a terminal, the payload ✕", act: cross::suspend, same: false },
+    Row { title: "payload is told of a new window size ✕", act: cross::window, same: true },
+    Row { title: "signal mask and ignored signals", act: start::signals, same: false },
+    Row { title: "piped standard input", act: start::piped_input, same: true },
+    Row { title: "signal when the parent dies", act: start::parent_death, same: true },
     Row { title: "payload's process group", act: group, same: true },
     Row { title: "when the payload has ended, a descendant", act: descendant, same: true },
     Row { title: "a descendant in its own session gets TERM", act: own_session, same: true },
     Row { title: "idle, for 3 s", act: idle, same: false },
     Row { title: "TERM passed on as INT", act: rewritten, same: false },
     Row { title: "exit status 7 taken for 0", act: mapped, same: false },
+    Row { title: "exit statuses that can be replaced", act: start::replaced, same: false },
 ];
 
 /// A program under a name.
@@ -61,8 +84,14 @@ struct Init {
 impl Init {
     /// It as PID 1, with options and a payload.
     fn command(&self, options: &[&str], payload: &[&str]) -> Command {
+        self.command_by(&[], options, payload)
+    }
+
+    /// The same, started by another command.
+    fn command_by(&self, wrapper: &[&str], options: &[&str], payload: &[&str]) -> Command {
         let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(&self.path);
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(wrapper).arg(&self.path);
         command.args(options).arg("--").args(payload).current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command
@@ -86,7 +115,7 @@ impl Init {
         let mark = self.dir.join("ready");
         let _ = fs::remove_file(&mark);
         let child = self.command(options, &["sh", "-c", script]).spawn().expect("unshare");
-        wait(|| mark.exists());
+        wait(Duration::from_secs(10), || mark.exists());
         let children = format!("/proc/{0}/task/{0}/children", child.id());
         let text = fs::read_to_string(children).unwrap_or_default();
         let pid = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
@@ -94,8 +123,8 @@ impl Init {
     }
 }
 
-fn wait(mut done: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + Duration::from_secs(10);
+fn wait(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
     while Instant::now() < end {
         if done() {
             return true;
