@@ -159,7 +159,7 @@ pub fn boot(
     let beside = crate::config::rich::init_named(own).is_none();
     let uuid = uuid(id);
     let mut changed = spec.clone();
-    changed.set_process(Some(first_process(process, &payload, init, beside, &uuid)?));
+    changed.set_process(Some(first_process(process, &payload, init, beside, (&uuid, host))?));
     changed.set_mounts(Some(mounts(spec, init.family, mode)?));
     if mode != Mode::None
         && let Some(linux) = changed.linux_mut()
@@ -244,7 +244,7 @@ fn first_process(
     payload: &ProcessPlan,
     init: &FoundInit,
     beside: bool,
-    uuid: &str,
+    (uuid, host): (&str, &BootHost),
 ) -> Result<Process> {
     let given = process.args().clone().unwrap_or_default();
     let path = match init.family {
@@ -264,9 +264,11 @@ fn first_process(
         format!("container={}", variable(&payload.env, "container").unwrap_or("richrun")),
         format!("container_uuid={uuid}"),
     ];
-    for name in ["PATH", "TERM", "LANG", "TZ"] {
+    // The last is where an engine has put the container's credentials.
+    for name in ["PATH", "TERM", "LANG", "TZ", "CREDENTIALS_DIRECTORY"] {
         env.extend(variable(&payload.env, name).map(|value| format!("{name}={value}")));
     }
+    env.extend(host.os_release.iter().flat_map(|release| host_variables(release)));
     let mut first = process.clone();
     first.set_args(Some(args)).set_env(Some(env)).set_cwd(PathBuf::from("/"));
     first.set_user(User::default());
@@ -288,6 +290,23 @@ fn first_process(
         first.set_capabilities(Some(sets));
     }
     Ok(first)
+}
+
+/// What the container interface tells of the host, from its os-release(5).
+fn host_variables(release: &str) -> Vec<String> {
+    let field = |line: &str| {
+        let (name, value) = line.trim().split_once('=')?;
+        let name = match name {
+            "ID" => "id",
+            "VERSION_ID" => "version_id",
+            "BUILD_ID" => "build_id",
+            "VARIANT_ID" => "variant_id",
+            _ => return None,
+        };
+        let value = value.trim_matches(|quote| quote == '"' || quote == '\'');
+        (!value.is_empty()).then(|| format!("container_host_{name}={value}"))
+    };
+    release.lines().filter_map(field).collect()
 }
 
 /// The file systems of memory that systemd wants: place and permissions.
