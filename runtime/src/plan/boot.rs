@@ -418,7 +418,14 @@ const PROMPTS: &[&str] = &[
 
 /// Ways to go down. While they are under way systemd takes no unit's exit
 /// status for its own, so that each of them fetches the payload's.
-const ENDS: &[&str] = &["systemd-halt.service", "systemd-poweroff.service"];
+const ENDS: &[(&str, &str)] = &[
+    ("systemd-halt.service", STATUS),
+    ("systemd-poweroff.service", STATUS),
+    ("systemd-reboot.service", REBOOT),
+];
+/// What a reboot ends with, in a file as [`STATUS`]: as if the kernel had done
+/// it, which needs CAP_SYS_BOOT (pid_namespaces(7): a death by SIGHUP).
+const REBOOT: &str = "/run/richrun/reboot";
 /// What an emergency comes to: an end, and no prompt that waits for ever.
 const EMERGENCIES: &[&str] = &["emergency.service", "rescue.service"];
 /// A unit whose end, whatever it is, ends the container with its exit status.
@@ -456,10 +463,12 @@ fn systemd_files(
         files.push(text(format!("{units}/{UNIT}"), unit(payload)));
         let wants = format!("{units}/default.target.wants/{UNIT}");
         files.push(file(wants, BootWhat::Link(format!("../{UNIT}"))));
-        let fetch = format!("{END}[Service]\nType=oneshot\nExecStart={INIT} --exit-as {STATUS}\n");
-        for unit in ENDS {
-            files.push(text(format!("{units}/{unit}.d/richrun.conf"), fetch.clone()));
+        for (unit, status) in ENDS {
+            let fetch =
+                format!("{END}[Service]\nType=oneshot\nExecStart={INIT} --exit-as {status}\n");
+            files.push(text(format!("{units}/{unit}.d/richrun.conf"), fetch));
         }
+        files.push(text(REBOOT.to_owned(), "129".to_owned()));
         // Up to the end these files are needed.
         let kept = format!("{units}/run-richrun.mount.d/richrun.conf");
         files.push(text(kept, "[Unit]\nDefaultDependencies=no\n".to_owned()));
