@@ -24,6 +24,7 @@ pub fn register(suite: &mut Suite) {
         .long(ROOT, "sysv_passes_the_exit_code", 240, sysv_passes_the_exit_code)
         .long(ONE, "sysv_payload_is_what_was_asked", 240, sysv_payload_is_what_was_asked)
         .long(ONE, "sysv_stops", 240, sysv_stops)
+        .long(ONE, "sysv_stops_while_it_comes_up", 120, sysv_stops_while_it_comes_up)
         .long(ONE, "sysv_ends_by_its_own_commands", 240, sysv_ends_by_its_own_commands)
         .long(ONE, "sysv_terminal", 120, sysv_terminal)
         .long(ONE, "sysv_with_all_rights", 240, sysv_with_all_rights)
@@ -156,6 +157,17 @@ fn sysv_stops(t: &Trial) {
     let running = sbin_init(t, &bundle).spawn();
     ready(&running);
     running.kill(libc::SIGTERM);
+    running.wait().exits(143);
+}
+
+/// Asked before there is a payload, it ends too.
+fn sysv_stops_while_it_comes_up(t: &Trial) {
+    let bundle = rooted(t, IMAGES[0], "true");
+    let inittab = "id:2:initdefault:\nsl:2:wait:/bin/sh -c \"touch /var/tmp/up; sleep 1000\"\n";
+    bundle.file("/etc/inittab", inittab);
+    let running = sbin_init(t, &bundle).spawn();
+    patiently("the start", || bundle.rootfs().join("var/tmp/up").exists());
+    t.rt(&["kill", &bundle.id]).ok();
     running.wait().exits(143);
 }
 

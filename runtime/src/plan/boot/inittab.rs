@@ -124,7 +124,7 @@ fn kept(line: &str, beside: bool) -> bool {
         field(line, 2),
         "ctrlaltdel" | "powerwait" | "powerfail" | "powerfailnow" | "powerokwait"
     );
-    !ends && !(beside && asks)
+    !(ends || beside && asks)
 }
 
 /// A script that does nothing, with what dependencies are made of.
