@@ -12,6 +12,8 @@
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
 #   integration/peers.sh nspawn     Debian trixie's systemd-nspawn, into PEERS_DIR/bin/systemd-nspawn
 #   integration/peers.sh inits      what runs as PID 1 elsewhere, into build/rootfs/inits
+#   integration/peers.sh sysv       one with SysV's init and scripts, into build/rootfs/sysv
+#   integration/peers.sh openrc     one with SysV's init and OpenRC, into build/rootfs/openrc
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh check      what is there and what is missing; changes nothing
 #
@@ -160,25 +162,31 @@ install_inits() {
     say "inits: in $root"
 }
 
-# What boots in the tests of rich containers whose PID 1 is systemd.
-install_systemd() {
-    root=$here/build/rootfs/systemd
-    if [ -e "$root/usr/lib/systemd/systemd" ]; then
-        say "systemd: in $root"
+# What boots in the tests of rich containers with another PID 1: NAME PACKAGE...
+install_root() {
+    name=$1
+    shift
+    root=$here/build/rootfs/$name
+    if [ -e "$root/usr/sbin/init" ]; then
+        say "$name: in $root"
         return
     fi
-    as_root "making a root file system with systemd" systemd
-    command -v mmdebstrap >/dev/null || fail "systemd: mmdebstrap is missing: run 'integration/peers.sh packages'"
-    say "systemd: making a root file system (a minute)"
+    as_root "making a root file system with $name" "$name"
+    command -v mmdebstrap >/dev/null || fail "$name: mmdebstrap is missing: run 'integration/peers.sh packages'"
+    say "$name: making a root file system (a minute)"
     rm -rf "$root.new"
     mkdir -p "$here/build/rootfs"
-    SUITE=trixie "$here/bundles/make-rootfs.sh" --debian "$root.new" systemd systemd-sysv dbus >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
+    SUITE=trixie "$here/bundles/make-rootfs.sh" --debian "$root.new" "$@" >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
         tail -n 5 "$here/build/rootfs/mmdebstrap.log" >&2
-        fail "systemd: mmdebstrap failed (log: $here/build/rootfs/mmdebstrap.log)"
+        fail "$name: mmdebstrap failed (log: $here/build/rootfs/mmdebstrap.log)"
     }
     mv "$root.new" "$root"
-    say "systemd: in $root"
+    say "$name: in $root"
 }
+
+install_systemd() { install_root systemd systemd systemd-sysv dbus; }
+install_sysv() { install_root sysv sysvinit-core initscripts sysv-rc insserv orphan-sysvinit-scripts; }
+install_openrc() { install_root openrc sysvinit-core initscripts openrc; }
 
 # Free ranges of 65536 ids: useradd gives one where uidmap is installed.
 has_range() { grep -q "^$user:" "$1" 2>/dev/null; }
@@ -229,10 +237,12 @@ check() {
         say "missing: the user $user with subuid and subgid ranges"
         status=1
     }
-    [ -e "$here/build/rootfs/systemd/usr/lib/systemd/systemd" ] || {
-        say "missing: the root file system with systemd in $here/build/rootfs"
-        status=1
-    }
+    for name in systemd sysv openrc; do
+        [ -e "$here/build/rootfs/$name/usr/sbin/init" ] || {
+            say "missing: the root file system with $name in $here/build/rootfs"
+            status=1
+        }
+    done
     for part in "nspawn $peers/bin/systemd-nspawn" "inits $here/build/rootfs/inits/usr/bin/supervisord"; do
         [ -e "${part#* }" ] || say "${part%% *} is not there (for make bench only: integration/peers.sh bench)"
     done
@@ -262,11 +272,15 @@ case $what in
         install_crun
         install_user
         install_systemd
+        install_sysv
+        install_openrc
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
     user) install_user ;;
     systemd) install_systemd ;;
+    sysv) install_sysv ;;
+    openrc) install_openrc ;;
     nspawn) install_nspawn ;;
     inits) install_inits ;;
     bench)
@@ -278,5 +292,5 @@ case $what in
         ;;
     youki) install_youki ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, user, systemd, nspawn, inits, youki or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, user, systemd, sysv, openrc, nspawn, inits, youki or check" ;;
 esac

@@ -1,10 +1,13 @@
-//! Rich containers whose PID 1 is the image's own init (systemd, /sbin/init): the two
-//! parts that rich-init plays there.
+//! Rich containers whose PID 1 is the image's own init (systemd, /sbin/init): the parts
+//! that rich-init plays there.
 //!
 //! `rich-init --hand-off PROGRAM...` is PID 1 first. It leaves a process behind that holds
 //! the container's standard streams, and becomes the init. `rich-init --payload FILE` is
 //! what the init starts: it fetches the streams, and runs the payload that FILE describes
 //! as ever, but with the payload's own user, rights, directory and environment.
+//!
+//! `rich-init --stand-in` stands where SysV's init was, which becomes `/sbin/init` anew when
+//! it is told to, and has no other end: once there is a status, that is the end.
 //!
 //! FILE is a row of texts, each ended by a NUL: `1`, directory, uid, gid, groups (with
 //! commas), umask (octal, or nothing), no_new_privs (0 or 1), capabilities (five
@@ -22,6 +25,10 @@ use core::ffi::CStr;
 
 /// Where the standard streams are fetched.
 pub const STREAMS: &CStr = c"/run/richrun/streams";
+/// The exit status, for [`stand_in`].
+const STATUS: &CStr = c"/run/richrun/status";
+/// The init that [`stand_in`] stands in for.
+const INIT: &CStr = c"/run/richrun/init";
 /// At most so many supplementary groups.
 pub const MAX_GROUPS: usize = 256;
 
@@ -213,6 +220,17 @@ pub fn exit_as(file: Option<&CStr>) -> u8 {
         time::number(&text[..end])
     });
     number.and_then(|number| u8::try_from(number).ok()).unwrap_or(143)
+}
+
+/// `--stand-in PROGRAM ARGUMENTS`, where PROGRAM is what the init is called: the end of PID 1
+/// when there is a status, else the init itself, as ever.
+pub fn stand_in(start: Start) -> u8 {
+    if base::getpid() == 1 && sys::map_file(STATUS).is_ok() {
+        return exit_as(Some(STATUS));
+    }
+    let errno = sys::execute_file(INIT, start, 2);
+    Line::new("rich-init").text("exec /run/richrun/init: ").errno(errno).write();
+    126
 }
 
 #[cfg(test)]

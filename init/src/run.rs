@@ -17,6 +17,7 @@ pub fn run(start: Start) -> u8 {
     match (Dialect::of(start.word(0).unwrap_or_default()), word.to_bytes()) {
         (Dialect::Rich, b"--hand-off") => beside::hand_off(start),
         (Dialect::Rich, b"--exit-as") => beside::exit_as(start.arg(2)),
+        (Dialect::Rich, b"--stand-in") => beside::stand_in(start),
         (Dialect::Rich, b"--payload") => run_beside(start.arg(2).unwrap_or_default()),
         _ => run_with(start, None),
     }

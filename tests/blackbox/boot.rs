@@ -1,4 +1,7 @@
-//! Rich containers whose PID 1 is the image's own init: systemd and busybox.
+//! Rich containers whose PID 1 is the image's own init. Here: systemd.
+
+mod inittab;
+mod interface;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use richrun_tests::bundle::{args, caps, sh, user_namespace, without_namespace};
 use richrun_tests::command::{Cmd, Running};
+use richrun_tests::container::Container;
 use richrun_tests::stage::{SUB_FIRST, USER_ID};
-use richrun_tests::suite::{BOTH, Case, ONE, ROOT, V2};
+use richrun_tests::suite::{Case, ONE, ROOT, V2};
 use richrun_tests::terminal::pair;
 use richrun_tests::{Bundle, Kind, Suite, Trial, User, View};
 use serde_json::json;
@@ -34,9 +38,9 @@ pub fn register(suite: &mut Suite) {
         .long(V2, "systemd_init_script", 120, systemd_init_script)
         .long(V2, "systemd_is_the_command", 120, systemd_is_the_command)
         .on(ONE, "missing_rights_are_named", missing_rights_are_named)
-        .on(USER_V2, "missing_delegation_is_named", missing_delegation_is_named)
-        .long(BOTH, "busybox_passes_the_exit_code", 120, busybox_passes_the_exit_code)
-        .long(ONE, "busybox_stops", 120, busybox_stops);
+        .on(USER_V2, "missing_delegation_is_named", missing_delegation_is_named);
+    inittab::register(suite);
+    interface::register(suite);
 }
 
 /// What podman gives a container by default.
@@ -54,12 +58,12 @@ const CAPS: &[&str] = &[
     "CAP_SYS_CHROOT",
 ];
 
-/// The Debian with systemd that `integration/peers.sh systemd` makes.
-fn image(t: &Trial) -> PathBuf {
+/// The Debian with this init that `integration/peers.sh` makes.
+fn image(t: &Trial, init: &str) -> PathBuf {
     t.only(&[Kind::Richrun], "has no rich containers");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/rootfs/systemd");
-    if !root.join("usr/lib/systemd/systemd").exists() {
-        t.skip("no root file system with systemd: run integration/peers.sh systemd");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/rootfs").join(init);
+    if !root.join("usr/sbin/init").exists() {
+        t.skip(&format!("no root file system with {init}: run integration/peers.sh {init}"));
     }
     root.canonicalize().expect("the root file system")
 }
@@ -84,7 +88,12 @@ fn ready(running: &Running) {
 
 /// A bundle with systemd in its root, and a shell script as its payload.
 fn systemd(t: &Trial, script: &str) -> Bundle {
-    let image = image(t);
+    rooted(t, "systemd", script)
+}
+
+/// A bundle whose root has this init.
+fn rooted(t: &Trial, init: &str, script: &str) -> Bundle {
+    let image = image(t, init);
     let bundle = t.bundle(|config| {
         sh(config, script);
         caps(config, CAPS);
@@ -121,7 +130,11 @@ fn overlay(image: &Path, bundle: &Bundle) {
 }
 
 fn boot<'t>(t: &'t Trial, bundle: &Bundle, options: &[&str]) -> Cmd<'t> {
-    let all = [&["--rich", "--rich-mode", "systemd"], options].concat();
+    boot_as(t, bundle, "systemd", options)
+}
+
+fn boot_as<'t>(t: &'t Trial, bundle: &Bundle, mode: &str, options: &[&str]) -> Cmd<'t> {
+    let all = [&["--rich", "--rich-mode", mode], options].concat();
     t.run_cmd(bundle, &all).timeout(PATIENCE)
 }
 
@@ -135,9 +148,12 @@ fn systemd_passes_the_exit_code(t: &Trial) {
     boot(t, &bundle, &[]).run().exits(1).says("stat /no/such/program: no such file or directory");
 }
 
-/// Arguments, environment, user, groups, directory, mask, limits, capabilities.
 fn systemd_payload_is_what_was_asked(t: &Trial) {
-    let bundle = systemd(t, "true");
+    payload_is_what_was_asked(t, &systemd(t, "true"), "systemd");
+}
+
+/// Arguments, environment, user, groups, directory, mask, limits, capabilities.
+fn payload_is_what_was_asked(t: &Trial, bundle: &Bundle, mode: &str) {
     let odd = "a b\"c'd $HOME %n \\ ; \t";
     let script = "printf '%s|' \"$@\"; echo; printf '%s|' \"$ODD\" \"$EMPTY\"; echo; id -u; id -g; \
                   id -G; pwd; umask; ulimit -n; ulimit -Hn; grep -E 'Cap(Eff|Bnd|Amb)|NoNew' \
@@ -159,7 +175,7 @@ fn systemd_payload_is_what_was_asked(t: &Trial) {
         process["noNewPrivileges"] = json!(true);
         process["oomScoreAdj"] = json!(77);
     });
-    let out = boot(t, &bundle, &[]).ok();
+    let out = boot_as(t, bundle, mode, &[]).ok();
     let lines: Vec<&str> = out.out.lines().collect();
     let own = format!("{odd}||%i|");
     assert_eq!(lines[0], own);
@@ -187,8 +203,12 @@ fn systemd_signal_deaths(t: &Trial) {
 }
 
 /// A detached container, booted up to its payload.
-fn detached<'t>(t: &'t Trial, bundle: &Bundle) -> richrun_tests::container::Container<'t> {
-    let words = ["run", "-d", "--rich", "--rich-mode", "systemd", "-b", bundle.path(), &bundle.id];
+fn detached<'t>(t: &'t Trial, bundle: &Bundle) -> Container<'t> {
+    detached_as(t, bundle, "systemd")
+}
+
+fn detached_as<'t>(t: &'t Trial, bundle: &Bundle, mode: &str) -> Container<'t> {
+    let words = ["run", "-d", "--rich", "--rich-mode", mode, "-b", bundle.path(), &bundle.id];
     t.rt(&words).timeout(PATIENCE).ok();
     patiently("the payload", || bundle.rootfs().join("var/tmp/up").exists());
     t.take(bundle)
@@ -265,11 +285,16 @@ fn systemd_restarts_and_pauses(t: &Trial) {
 }
 
 fn systemd_terminal(t: &Trial) {
-    let bundle = systemd(t, "tty; test -t 0 && test -t 1 && echo interactive; exit 5");
+    terminal_is_the_payloads(t, "systemd", "systemd");
+}
+
+fn terminal_is_the_payloads(t: &Trial, init: &str, mode: &str) {
+    let bundle = rooted(t, init, "tty; test -t 0 && test -t 1 && echo interactive; exit 5");
     bundle.edit(|config| config["process"]["terminal"] = json!(true));
     let (mut master, slave) = pair(24, 80);
     let end = || slave.try_clone().expect("the slave");
-    let running = boot(t, &bundle, &[]).stdio(0, end()).stdio(1, end()).with_terminal().spawn();
+    let running =
+        boot_as(t, &bundle, mode, &[]).stdio(0, end()).stdio(1, end()).with_terminal().spawn();
     drop(slave);
     patiently("the payload", || {
         master.look();
@@ -356,7 +381,7 @@ fn missing_rights_are_named(t: &Trial) {
     t.run_cmd(&bundle, &mode)
         .run()
         .exits(1)
-        .says("/sbin/init is init, neither systemd nor busybox");
+        .says("/sbin/init is init, none of systemd, busybox and SysV's init");
 }
 
 /// Without a group of its own an ordinary user's systemd would only hang.
@@ -367,44 +392,4 @@ fn missing_delegation_is_named(t: &Trial) {
     bundle.give_away();
     let out = boot(t, &bundle, &[]).run().exits(1);
     out.says("missing a cgroup of its own").says("Delegate=yes");
-}
-
-/// A root whose `/sbin/init` is busybox's.
-fn busybox(t: &Trial, script: &str) -> Bundle {
-    t.only(&[Kind::Richrun], "has no rich containers");
-    let bundle = t.bundle(|config| {
-        sh(config, script);
-        caps(config, CAPS);
-        config["root"]["readonly"] = json!(false);
-    });
-    fs::create_dir(bundle.rootfs().join("sbin")).expect("make /sbin");
-    std::os::unix::fs::symlink("../bin/busybox", bundle.rootfs().join("sbin/init")).expect("link");
-    bundle.file("/etc/inittab", "::sysinit:/bin/touch /tmp/sysinit\n::askfirst:-/bin/sh\n");
-    if !t.is_root() {
-        bundle.give_away();
-    }
-    bundle
-}
-
-fn busybox_passes_the_exit_code(t: &Trial) {
-    let bundle = busybox(t, "cat /proc/1/comm; ls /tmp; cat /etc/inittab | wc -l; exit 23");
-    let options = ["--rich", "--rich-mode", "sbin-init"];
-    let run = t.run_cmd(&bundle, &options).timeout(PATIENCE);
-    if t.is_root() {
-        run.run().exits(23).prints("init\nsysinit\n3");
-        // What is in the image is as it was.
-        let inittab = fs::read_to_string(bundle.rootfs().join("etc/inittab")).expect("inittab");
-        assert!(inittab.contains("askfirst"));
-    } else {
-        run.run().exits(1).says("missing a cgroup of its own");
-    }
-}
-
-fn busybox_stops(t: &Trial) {
-    let bundle = busybox(t, "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done");
-    let options = ["--rich", "--rich-mode", "sbin-init"];
-    let running = t.run_cmd(&bundle, &options).timeout(PATIENCE).spawn();
-    ready(&running);
-    t.rt(&["kill", &bundle.id]).ok();
-    running.wait().exits(7);
 }

@@ -167,7 +167,11 @@ pub fn restore_error(kept: i32) {
 
 /// execve(2) of argument `at` with those behind it; returns only on failure.
 pub fn execute(start: Start, at: usize) -> Errno {
-    let Some(path) = start.arg(at) else { return Errno::ENOENT };
+    start.arg(at).map_or(Errno::ENOENT, |path| execute_file(path, start, at))
+}
+
+/// execve(2) of `path` with the arguments from `at` on; returns only on failure.
+pub fn execute_file(path: &CStr, start: Start, at: usize) -> Errno {
     let (argv, envp) = (start.argv_from(at) as usize, start.envp() as usize);
     // SAFETY: a string that ends in NUL and two arrays that end in null.
     let ret = unsafe { call(nr::EXECVE, [path.as_ptr() as usize, argv, envp, 0, 0]) };

@@ -21,9 +21,10 @@ const DESCRIPTION: &[&str] = &[
 
 const BESIDE: &[&str] = &[
     "In a container whose PID 1 is the image's own init (richrun run --rich --rich-mode systemd), \
-     rich-init plays three other parts, of which nobody needs to know: --hand-off becomes the init \
+     rich-init plays other parts, of which nobody needs to know: --hand-off becomes the init \
      and leaves a process that holds the standard streams; --payload FILE runs the payload that \
-     richrun has described in FILE; --exit-as FILE ends with the status in FILE.",
+     richrun has described in FILE; --exit-as FILE ends with the status in FILE; --stand-in stands where SysV's init was, and is \
+     its end.",
 ];
 
 const EXAMPLES: &str = "\

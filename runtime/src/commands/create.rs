@@ -24,7 +24,7 @@ use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify, own_image};
 use crate::life::delete::destroy;
 use crate::life::{Entry, State, Store, signal};
-use crate::plan::boot::BootHost;
+use crate::plan::boot::{BootHost, Family};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::process::deduplicated;
 use crate::plan::{Asked, Host, Plan};
@@ -204,8 +204,9 @@ impl Job {
         // A group that is refused is somebody else's: it is not ours to remove.
         let cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
         state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
-        if let (Some(boot), None) = (&plan.boot, &state.cgroup) {
-            return Err(boot::without_groups(boot));
+        let systemd = plan.boot.as_ref().is_some_and(|boot| boot.family == Family::Systemd);
+        if systemd && state.cgroup.is_none() {
+            return Err(boot::without_groups());
         }
         let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
         let config = &self.config.bytes;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::rich::{RichMode, init_named};
 use crate::error::{Error, Result, Step};
 use crate::plan::boot::{
-    BootFile, BootPlan, BootWhat, Family, FoundInit, INIT, INITTAB, payload_file,
+    BootFile, BootPlan, BootWhat, Cover, Family, FoundInit, INIT, payload_file,
 };
 use crate::rich_init::RICH_INIT;
 use crate::sys::{inroot, mount};
@@ -25,6 +25,10 @@ const SYSTEMD: &[&str] = &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 const ANY: &[&str] = &["/sbin/init", "/usr/sbin/init", "/bin/init"];
 /// A longer inittab is none.
 const LONGEST: u64 = 64 << 10;
+/// A longer program is not SysV's init, which has some 50 KiB.
+const LONGEST_INIT: u64 = 4 << 20;
+/// What SysV's init, and nobody else, tells its children it is.
+const SYSV_MARK: &[u8] = b"INIT_VERSION=sysvinit-";
 
 /// The init that the mode asks for, in the container's root on the host;
 /// `None` for the built-in one.
@@ -57,14 +61,15 @@ pub fn find(config: &Config, mode: RichMode) -> Result<Option<FoundInit>> {
         let family = match program.as_str() {
             "systemd" => Family::Systemd,
             other if other.starts_with("busybox") => Family::Busybox,
+            _ if is_sysv(root.as_fd(), Path::new(place)) => Family::SysV,
             other => {
                 return Err(Error::config(format!(
-                    "rich mode {name}: {place} is {other}, neither systemd nor busybox: \
-                     it cannot be given a payload"
+                    "rich mode {name}: {place} is {other}, none of systemd, busybox and SysV's \
+                     init: it cannot be given a payload"
                 )));
             }
         };
-        let inittab = (family == Family::Busybox).then(|| read_inittab(root.as_fd()));
+        let inittab = (family != Family::Systemd).then(|| read_inittab(root.as_fd()));
         let path = PathBuf::from(place);
         return Ok(Some(FoundInit { path, family, inittab: inittab.flatten() }));
     }
@@ -75,25 +80,34 @@ pub fn find(config: &Config, mode: RichMode) -> Result<Option<FoundInit>> {
 }
 
 fn read_inittab(root: BorrowedFd<'_>) -> Option<String> {
+    String::from_utf8(read(root, Path::new("/etc/inittab"), LONGEST)?).ok()
+}
+
+fn is_sysv(root: BorrowedFd<'_>, place: &Path) -> bool {
+    let program = read(root, place, LONGEST_INIT).unwrap_or_default();
+    program.windows(SYSV_MARK.len()).any(|window| window == SYSV_MARK)
+}
+
+/// The beginning of a regular file of the image's.
+fn read(root: BorrowedFd<'_>, path: &Path, longest: u64) -> Option<Vec<u8>> {
     use std::io::Read;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = inroot::open(root, Path::new("/etc/inittab"), flags).ok()?;
+    let file = inroot::open(root, path, flags).ok()?;
     let stat = rustix::fs::fstat(&file).ok()?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return None;
     }
-    let mut text = String::new();
-    File::from(file).take(LONGEST).read_to_string(&mut text).ok()?;
-    Some(text)
+    let mut bytes = Vec::new();
+    File::from(file).take(longest).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
-/// Why an init cannot work without groups of its own.
-pub fn without_groups(plan: &BootPlan) -> Error {
-    let name = if plan.family == Family::Systemd { "systemd" } else { "sbin-init" };
-    Error::system(format!(
-        "must using privileged mode when create {name} rich container: missing a cgroup of its \
-         own; an ordinary user needs one delegated (systemd-run --user --scope -p Delegate=yes)"
-    ))
+/// Why systemd cannot work without groups of its own.
+pub fn without_groups() -> Error {
+    Error::system(
+        "must using privileged mode when create systemd rich container: missing a cgroup of its \
+         own; an ordinary user needs one delegated (systemd-run --user --scope -p Delegate=yes)",
+    )
 }
 
 /// Child, in the container's root: lays out what the init finds. Everything
@@ -104,18 +118,15 @@ pub fn prepare(root: BorrowedFd<'_>, plan: &BootPlan) -> Result<()> {
         make_parent(&file.path).step(step)?;
         lay(file).step(step)?;
     }
-    let Some(payload) = &plan.payload else { return Ok(()) };
     write(Path::new(INIT), RICH_INIT, 0o755).step(|| format!("write {INIT}"))?;
+    plan.covers.iter().try_for_each(|cover| lay_over(root, cover))?;
+    let Some(payload) = &plan.payload else { return Ok(()) };
     identity::enter_directory(&payload.cwd, true)?;
     let mut env = payload.env.clone();
     identity::complete_environment(&mut env, payload.user.uid, root);
     identity::find_program(&payload.args, &env)?;
     let file = payload_file(payload, &env, plan.family);
-    write(&file.path, &file.bytes, 0o600).step(|| format!("write {}", file.path.display()))?;
-    if plan.family == Family::Busybox {
-        cover_inittab(root)?;
-    }
-    Ok(())
+    write(&file.path, &file.bytes, 0o600).step(|| format!("write {}", file.path.display()))
 }
 
 fn make_parent(path: &Path) -> std::io::Result<()> {
@@ -126,6 +137,7 @@ fn make_parent(path: &Path) -> std::io::Result<()> {
 fn lay(file: &BootFile) -> std::io::Result<()> {
     match &file.what {
         BootWhat::Text(text) => write(&file.path, text.as_bytes(), 0o644),
+        BootWhat::Script(text) => write(&file.path, text.as_bytes(), 0o755),
         BootWhat::Link(target) => match symlink(target, &file.path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
@@ -151,12 +163,16 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// busybox reads one inittab: the image's is covered with ours.
-fn cover_inittab(root: BorrowedFd<'_>) -> Result<()> {
-    let step = || "cover /etc/inittab";
-    let source = inroot::open(root, Path::new(INITTAB), OFlags::PATH).step(step)?;
-    let place = Path::new("/etc/inittab");
-    let target = inroot::open_or_make(root, place, inroot::Make::File).step(step)?;
+fn lay_over(root: BorrowedFd<'_>, cover: &Cover) -> Result<()> {
+    let step = || format!("cover {}", cover.place.display());
+    let target = match cover.make {
+        true => inroot::open_or_make(root, &cover.place, inroot::Make::File).step(step)?,
+        false => match inroot::open(root, &cover.place, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            other => other.step(step)?,
+        },
+    };
+    let source = inroot::open(root, &cover.source, OFlags::PATH).step(step)?;
     match mount::clone_tree(source.as_fd(), false) {
         Ok(tree) => mount::attach(tree.as_fd(), target.as_fd()).step(step),
         Err(Errno::NOSYS) => mount::old_bind(source.as_fd(), target.as_fd(), false).step(step),

@@ -28,17 +28,11 @@ pub const INIT: &str = "/run/richrun/rich-init";
 const PAYLOAD: &str = "/run/richrun/payload";
 /// The payload's exit status, for when the init does not pass it on.
 const STATUS: &str = "/run/richrun/status";
-/// What an inittab is covered with.
-pub const INITTAB: &str = "/run/richrun/inittab";
 /// The payload's unit.
 const UNIT: &str = "richrun-payload.service";
 
 /// SIGRTMIN+3: systemd halts (systemd(1), "Signals").
 const SYSTEMD_STOP: i32 = 37;
-/// SIGQUIT: busybox's init runs what its inittab says for shutdown, ends all
-/// processes, and becomes what is said for restart.
-const BUSYBOX_STOP: i32 = 3;
-
 /// Whose rules an init follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -46,6 +40,19 @@ pub enum Family {
     Systemd,
     /// busybox's init.
     Busybox,
+    /// SysV's init, whatever runs its scripts (sysv-rc, OpenRC).
+    SysV,
+}
+
+impl Family {
+    /// The signal that asks such an init to end.
+    fn stop(self) -> i32 {
+        match self {
+            Family::Systemd => SYSTEMD_STOP,
+            Family::Busybox => inittab::BUSYBOX_STOP,
+            Family::SysV => inittab::SYSV_STOP,
+        }
+    }
 }
 
 /// The init of an image.
@@ -68,6 +75,8 @@ pub struct BootPlan {
     pub payload: Option<ProcessPlan>,
     /// What the init finds, in order.
     pub files: Vec<BootFile>,
+    /// What of the image's is covered, in order.
+    pub covers: Vec<Cover>,
     /// What asks it to end.
     pub stop: i32,
 }
@@ -86,10 +95,23 @@ pub struct BootFile {
 pub enum BootWhat {
     /// A file with this text, for everybody to read.
     Text(String),
+    /// The same, to be run.
+    Script(String),
     /// A symbolic link to this.
     Link(String),
     /// A node that nobody can open: `S_IFMT` bits.
     Inaccessible(u32),
+}
+
+/// A file that is bound over another, which stays as it is below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cover {
+    /// What is seen.
+    pub source: PathBuf,
+    /// What is not.
+    pub place: PathBuf,
+    /// Where nothing is, there is nothing to cover; or it is made.
+    pub make: bool,
 }
 
 /// What the host adds.
@@ -132,12 +154,12 @@ pub fn boot(
     let mut payload = ProcessPlan::new(process)?;
     // It has nothing that its init does not have.
     payload.caps = payload.caps.map(without_audit);
-    check(spec, &payload, rich.mode, mode)?;
+    check(spec, &payload, rich.mode, init.family, mode)?;
     let own = process.args().as_deref().unwrap_or_default();
     let beside = crate::config::rich::init_named(own).is_none();
     let uuid = uuid(id);
     let mut changed = spec.clone();
-    changed.set_process(Some(first_process(process, &payload, init, beside, &uuid)?));
+    changed.set_process(Some(first_process(process, &payload, init, beside, (&uuid, host))?));
     changed.set_mounts(Some(mounts(spec, init.family, mode)?));
     if mode != Mode::None
         && let Some(linux) = changed.linux_mut()
@@ -149,19 +171,23 @@ pub fn boot(
         }
         linux.set_namespaces(Some(namespaces));
     }
-    let stop = match init.family {
-        Family::Systemd => SYSTEMD_STOP,
-        Family::Busybox => BUSYBOX_STOP,
+    let own = init.inittab.as_deref();
+    let (files, covers) = match init.family {
+        Family::Systemd => (systemd_files(&payload, beside, &uuid, host), Vec::new()),
+        Family::Busybox => inittab::busybox(own, beside),
+        Family::SysV => inittab::sysv(own, beside, &init.path),
     };
-    let files = match init.family {
-        Family::Systemd => systemd_files(&payload, beside, &uuid, host),
-        Family::Busybox => busybox_files(init.inittab.as_deref(), beside),
-    };
-    let payload = beside.then_some(payload);
-    Ok((changed, BootPlan { family: init.family, payload, files, stop }))
+    let (family, stop) = (init.family, init.family.stop());
+    Ok((changed, BootPlan { family, payload: beside.then_some(payload), files, covers, stop }))
 }
 
-fn check(spec: &Spec, payload: &ProcessPlan, asked: RichMode, mode: Mode) -> Result<()> {
+fn check(
+    spec: &Spec,
+    payload: &ProcessPlan,
+    asked: RichMode,
+    family: Family,
+    mode: Mode,
+) -> Result<()> {
     let linux = spec.linux().as_ref().ok_or_else(|| Error::config("linux: must be specified"))?;
     let namespaces = linux.namespaces().as_deref().unwrap_or_default();
     let new = |kind| namespaces.iter().any(|ns| ns.typ() == kind && ns.path().is_none());
@@ -174,7 +200,7 @@ fn check(spec: &Spec, payload: &ProcessPlan, asked: RichMode, mode: Mode) -> Res
     if new(Kind::User) && !(maps_root(linux.uid_mappings()) && maps_root(linux.gid_mappings())) {
         missing.push("user and group 0 in the user namespace (linux.uidMappings)".to_owned());
     }
-    if mode == Mode::None {
+    if mode == Mode::None && family == Family::Systemd {
         missing.push("control groups".to_owned());
     }
     if let Some(caps) = &payload.caps {
@@ -218,10 +244,15 @@ fn first_process(
     payload: &ProcessPlan,
     init: &FoundInit,
     beside: bool,
-    uuid: &str,
+    (uuid, host): (&str, &BootHost),
 ) -> Result<Process> {
     let given = process.args().clone().unwrap_or_default();
-    let mut args = vec![init.path.to_string_lossy().into_owned()];
+    let path = match init.family {
+        // Its own name leads to what stands in for it.
+        Family::SysV => Path::new(inittab::REAL_INIT),
+        _ => &init.path,
+    };
+    let mut args = vec![path.to_string_lossy().into_owned()];
     if !beside {
         args.extend(given.into_iter().skip(1));
     }
@@ -233,14 +264,18 @@ fn first_process(
         format!("container={}", variable(&payload.env, "container").unwrap_or("richrun")),
         format!("container_uuid={uuid}"),
     ];
-    for name in ["PATH", "TERM", "LANG", "TZ"] {
+    // The last is where an engine has put the container's credentials.
+    for name in ["PATH", "TERM", "LANG", "TZ", "CREDENTIALS_DIRECTORY"] {
         env.extend(variable(&payload.env, name).map(|value| format!("{name}={value}")));
     }
+    env.extend(host.os_release.iter().flat_map(|release| host_variables(release)));
     let mut first = process.clone();
     first.set_args(Some(args)).set_env(Some(env)).set_cwd(PathBuf::from("/"));
     first.set_user(User::default());
-    // Its units have limits of their own.
-    first.set_rlimits(None).set_oom_score_adj(None);
+    if init.family == Family::Systemd {
+        // Its units have limits of their own.
+        first.set_rlimits(None).set_oom_score_adj(None);
+    }
     if let (Some(plan), Some(sets)) = (&payload.caps, process.capabilities()) {
         let mut sets = sets.clone();
         let names = whole(plan).bounding;
@@ -257,6 +292,23 @@ fn first_process(
     Ok(first)
 }
 
+/// What the container interface tells of the host, from its os-release(5).
+fn host_variables(release: &str) -> Vec<String> {
+    let field = |line: &str| {
+        let (name, value) = line.trim().split_once('=')?;
+        let name = match name {
+            "ID" => "id",
+            "VERSION_ID" => "version_id",
+            "BUILD_ID" => "build_id",
+            "VARIANT_ID" => "variant_id",
+            _ => return None,
+        };
+        let value = value.trim_matches(|quote| quote == '"' || quote == '\'');
+        (!value.is_empty()).then(|| format!("container_host_{name}={value}"))
+    };
+    release.lines().filter_map(field).collect()
+}
+
 /// The file systems of memory that systemd wants: place and permissions.
 const MEMORY: &[(&str, &str)] = &[
     ("/run", "mode=755"),
@@ -270,7 +322,7 @@ fn mounts(spec: &Spec, family: Family, mode: Mode) -> Result<Vec<Mount>> {
     let memory = match family {
         Family::Systemd => MEMORY,
         // What others expect of /tmp and the journal is theirs to say.
-        Family::Busybox => &MEMORY[..1],
+        Family::Busybox | Family::SysV => &MEMORY[..1],
     };
     for (place, permissions) in memory {
         if !mounts.iter().any(|mount| mount.destination() == Path::new(place)) {
@@ -366,7 +418,14 @@ const PROMPTS: &[&str] = &[
 
 /// Ways to go down. While they are under way systemd takes no unit's exit
 /// status for its own, so that each of them fetches the payload's.
-const ENDS: &[&str] = &["systemd-halt.service", "systemd-poweroff.service"];
+const ENDS: &[(&str, &str)] = &[
+    ("systemd-halt.service", STATUS),
+    ("systemd-poweroff.service", STATUS),
+    ("systemd-reboot.service", REBOOT),
+];
+/// What a reboot ends with, in a file as [`STATUS`]: as if the kernel had done
+/// it, which needs CAP_SYS_BOOT (pid_namespaces(7): a death by SIGHUP).
+const REBOOT: &str = "/run/richrun/reboot";
 /// What an emergency comes to: an end, and no prompt that waits for ever.
 const EMERGENCIES: &[&str] = &["emergency.service", "rescue.service"];
 /// A unit whose end, whatever it is, ends the container with its exit status.
@@ -404,10 +463,12 @@ fn systemd_files(
         files.push(text(format!("{units}/{UNIT}"), unit(payload)));
         let wants = format!("{units}/default.target.wants/{UNIT}");
         files.push(file(wants, BootWhat::Link(format!("../{UNIT}"))));
-        let fetch = format!("{END}[Service]\nType=oneshot\nExecStart={INIT} --exit-as {STATUS}\n");
-        for unit in ENDS {
-            files.push(text(format!("{units}/{unit}.d/richrun.conf"), fetch.clone()));
+        for (unit, status) in ENDS {
+            let fetch =
+                format!("{END}[Service]\nType=oneshot\nExecStart={INIT} --exit-as {status}\n");
+            files.push(text(format!("{units}/{unit}.d/richrun.conf"), fetch));
         }
+        files.push(text(REBOOT.to_owned(), "129".to_owned()));
         // Up to the end these files are needed.
         let kept = format!("{units}/run-richrun.mount.d/richrun.conf");
         files.push(text(kept, "[Unit]\nDefaultDependencies=no\n".to_owned()));
@@ -448,37 +509,12 @@ fn unit(payload: &ProcessPlan) -> String {
     text
 }
 
-/// busybox's inittab (its `init` and `examples/inittab`): the image's own
-/// lines but those that ask on a terminal or say what a restart is, the
-/// payload, and the end.
-fn busybox_files(inittab: Option<&str>, beside: bool) -> Vec<BootFile> {
-    if !beside {
-        return Vec::new();
-    }
-    let keeps = |line: &&str| {
-        let action = line.split(':').nth(2).unwrap_or_default();
-        !line.trim_start().starts_with('#')
-            && !matches!(action, "askfirst" | "restart" | "ctrlaltdel")
-    };
-    let mut text = String::new();
-    match inittab {
-        Some(own) => own.lines().filter(keeps).for_each(|line| {
-            text.push_str(line);
-            text.push('\n');
-        }),
-        None => text.push_str("::sysinit:-/etc/init.d/rcS\n"),
-    }
-    text.push_str(&format!("::once:{INIT} --payload {PAYLOAD}\n"));
-    text.push_str(&format!("::restart:{INIT} --exit-as {STATUS}\n"));
-    vec![BootFile { path: PathBuf::from(INITTAB), what: BootWhat::Text(text) }]
-}
-
 /// The payload as rich-init reads it (init/src/beside.rs); `env` is complete.
 pub fn payload_file(payload: &ProcessPlan, env: &[String], family: Family) -> BootPayload {
     let signal = match family {
         // The unit's end is enough.
         Family::Systemd => 0,
-        Family::Busybox => BUSYBOX_STOP,
+        other => other.stop(),
     };
     let user = &payload.user;
     let groups: Vec<String> = user.groups.iter().map(u32::to_string).collect();
@@ -524,5 +560,6 @@ fn masks(caps: &CapPlan) -> String {
     masks.join(",")
 }
 
+mod inittab;
 #[cfg(test)]
 mod tests;

@@ -154,6 +154,80 @@ fn busyboxs_inittab_keeps_the_images_lines() {
                 ::restart:/run/richrun/rich-init --exit-as /run/richrun/status\n";
     assert_eq!(plan.files[0].what, BootWhat::Text(text.to_owned()));
     assert_eq!(plan.stop, 3);
+    let own = spec(|v| v["process"]["args"] = serde_json::json!(["/sbin/init"]));
+    let (_, plan) = boot(&own, &rich(), &init, "web", Mode::V2, &host).unwrap();
+    let text = "::sysinit:/etc/rc\n\
+                ::askfirst:-/bin/sh\n\
+                ::restart:/run/richrun/rich-init --exit-as /run/richrun/status\n";
+    assert_eq!(plan.files[0].what, BootWhat::Text("0".to_owned()), "an init's own end");
+    assert_eq!(plan.files[1].what, BootWhat::Text(text.to_owned()));
+}
+
+/// The text of a file of the plan, and what it covers.
+fn covering(plan: &BootPlan, place: &str) -> (String, PathBuf) {
+    let cover = plan.covers.iter().find(|cover| cover.place == Path::new(place)).unwrap();
+    let file = plan.files.iter().find(|file| file.path == cover.source);
+    let text = file.map(|file| match &file.what {
+        BootWhat::Text(text) | BootWhat::Script(text) => text.clone(),
+        other => panic!("{other:?}"),
+    });
+    (text.unwrap_or_default(), cover.source.clone())
+}
+
+#[test]
+fn sysvs_inittab_keeps_what_can_work_here() {
+    let own = "# comment\n\nid:3:initdefault:\nsi::sysinit:/etc/init.d/rcS\n\
+               l0:0:wait:/etc/init.d/rc 0\n~~:S:wait:/sbin/sulogin --force\n\
+               pf::powerwait:/etc/init.d/powerfail start\nca::ctrlaltdel:/sbin/shutdown -r\n\
+               1:23:respawn:/sbin/getty 38400 tty1\nsv:23:respawn:/usr/bin/runsvdir a:b\n";
+    let init = FoundInit { inittab: Some(own.to_owned()), ..found(Family::SysV) };
+    let host = BootHost::default();
+    let (changed, plan) = boot(&spec(|_| {}), &rich(), &init, "web", Mode::None, &host).unwrap();
+    let (text, _) = covering(&plan, "/etc/inittab");
+    let kept = "id:3:initdefault:\nsi::sysinit:/etc/init.d/rcS\nl0:0:wait:/etc/init.d/rc 0\n\
+                sv:23:respawn:/usr/bin/runsvdir a:b\n";
+    let ours = "rr01::ctrlaltdel:/sbin/init -t 3600 0\n\
+                rr02::powerfail:/sbin/init -t 3600 0\n\
+                rr03:12345:once:/run/richrun/rich-init --payload /run/richrun/payload\n\
+                rr04:06:wait:/bin/sh -c \": >>/run/richrun/status; exec /sbin/init u\"\n";
+    assert_eq!(text, format!("{kept}{ours}"));
+    assert_eq!(plan.stop, 30);
+    // The init is reached by another name, and at its own is the end.
+    let process = changed.process().as_ref().unwrap();
+    assert_eq!(process.args().as_deref().unwrap(), ["/run/richrun/init"]);
+    assert!(process.rlimits().is_some(), "there are no units with limits of their own");
+    assert_eq!(covering(&plan, "/run/richrun/init").1, Path::new("/sbin/init"));
+    assert_eq!(covering(&plan, "/sbin/init").0, "#!/run/richrun/rich-init --stand-in\n");
+    assert!(covering(&plan, "/etc/init.d/halt").0.ends_with("\nexit 0\n"));
+}
+
+#[test]
+fn a_sysv_init_that_is_the_command_ends_with_zero() {
+    let own = spec(|v| v["process"]["args"] = serde_json::json!(["/sbin/init", "3"]));
+    let (changed, plan) = booted(&own, Family::SysV, Mode::V2).unwrap();
+    let args = changed.process().as_ref().unwrap().args().clone().unwrap();
+    assert_eq!(args, ["/run/richrun/init", "3"]);
+    let (text, _) = covering(&plan, "/etc/inittab");
+    assert!(text.starts_with("id:2:initdefault:\nsi::sysinit:/etc/init.d/rcS\nl0:0:wait:"));
+    assert!(!text.contains("--payload") && text.contains("\"echo 0 >>/run/richrun/status; "));
+}
+
+#[test]
+fn the_init_is_told_of_its_host_and_its_credentials() {
+    let mut own = spec(|_| {});
+    let process = own.process_mut().as_mut().unwrap();
+    process.set_env(Some(vec!["CREDENTIALS_DIRECTORY=/run/host/credentials".to_owned()]));
+    let release = "NAME=\"A B\"\nID=debian\nVERSION_ID=\"13\"\nVARIANT_ID=\n".to_owned();
+    let host = BootHost { os_release: Some(release) };
+    let init = found(Family::Systemd);
+    let (changed, _) = boot(&own, &rich(), &init, "web", Mode::V2, &host).unwrap();
+    let env = changed.process().as_ref().unwrap().env().clone().unwrap();
+    let told = [
+        "CREDENTIALS_DIRECTORY=/run/host/credentials",
+        "container_host_id=debian",
+        "container_host_version_id=13",
+    ];
+    assert_eq!(env[2..], told);
 }
 
 #[test]
