@@ -1,13 +1,14 @@
 #!/bin/sh
 # Prepares what the tests and benchmarks compare richrun with: the peers
 # (runc, crun old and new, tini, dumb-init, catatonit, youki), the engines
-# (podman, containerd) and an ordinary user for the rootless tests.
+# (podman, containerd, Docker) and an ordinary user for the rootless tests.
 #
 #   integration/peers.sh            all of it but youki
 #   integration/peers.sh packages   Debian's packages
 #   integration/peers.sh crun       Debian trixie's crun, into PEERS_DIR/bin/crun
 #   integration/peers.sh user       the ordinary user TEST_USER, with a subuid and subgid range
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
+#   integration/peers.sh docker     Debian's Docker, unpacked into PEERS_DIR/docker: nothing starts
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh check      what is there and what is missing; changes nothing
 #
@@ -119,6 +120,35 @@ install_crun() {
     say "crun: $("$peers/bin/crun" --version | head -n 1) in $peers/bin"
 }
 
+# Installed as a package Docker would start its daemon and make a bridge of its
+# own; the tests start one in a sandbox, so its programs are all that is needed.
+install_docker() {
+    if "$peers/docker/dockerd" --version >/dev/null 2>&1; then
+        say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
+        return
+    fi
+    as_root "unpacking Docker" docker
+    command -v dpkg-deb >/dev/null || fail "docker: no dpkg-deb here; install dockerd and docker by hand"
+    say "docker: unpacking Debian's"
+    rm -rf "$peers/docker.new"
+    mkdir -p "$peers/docker.new"
+    (cd "$peers/docker.new" && { apt download docker.io || { apt update && apt download docker.io; }; }) >"$peers/docker.log" 2>&1 || {
+        tail -n 5 "$peers/docker.log" >&2
+        fail "docker: the package cannot be fetched (log: $peers/docker.log)"
+    }
+    dpkg-deb -x "$peers"/docker.new/docker.io_*.deb "$peers/docker.new"
+    for program in sbin/dockerd sbin/docker-proxy bin/docker; do
+        mv "$peers/docker.new/usr/$program" "$peers/docker.new/"
+    done
+    rm -rf "$peers"/docker.new/usr "$peers"/docker.new/etc "$peers"/docker.new/lib "$peers"/docker.new/docker.io_*.deb
+    ln -s /usr/bin/tini-static "$peers/docker.new/docker-init"
+    "$peers/docker.new/dockerd" --version >/dev/null 2>&1 || apt install --no-install-recommends libdevmapper1.02.1 libsystemd0
+    "$peers/docker.new/dockerd" --version >/dev/null || fail "docker: the unpacked dockerd does not run here"
+    rm -rf "$peers/docker"
+    mv "$peers/docker.new" "$peers/docker"
+    say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
+}
+
 # What boots in the tests of rich containers whose PID 1 is systemd.
 install_systemd() {
     root=$here/build/rootfs/systemd
@@ -184,6 +214,7 @@ check() {
     missing=$(missing_packages)
     [ -z "$missing" ] || { say "missing packages: $missing"; status=1; }
     "$peers/bin/crun" --version >/dev/null 2>&1 || { say "missing: trixie's crun in $peers/bin"; status=1; }
+    "$peers/docker/dockerd" --version >/dev/null 2>&1 || { say "missing: Docker in $peers/docker"; status=1; }
     { has_range /etc/subuid && has_range /etc/subgid && id "$user" >/dev/null 2>&1; } || {
         say "missing: the user $user with subuid and subgid ranges"
         status=1
@@ -216,14 +247,16 @@ case $what in
         fi
         install_packages
         install_crun
+        install_docker
         install_user
         install_systemd
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
+    docker) install_docker ;;
     user) install_user ;;
     systemd) install_systemd ;;
     youki) install_youki ;;
     check) check ;;
-    *) fail "unknown part $what: all, packages, crun, user, systemd, youki or check" ;;
+    *) fail "unknown part $what: all, packages, crun, docker, user, systemd, youki or check" ;;
 esac

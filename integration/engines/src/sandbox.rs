@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::command::{PATIENCE, run};
@@ -26,6 +27,7 @@ pub struct Sandbox {
     pub work: PathBuf,
     /// The name of the cgroup, in every hierarchy, under which engines put containers.
     pub cgroup: String,
+    staging: Mutex<()>,
     holder: Child,
     /// PID 1 of the sandbox, as the host numbers it.
     init: i32,
@@ -59,7 +61,8 @@ impl Sandbox {
             let _ = BufReader::new(stdout).read_line(&mut ready);
         }
         let init = only_child(holder.id());
-        let mut sandbox = Self { view, work, cgroup: name, holder, init: 0 };
+        let mut sandbox =
+            Self { view, work, cgroup: name, staging: Mutex::new(()), holder, init: 0 };
         if ready.trim() != "ready" {
             return Err(format!("the sandbox of view {} did not come up", sandbox.view.name()));
         }
@@ -98,6 +101,7 @@ impl Sandbox {
 
     /// Copies a program, once, to where everybody inside, the ordinary user too, can start it.
     pub fn stage(&self, name: &str, program: &Path) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staging.lock().map_err(|error| error.to_string())?;
         let target = self.work.join(name);
         if target.exists() {
             return Ok(target);

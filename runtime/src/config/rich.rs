@@ -271,6 +271,23 @@ pub fn init_named(args: &[String]) -> Option<RichMode> {
     INITS.iter().find(|row| row.0 == name).map(|row| row.1)
 }
 
+/// The inits that engines put before a payload when their `--init` asks for
+/// one: podman's, that of podman before 4, Docker's.
+const ENGINES_INITS: [&str; 3] = ["/run/podman-init", "/dev/init", "/sbin/docker-init"];
+
+/// A command line without the init that an engine has put before it: a rich
+/// container has one already, behind which another could reap nothing.
+pub fn without_engines_init(args: &[String]) -> &[String] {
+    match args {
+        [init, dashes, payload @ ..]
+            if ENGINES_INITS.contains(&init.as_str()) && dashes == "--" && !payload.is_empty() =>
+        {
+            payload
+        }
+        _ => args,
+    }
+}
+
 /// What `auto` comes to: the init that the command names, else the built-in one.
 fn settle(args: &[String]) -> RichMode {
     init_named(args).unwrap_or(RichMode::DumbInit)
