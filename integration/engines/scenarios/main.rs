@@ -38,6 +38,8 @@ struct Scenario<F> {
     controllers: &'static [&'static str],
     /// A view in which no runtime can show it, and why.
     not_in: Option<(View, &'static str)>,
+    /// Whether it needs cgroup2 alone.
+    only_v2: bool,
     /// Whether it needs the image with systemd.
     systemd: bool,
     run: F,
@@ -52,6 +54,11 @@ impl<F: Copy> Scenario<F> {
         Self { controllers, ..self }
     }
 
+    /// The same where an ordinary user must be given a group.
+    const fn only_in_v2(self) -> Self {
+        Self { only_v2: true, ..self }
+    }
+
     /// The same where it needs the image with systemd.
     const fn boots(self) -> Self {
         Self { systemd: true, ..self }
@@ -60,7 +67,7 @@ impl<F: Copy> Scenario<F> {
 
 /// A scenario of podman or Docker that needs no controllers.
 const fn scenario(name: &'static str, run: fn(&Engine<'_>) -> Verdict) -> EngineScenario {
-    Scenario { name, controllers: &[], not_in: None, systemd: false, run }
+    Scenario { name, controllers: &[], not_in: None, only_v2: false, systemd: false, run }
 }
 
 fn main() -> ExitCode {
@@ -184,6 +191,10 @@ fn trial<F: Copy + Send + 'static>(
     let lacks = lacks.or_else(|| {
         (scenario.systemd && image::systemd_root().is_none())
             .then(|| "no root file system with systemd: integration/peers.sh systemd".to_owned())
+    });
+    let lacks = lacks.or_else(|| {
+        (scenario.only_v2 && view != View::V2)
+            .then(|| "no delegation to an ordinary user on cgroup v1".to_owned())
     });
     let excluded = scenario.not_in.filter(|(excluded, _)| *excluded == view);
     let lacks = lacks.or_else(|| excluded.map(|(_, reason)| reason.to_owned()));

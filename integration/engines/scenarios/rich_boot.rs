@@ -1,5 +1,6 @@
 //! podman and Docker: rich containers whose PID 1 is the image's systemd.
 
+use std::process::Command;
 use std::time::Instant;
 
 use richrun_engines::command::{PATIENCE, run};
@@ -8,6 +9,7 @@ use richrun_engines::view::View;
 use richrun_engines::{Verdict, ensure, within};
 
 use crate::rich::{ask, with};
+use crate::streams::size;
 use crate::{EngineScenario, scenario};
 
 pub const PODMAN: &[EngineScenario] = &[
@@ -35,8 +37,10 @@ pub const DOCKER: &[EngineScenario] = &[
     scenario("systemd::remove_forced", remove_forced).boots(),
 ];
 
-pub const ROOTLESS: &[EngineScenario] =
-    &[scenario("systemd::needs_delegation", needs_delegation).boots()];
+pub const ROOTLESS: &[EngineScenario] = &[
+    scenario("systemd::needs_delegation", needs_delegation).boots(),
+    scenario("systemd::delegated", delegated).boots().only_in_v2(),
+];
 
 /// Ends with 3 when TERM comes; prints `ready` before.
 const OBEDIENT: [&str; 3] =
@@ -134,7 +138,7 @@ fn terminal(engine: &Engine<'_>) -> Verdict {
     let options = ask(engine, "systemd");
     let mut terminal = engine.terminal(&with(&options, &[]), &["sh"])?;
     terminal.shows("# ")?;
-    terminal.types("stty size; tty\r")?;
+    terminal.types(&format!("{}; tty\r", size(engine)))?;
     terminal.shows("40 100")?;
     terminal.shows("/dev/")?;
     terminal.types("exit 5\r")?;
@@ -198,4 +202,18 @@ fn needs_delegation(engine: &Engine<'_>) -> Verdict {
     ensure(outcome.code > 124 && outcome.stderr.contains("missing a cgroup of its own"), || {
         format!("{outcome}")
     })
+}
+
+/// With a delegated group, as a login session's is, it boots.
+fn delegated(engine: &Engine<'_>) -> Verdict {
+    let group = engine.sandbox.delegated("login")?;
+    let options = ask(engine, "systemd");
+    let mut line = vec!["run", "--rm"];
+    line.extend(with(&options, &[engine.image, "sh", "-c", "cat /proc/1/comm; exit 11"]));
+    let command = engine.command(&line);
+    let mut inside = Command::new("sh");
+    inside.args(["-ec", "echo $$ >$0; exec \"$@\""]).arg(group.join("cgroup.procs"));
+    inside.arg(command.get_program()).args(command.get_args());
+    let outcome = run(inside, b"", PATIENCE)?.exits(11)?;
+    ensure(outcome.stdout == "systemd\n", || format!("{outcome}"))
 }

@@ -7,7 +7,7 @@ use crate::containerd::{NEEDS, id};
 use crate::{CtrScenario, Scenario};
 
 const fn scenario(name: &'static str, run: fn(&Ctr<'_>) -> Verdict) -> CtrScenario {
-    Scenario { name, controllers: NEEDS, not_in: None, systemd: false, run }
+    Scenario { name, controllers: NEEDS, not_in: None, only_v2: false, systemd: false, run }
 }
 
 pub const CTR: &[CtrScenario] = &[
@@ -67,8 +67,14 @@ fn refusals(ctr: &Ctr<'_>) -> Verdict {
     ensure(outcome.stderr.contains("must first enable rich mode"), || format!("{outcome}"))
 }
 
-const SYSTEMD: [&str; 4] =
-    ["--annotation", "io.richrun.rich=true", "--annotation", "io.richrun.mode=systemd"];
+const SYSTEMD: [&str; 6] = [
+    "--annotation",
+    "io.richrun.rich=true",
+    "--annotation",
+    "io.richrun.mode=systemd",
+    "--env",
+    "PATH=/usr/sbin:/usr/bin",
+];
 
 fn systemd(ctr: &Ctr<'_>) -> Verdict {
     let outcome = ctr

@@ -1,6 +1,6 @@
 //! podman and Docker: standard streams, terminals, logs, and processes that join.
 
-use richrun_engines::engine::Engine;
+use richrun_engines::engine::{Engine, Kind};
 use richrun_engines::terminal::Terminal;
 use richrun_engines::{Verdict, ensure};
 
@@ -54,10 +54,18 @@ fn big_output(engine: &Engine<'_>) -> Verdict {
     ensure(outcome.stderr == "end\n", || format!("stderr {:?}", outcome.stderr))
 }
 
+/// Prints the window's size. Docker's client sets it some time after the start.
+pub fn size(engine: &Engine<'_>) -> &'static str {
+    match engine.kind {
+        Kind::Podman | Kind::Rootless => "stty size",
+        Kind::Docker => "until stty size 2>/dev/null | grep -v '^0 0$'; do sleep 0.1; done",
+    }
+}
+
 fn terminal(engine: &Engine<'_>) -> Verdict {
     let mut terminal = engine.terminal(&[], &["sh"])?;
     terminal.shows("/ #")?;
-    terminal.types("tty; stty size\r")?;
+    terminal.types(&format!("tty; {}\r", size(engine)))?;
     terminal.shows("/dev/pts/")?;
     terminal.shows("40 100")?;
     terminal.resize(50, 120)?;
@@ -156,7 +164,7 @@ fn exec_terminal(engine: &Engine<'_>) -> Verdict {
     let container = engine.detached(&engine.unique("exectty"), &[], &SLEEPER)?;
     let mut terminal = Terminal::start(&engine.command(&["exec", "-it", &container.name, "sh"]))?;
     terminal.shows("/ #")?;
-    terminal.types("stty size; tty\r")?;
+    terminal.types(&format!("{}; tty\r", size(engine)))?;
     terminal.shows("40 100")?;
     terminal.shows("/dev/pts/")?;
     terminal.types("exit 8\r")?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -117,6 +118,22 @@ impl Sandbox {
         command.arg(format!("/proc/{pid}/cgroup"));
         let table = run(command, b"", PATIENCE)?.text()?;
         Ok(self.view.knob(&self.view.path_in(&table, controller)?, controller, file))
+    }
+
+    /// A new cgroup2 group, where the host sees it, in a group that is the
+    /// ordinary user's: as a login session has it.
+    pub fn delegated(&self, name: &str) -> Result<PathBuf, String> {
+        let top = self.view.knob(&format!("{}/delegated", self.cgroup), "", "");
+        let own = top.join(name);
+        let told = |error: std::io::Error| format!("{}: {error}", own.display());
+        fs::create_dir_all(&own).map_err(told)?;
+        let owner = Some(uid(&ordinary_user()));
+        for dir in [&top, &own] {
+            for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                chown(dir.join(file), owner, owner).map_err(told)?;
+            }
+        }
+        Ok(own)
     }
 
     /// Ends everything and checks that nothing is left.
