@@ -1,7 +1,7 @@
 //! podman and Docker: a container's life.
 
 use richrun_engines::engine::Engine;
-use richrun_engines::{Verdict, command, ensure, within};
+use richrun_engines::{Verdict, command, ensure, within, world};
 
 use crate::{EngineScenario, scenario};
 
@@ -35,6 +35,7 @@ pub const PODMAN: &[EngineScenario] = &[
     scenario("remove_forced", remove_forced),
     scenario("remove_created", remove_created),
     scenario("init", init),
+    scenario("init_path", init_path),
     scenario("twenty_in_a_row", twenty_in_a_row),
 ];
 
@@ -201,6 +202,22 @@ fn init(engine: &Engine<'_>) -> Verdict {
         format!("PID 1 is not an init: {outcome}")
     })?;
     ensure(!outcome.stdout.contains("zombie"), || format!("a zombie: {outcome}"))
+}
+
+/// rich-init as the init that podman brings, under any runtime.
+fn init_path(engine: &Engine<'_>) -> Verdict {
+    let program = world::rich_init().ok_or("no rich-init: make build")?;
+    let program = engine.sandbox.stage("rich-init", &program)?.to_string_lossy().into_owned();
+    let script = "read -r name </proc/1/comm; echo $name; exit 5";
+    let options = ["--init", "--init-path", &program];
+    let outcome = engine.run(&options, &["sh", "-c", script])?.exits(5)?;
+    let first = if engine.is_rich() { "rich-init" } else { "podman-init" };
+    ensure(outcome.stdout.trim() == first, || format!("{outcome}"))?;
+    engine.run(&options, &["sh", "-c", "kill -TERM $$"])?.exits(143)?;
+    let container = engine.detached(&engine.unique("initpath"), &options, &OBEDIENT)?;
+    container.logs("ready")?;
+    engine.call(&["stop", "-t", "20", &container.name])?.exits(0)?;
+    ensure(container.field(".State.ExitCode")? == "3", || "exit code 3".into())
 }
 
 fn twenty_in_a_row(engine: &Engine<'_>) -> Verdict {

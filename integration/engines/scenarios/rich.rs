@@ -3,6 +3,8 @@
 //! That all the ordinary scenarios hold in them too is shown by the runtime
 //! `richrun-rich`; here is what only a rich container has.
 
+use std::path::Path;
+
 use richrun_engines::command::{PATIENCE, run};
 use richrun_engines::engine::{Engine, Kind};
 use richrun_engines::world::RICH_NAME;
@@ -110,11 +112,12 @@ fn annotation_or_variable(engine: &Engine<'_>) -> Verdict {
     ensure(!joined.stdout.contains("rich_mode"), || format!("seen by exec: {joined}"))
 }
 
-/// `io.richrun.rich=false` is stronger than the runtime's name.
+/// The runtime's second name, by `containers.conf`; `io.richrun.rich=false` is stronger.
 fn taken_out(engine: &Engine<'_>) -> Verdict {
-    let second = engine.sandbox.stage(RICH_NAME, engine.runtime)?;
-    let engine = engine.with_runtime(&second);
     let first = ["sh", "-c", FIRST];
+    engine.with_runtime(Path::new("richrun")).run(&[], &first)?.prints("sh")?;
+    engine.sandbox.stage(RICH_NAME, engine.runtime)?;
+    let engine = engine.with_runtime(Path::new(RICH_NAME));
     engine.run(&[], &first)?.prints("rich-init")?;
     let options = annotations(&[("rich", "false")]);
     engine.run(&with(&options, &[]), &first)?.prints("sh")

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::engine::{Engine, Kind};
 use crate::sandbox::Sandbox;
+use crate::world::RICH_NAME;
 
 /// Writes podman's configuration for the superuser or the ordinary user.
 pub fn configure(sandbox: &Sandbox, kind: Kind) -> Result<(), String> {
@@ -18,6 +19,11 @@ pub fn configure(sandbox: &Sandbox, kind: Kind) -> Result<(), String> {
          [network]\nnetwork_backend = \"cni\"\nnetwork_config_dir = \"{home}/networks\"\n",
         home = home.display()
     );
+    // By name, as containers.conf has them; by path in most scenarios.
+    let runtimes: String = ["richrun", RICH_NAME]
+        .map(|name| format!("{name} = [\"{}\"]\n", sandbox.work.join(name).display()))
+        .concat();
+    let containers = format!("{containers}[engine.runtimes]\n{runtimes}");
     let storage = format!(
         "[storage]\ndriver = \"overlay\"\ngraphroot = \"{home}/storage\"\nrunroot = \"{home}/run\"\n",
         home = home.display()

@@ -62,15 +62,25 @@ fn named(name: &'static str, path: Option<PathBuf>, lacks: &str) -> Runtime {
     Runtime { name, path: path.unwrap_or_default(), lacks }
 }
 
-/// RICHRUN, or this build's: the release build if there is one.
+/// RICHRUN, or this build's.
 fn richrun() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("RICHRUN") {
-        return PathBuf::from(path).canonicalize().ok();
+    match std::env::var_os("RICHRUN") {
+        Some(path) => PathBuf::from(path).canonicalize().ok(),
+        None => built("richrun"),
     }
+}
+
+/// This build's init as a program of its own.
+pub fn rich_init() -> Option<PathBuf> {
+    built("rich-init")
+}
+
+/// A program of this build: the release build's if there is one.
+fn built(program: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     // target/TRIPLE/PROFILE/deps/this
     let profiles = own.ancestors().nth(3)?;
-    let builds = ["release", "debug"].map(|profile| profiles.join(profile).join("richrun"));
+    let builds = ["release", "debug"].map(|profile| profiles.join(profile).join(program));
     builds.into_iter().find(|path| path.is_file())
 }
 

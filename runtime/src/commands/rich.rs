@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cli::LaunchArgs;
 use crate::config::Config;
-use crate::config::rich::{Origin, Request, RichConfig, without_engines_init};
+use crate::config::rich::{Origin, Request, RichConfig, holds_a_pod, without_engines_init};
 use crate::error::Result;
 use crate::log;
 use crate::plan::process::variable;
@@ -23,6 +23,10 @@ pub fn asked(
     config: &mut Config,
     settings: Request,
 ) -> Result<Option<RichConfig>> {
+    let holder = config.spec.annotations().as_ref().is_some_and(holds_a_pod);
+    if holder && !args.rich {
+        return Ok(None);
+    }
     let process = config.spec.process().as_ref();
     let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
     let command = process.and_then(|process| process.args().clone()).unwrap_or_default();

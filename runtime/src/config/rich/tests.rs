@@ -164,3 +164,16 @@ fn an_engines_init_is_left_out() {
         assert_eq!(without_engines_init(&args).join(" "), kept, "{line}");
     }
 }
+
+#[test]
+fn a_pods_holder_is_known_by_its_engines_annotation() {
+    for (name, value, holds) in [
+        ("io.kubernetes.cri.container-type", "sandbox", true),
+        ("io.kubernetes.cri-o.ContainerType", "sandbox", true),
+        ("io.kubernetes.cri.container-type", "container", false),
+        ("io.richrun.rich", "sandbox", false),
+    ] {
+        let all = HashMap::from([(name.to_owned(), value.to_owned())]);
+        assert_eq!(holds_a_pod(&all), holds, "{name}={value}");
+    }
+}
