@@ -50,6 +50,7 @@ iproute2                    /usr/bin/ip
 mmdebstrap                  /usr/bin/mmdebstrap
 patchelf                    /usr/bin/patchelf
 libseccomp-dev              /usr/include/seccomp.h
+curl                        /usr/bin/curl
 gcc                         /usr/bin/gcc
 make                        /usr/bin/make
 '

@@ -2,7 +2,8 @@
 //! first with the peer (crun or runc), then with richrun, same expectations.
 //!
 //! `podman::v1::crun::stop` is such a trial; `rootless::` is podman as an
-//! ordinary user, `containerd::` is `ctr`. Rich containers have no peer:
+//! ordinary user, `containerd::` is `ctr`, `cri::` a pod's life as a
+//! kubelet asks for it. Rich containers have no peer:
 //! `docker::v2::richrun::rich::stop`. What the machine lacks is ignored,
 //! and the reason stands before the trial's name.
 //!
@@ -12,6 +13,7 @@
 
 mod configured;
 mod containerd;
+mod cri;
 mod lifecycle;
 mod network;
 mod rich;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Trial};
 use richrun_engines::Verdict;
 use richrun_engines::containerd::Ctr;
+use richrun_engines::cri::Cri;
 use richrun_engines::engine::{Engine, Kind};
 use richrun_engines::view::View;
 use richrun_engines::world::{self, Runtime, World};
@@ -46,6 +49,7 @@ struct Scenario<F> {
 }
 
 type EngineScenario = Scenario<fn(&Engine<'_>) -> Verdict>;
+type CriScenario = Scenario<fn(&Cri<'_>) -> Verdict>;
 type CtrScenario = Scenario<fn(&Ctr<'_>) -> Verdict>;
 
 impl<F: Copy> Scenario<F> {
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
             trials.extend(podman_trials(&world, &runtime));
             trials.extend(rootless_trials(&world, &runtime));
             trials.extend(containerd_trials(&world, &runtime));
+            trials.extend(cri_trials(&world, &runtime));
         }
         for runtime in world::docker_runtimes() {
             trials.extend(docker_trials(&world, &runtime));
@@ -172,6 +177,18 @@ fn containerd_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     };
     let all = containerd::CTR.iter().chain(rich);
     all.map(|scenario| trial("containerd", world, runtime, scenario, lacks.clone(), act)).collect()
+}
+
+fn cri_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
+    let lacks = world::lacks(&["containerd", "containerd-shim-runc-v2", "busybox", "curl"], &[])
+        .or_else(|| runtime.lacks.clone());
+    let act = |world: &World, runtime: &Runtime, run: fn(&Cri<'_>) -> Verdict| {
+        let inside = world.inside()?;
+        run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler: runtime.name })
+    };
+    let rich: &[CriScenario] = if runtime.name == "richrun" { cri::RICH } else { &[] };
+    let all = cri::CRI.iter().chain(rich);
+    all.map(|scenario| trial("cri", world, runtime, scenario, lacks.clone(), act)).collect()
 }
 
 /// A trial of one scenario; ignored, with the reason, if the machine lacks something.

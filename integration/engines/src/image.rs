@@ -22,6 +22,9 @@ const SERVICES: &str = r#"{"service": {"web": {
     "command": "echo up >/tmp/web; sleep 1000",
     "readiness": {"exec": {"command": ["test", "-e", "/tmp/web"]}}}}}"#;
 
+/// The name of the image of the container that holds a pod's namespaces.
+pub const PAUSE: &str = "localhost/pause:1";
+
 /// The name of the image with systemd.
 pub const SYSTEMD: &str = "localhost/systemd:1";
 
@@ -88,15 +91,21 @@ fn archive_of(root: &Path, archive: &Path) -> crate::Verdict {
     run(tar, b"", PATIENCE)?.exits(0).map(drop)
 }
 
-/// Writes `DIR/oci.tar`, an OCI image layout of the root file system's archive, and returns its path.
-pub fn oci_archive(dir: &Path, layer: &Path) -> Result<PathBuf, String> {
-    let layout = dir.join("oci");
+/// Writes an OCI image layout of a root file system's archive into `DIR`, and returns its path.
+pub fn oci_archive(
+    dir: &Path,
+    layer: &Path,
+    name: &str,
+    command: &[&str],
+) -> Result<PathBuf, String> {
+    let short = name.replace(['/', ':'], "-");
+    let layout = dir.join(format!("oci-{short}"));
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(|error| format!("image: {error}"))?;
     let layer = blob(&blobs, &fs::read(layer).map_err(|error| format!("image: {error}"))?)?;
     let config = serde_json::json!({
         "architecture": architecture(), "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin:/usr/sbin:/usr/bin"], "Cmd": command},
         "rootfs": {"type": "layers", "diff_ids": [layer.0]},
     });
     let config = blob(&blobs, config.to_string().as_bytes())?;
@@ -107,13 +116,13 @@ pub fn oci_archive(dir: &Path, layer: &Path) -> Result<PathBuf, String> {
         "layers": [described("layer.v1.tar", &layer)],
     });
     let mut entry = described("manifest.v1+json", &blob(&blobs, manifest.to_string().as_bytes())?);
-    entry["annotations"] = serde_json::json!({"io.containerd.image.name": NAME});
+    entry["annotations"] = serde_json::json!({"io.containerd.image.name": name});
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]});
     fs::write(layout.join("index.json"), index.to_string())
         .map_err(|error| format!("image: {error}"))?;
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
         .map_err(|error| format!("image: {error}"))?;
-    let archive = dir.join("oci.tar");
+    let archive = dir.join(format!("{short}.tar"));
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(&layout).arg("-cf").arg(&archive).arg(".");
     run(tar, b"", PATIENCE)?.exits(0)?;

@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod containerd;
+pub mod cri;
 pub mod docker;
 pub mod engine;
 pub mod image;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::command::find;
 use crate::containerd::Containerd;
+use crate::cri::PodDaemon;
 use crate::docker::Dockerd;
 use crate::engine::{Engine, Kind};
 use crate::sandbox::{Sandbox, ordinary_user};
@@ -133,7 +134,7 @@ impl World {
     pub fn close(self) -> Verdict {
         match self.inside.into_inner() {
             Some(Ok(inside)) => {
-                drop((inside.containerd, inside.dockerd));
+                drop((inside.containerd, inside.dockerd, inside.pods));
                 inside.sandbox.close()
             }
             _ => Ok(()),
@@ -148,6 +149,7 @@ pub struct Inside {
     archive: PathBuf,
     containerd: OnceLock<Result<Containerd, String>>,
     dockerd: OnceLock<Result<Dockerd, String>>,
+    pods: OnceLock<Result<PodDaemon, String>>,
     ready: [Ready; 3],
     archiving: Mutex<()>,
 }
@@ -168,6 +170,7 @@ impl Inside {
             archive,
             containerd: OnceLock::new(),
             dockerd: OnceLock::new(),
+            pods: OnceLock::new(),
             ready: Default::default(),
             archiving: Mutex::new(()),
         })
@@ -219,10 +222,31 @@ impl Inside {
         let start = || {
             Containerd::start(
                 &self.sandbox,
-                &image::oci_archive(&self.sandbox.work, &self.archive)?,
+                &image::oci_archive(&self.sandbox.work, &self.archive, image::NAME, &["sh"])?,
             )
         };
         self.containerd.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+
+    /// containerd with its CRI plugin, with the images.
+    pub fn pods(&self) -> Result<&PodDaemon, String> {
+        self.pods.get_or_init(|| self.start_pods()).as_ref().map_err(Clone::clone)
+    }
+
+    fn start_pods(&self) -> Result<PodDaemon, String> {
+        let work = &self.sandbox.work;
+        let paths = runtimes(self.sandbox.view).map(|runtime| self.stage(&runtime));
+        let paths = paths.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut archives = vec![
+            image::oci_archive(work, &self.archive, image::NAME, &["sh"])?,
+            image::oci_archive(work, &self.archive, image::PAUSE, &["sleep", "100000"])?,
+        ];
+        if image::systemd_root().is_some() {
+            let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
+            let layer = image::systemd_archive(work)?;
+            archives.push(image::oci_archive(work, &layer, image::SYSTEMD, &["/sbin/init"])?);
+        }
+        PodDaemon::start(&self.sandbox, &paths, &archives)
     }
 
     /// dockerd with every runtime that a trial may name.
