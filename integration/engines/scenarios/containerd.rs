@@ -65,7 +65,8 @@ fn stdin(ctr: &Ctr<'_>) -> Verdict {
 fn terminal(ctr: &Ctr<'_>) -> Verdict {
     let mut terminal = ctr.terminal(&id(ctr, "tty"), &["sh"])?;
     terminal.shows("/ #")?;
-    terminal.types("tty; stty size\r")?;
+    // ctr sets the size after the start.
+    terminal.types("tty; until stty size 2>/dev/null; do sleep 0.1; done\r")?;
     terminal.shows("/dev/pts/")?;
     terminal.shows("40 100")?;
     terminal.types("exit 5\r")?;

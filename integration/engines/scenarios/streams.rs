@@ -1,5 +1,7 @@
 //! podman and Docker: standard streams, terminals, logs, and processes that join.
 
+use std::time::Duration;
+
 use richrun_engines::engine::{Engine, Kind};
 use richrun_engines::terminal::Terminal;
 use richrun_engines::{Verdict, ensure};
@@ -68,10 +70,18 @@ fn terminal(engine: &Engine<'_>) -> Verdict {
     terminal.types(&format!("tty; {}\r", size(engine)))?;
     terminal.shows("/dev/pts/")?;
     terminal.shows("40 100")?;
-    terminal.resize(50, 120)?;
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    terminal.types("stty size; echo $((6*7))\r")?;
-    terminal.shows("50 120")?;
+    terminal.types("until stty size | grep '^50.120'; do sleep 0.1; done; echo $((6*7))\r")?;
+    // Docker's client sets the first size before it listens for the next one.
+    let mut verdict = Ok(());
+    for _ in 0..10 {
+        terminal.resize(51, 120)?;
+        terminal.resize(50, 120)?;
+        verdict = terminal.shows_within(Duration::from_secs(2), "50 120");
+        if verdict.is_ok() {
+            break;
+        }
+    }
+    verdict?;
     terminal.shows("42")?;
     terminal.types("exit 5\r")?;
     let code = terminal.ends()?;
