@@ -53,7 +53,7 @@ test-blackbox: build ## the built binary: as root and as an ordinary user, cgrou
 test-differential: build ## against runc and crun
 	@integration/test.sh differential
 
-test-engines: build ## under podman and containerd
+test-engines: build ## under podman, Docker and containerd
 	@integration/test.sh engines
 
 test-long: build ## 10 000 runs, and all that takes minutes

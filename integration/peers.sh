@@ -1,8 +1,8 @@
 #!/bin/sh
 # Prepares what the tests and benchmarks compare richrun with: the peers
 # (runc, crun old and new, tini, dumb-init, catatonit, s6, supervisord,
-# systemd-nspawn, youki), the engines (podman, containerd) and an ordinary user
-# for the rootless tests.
+# systemd-nspawn, youki), the engines (podman, containerd, Docker) and an
+# ordinary user for the rootless tests.
 #
 #   integration/peers.sh            all that the tests need
 #   integration/peers.sh bench      all that `make bench` needs, but youki
@@ -12,6 +12,7 @@
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
 #   integration/peers.sh nspawn     Debian trixie's systemd-nspawn, into PEERS_DIR/bin/systemd-nspawn
 #   integration/peers.sh inits      what runs as PID 1 elsewhere, into build/rootfs/inits
+#   integration/peers.sh docker     Debian's Docker, unpacked into PEERS_DIR/docker: nothing starts
 #   integration/peers.sh sysv       one with SysV's init and scripts, into build/rootfs/sysv
 #   integration/peers.sh openrc     one with SysV's init and OpenRC, into build/rootfs/openrc
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
@@ -55,6 +56,7 @@ iproute2                    /usr/bin/ip
 mmdebstrap                  /usr/bin/mmdebstrap
 patchelf                    /usr/bin/patchelf
 libseccomp-dev              /usr/include/seccomp.h
+curl                        /usr/bin/curl
 gcc                         /usr/bin/gcc
 make                        /usr/bin/make
 '
@@ -162,6 +164,35 @@ install_inits() {
     say "inits: in $root"
 }
 
+# Installed as a package Docker would start its daemon and make a bridge of its
+# own; the tests start one in a sandbox, so its programs are all that is needed.
+install_docker() {
+    if "$peers/docker/dockerd" --version >/dev/null 2>&1; then
+        say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
+        return
+    fi
+    as_root "unpacking Docker" docker
+    command -v dpkg-deb >/dev/null || fail "docker: no dpkg-deb here; install dockerd and docker by hand"
+    say "docker: unpacking Debian's"
+    rm -rf "$peers/docker.new"
+    mkdir -p "$peers/docker.new"
+    (cd "$peers/docker.new" && { apt download docker.io || { apt update && apt download docker.io; }; }) >"$peers/docker.log" 2>&1 || {
+        tail -n 5 "$peers/docker.log" >&2
+        fail "docker: the package cannot be fetched (log: $peers/docker.log)"
+    }
+    dpkg-deb -x "$peers"/docker.new/docker.io_*.deb "$peers/docker.new"
+    for program in sbin/dockerd sbin/docker-proxy bin/docker; do
+        mv "$peers/docker.new/usr/$program" "$peers/docker.new/"
+    done
+    rm -rf "$peers"/docker.new/usr "$peers"/docker.new/etc "$peers"/docker.new/lib "$peers"/docker.new/docker.io_*.deb
+    ln -s /usr/bin/tini-static "$peers/docker.new/docker-init"
+    "$peers/docker.new/dockerd" --version >/dev/null 2>&1 || apt install --no-install-recommends libdevmapper1.02.1 libsystemd0
+    "$peers/docker.new/dockerd" --version >/dev/null || fail "docker: the unpacked dockerd does not run here"
+    rm -rf "$peers/docker"
+    mv "$peers/docker.new" "$peers/docker"
+    say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
+}
+
 # What boots in the tests of rich containers with another PID 1: NAME PACKAGE...
 install_root() {
     name=$1
@@ -233,6 +264,7 @@ check() {
     missing=$(missing_packages)
     [ -z "$missing" ] || { say "missing packages: $missing"; status=1; }
     "$peers/bin/crun" --version >/dev/null 2>&1 || { say "missing: trixie's crun in $peers/bin"; status=1; }
+    "$peers/docker/dockerd" --version >/dev/null 2>&1 || { say "missing: Docker in $peers/docker"; status=1; }
     { has_range /etc/subuid && has_range /etc/subgid && id "$user" >/dev/null 2>&1; } || {
         say "missing: the user $user with subuid and subgid ranges"
         status=1
@@ -270,6 +302,7 @@ case $what in
         fi
         install_packages
         install_crun
+        install_docker
         install_user
         install_systemd
         install_sysv
@@ -277,6 +310,7 @@ case $what in
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
+    docker) install_docker ;;
     user) install_user ;;
     systemd) install_systemd ;;
     sysv) install_sysv ;;
@@ -292,5 +326,5 @@ case $what in
         ;;
     youki) install_youki ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, user, systemd, sysv, openrc, nspawn, inits, youki or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, nspawn, inits, youki or check" ;;
 esac

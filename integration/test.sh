@@ -6,7 +6,7 @@
 #   blackbox      the built binary, as root and as an ordinary user, cgroup v1 and v2
 #   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
-#   engines       podman and containerd, natively; and the pages of bundles/
+#   engines       podman, Docker and containerd, natively; and the pages of bundles/
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
 #
 # Root installs what is missing (integration/peers.sh; INSTALL=no to leave the

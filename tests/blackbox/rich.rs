@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use richrun_tests::bundle::{caps, sh};
+use richrun_tests::bundle::{args, caps, sh};
 use richrun_tests::suite::{ALL, BOTH, ONE};
 use richrun_tests::{Bundle, Kind, Suite, Trial};
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "init_script_failures_end_the_start", init_script_failures_end_the_start)
         .on(ONE, "init_scripts_leave_agents_running", init_scripts_leave_agents_running)
         .on(ONE, "init_scripts_have_the_filter", init_scripts_have_the_filter)
+        .on(ONE, "pod_holders_stay_plain", pod_holders_stay_plain)
+        .on(ONE, "an_engines_init_is_left_out", an_engines_init_is_left_out)
         .on(BOTH, "environment_file", environment_file);
 }
 
@@ -62,6 +64,39 @@ fn asked_in_five_ways(t: &Trial) {
     let root = root.to_str().expect("utf-8 path");
     let words = ["--root", root, "run", "-b", plain.path(), &plain.id];
     t.cmd(link, &words).ok().prints("rich-init");
+}
+
+/// What is asked of a pod is not for the container that holds its namespaces:
+/// its image has neither an init nor a shell.
+fn pod_holders_stay_plain(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    let asks = [
+        ("io.richrun.rich", "true"),
+        ("io.richrun.mode", "systemd"),
+        ("io.richrun.initcmd", "exit 3"),
+    ];
+    for holder in ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"] {
+        let bundle = t.bundle(|config| {
+            sh(config, WHO);
+            annotate(config, &asks);
+            annotate(config, &[(holder, "sandbox")]);
+        });
+        t.run(&bundle).ok().prints("sh");
+        bundle.edit(|config| annotate(config, &[(holder, "container")]));
+        t.run(&bundle).exits(1).says("rich mode systemd: no such file");
+    }
+}
+
+/// `--init` of podman and Docker: one init, not two.
+fn an_engines_init_is_left_out(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    for init in ["/run/podman-init", "/sbin/docker-init"] {
+        let bundle = t.bundle(|config| {
+            args(config, &[init, "--", "sh", "-c", WHO]);
+            annotate(config, &[("io.richrun.rich", "true")]);
+        });
+        t.run(&bundle).ok().prints("rich-init");
+    }
 }
 
 fn stronger_ways_win(t: &Trial) {

@@ -2,7 +2,9 @@
 //! first with the peer (crun or runc), then with richrun, same expectations.
 //!
 //! `podman::v1::crun::stop` is such a trial; `rootless::` is podman as an
-//! ordinary user, `containerd::` is `ctr`. What the machine lacks is ignored,
+//! ordinary user, `containerd::` is `ctr`, `cri::` a pod's life as a
+//! kubelet asks for it. Rich containers have no peer:
+//! `docker::v2::richrun::rich::stop`. What the machine lacks is ignored,
 //! and the reason stands before the trial's name.
 //!
 //! RICHRUN   the runtime under test (default: this build's)
@@ -11,8 +13,12 @@
 
 mod configured;
 mod containerd;
+mod cri;
 mod lifecycle;
 mod network;
+mod rich;
+mod rich_boot;
+mod rich_ctr;
 mod rootless;
 mod streams;
 
@@ -22,9 +28,11 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Trial};
 use richrun_engines::Verdict;
 use richrun_engines::containerd::Ctr;
-use richrun_engines::podman::{Podman, User};
+use richrun_engines::cri::Cri;
+use richrun_engines::engine::{Engine, Kind};
 use richrun_engines::view::View;
 use richrun_engines::world::{self, Runtime, World};
+use richrun_engines::{docker, image};
 
 /// A behaviour, shown by a function `F` of an engine with a runtime.
 struct Scenario<F> {
@@ -33,15 +41,37 @@ struct Scenario<F> {
     controllers: &'static [&'static str],
     /// A view in which no runtime can show it, and why.
     not_in: Option<(View, &'static str)>,
+    /// Whether it needs cgroup2 alone.
+    only_v2: bool,
+    /// Whether it needs the image with systemd.
+    systemd: bool,
     run: F,
 }
 
-type PodmanScenario = Scenario<fn(&Podman<'_>) -> Verdict>;
+type EngineScenario = Scenario<fn(&Engine<'_>) -> Verdict>;
+type CriScenario = Scenario<fn(&Cri<'_>) -> Verdict>;
 type CtrScenario = Scenario<fn(&Ctr<'_>) -> Verdict>;
 
-/// A scenario of podman that needs no controllers.
-const fn scenario(name: &'static str, run: fn(&Podman<'_>) -> Verdict) -> PodmanScenario {
-    Scenario { name, controllers: &[], not_in: None, run }
+impl<F: Copy> Scenario<F> {
+    /// The same where it needs these controllers.
+    const fn needs(self, controllers: &'static [&'static str]) -> Self {
+        Self { controllers, ..self }
+    }
+
+    /// The same where an ordinary user must be given a group.
+    const fn only_in_v2(self) -> Self {
+        Self { only_v2: true, ..self }
+    }
+
+    /// The same where it needs the image with systemd.
+    const fn boots(self) -> Self {
+        Self { systemd: true, ..self }
+    }
+}
+
+/// A scenario of podman or Docker that needs no controllers.
+const fn scenario(name: &'static str, run: fn(&Engine<'_>) -> Verdict) -> EngineScenario {
+    Scenario { name, controllers: &[], not_in: None, only_v2: false, systemd: false, run }
 }
 
 fn main() -> ExitCode {
@@ -55,6 +85,10 @@ fn main() -> ExitCode {
             trials.extend(podman_trials(&world, &runtime));
             trials.extend(rootless_trials(&world, &runtime));
             trials.extend(containerd_trials(&world, &runtime));
+            trials.extend(cri_trials(&world, &runtime));
+        }
+        for runtime in world::docker_runtimes() {
+            trials.extend(docker_trials(&world, &runtime));
         }
         worlds.push(world);
     }
@@ -71,13 +105,11 @@ fn main() -> ExitCode {
 fn podman_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     let lacks =
         world::lacks(&["podman", "conmon", "busybox"], &[]).or_else(|| runtime.lacks.clone());
-    [lifecycle::PODMAN, streams::PODMAN, configured::PODMAN, network::PODMAN]
-        .into_iter()
-        .flatten()
-        .map(|scenario| {
-            trial("podman", world, runtime, scenario, lacks.clone(), podman_run(User::Root))
-        })
-        .collect()
+    let plain: &[_] = match runtime.name {
+        world::RICH_NAME => &[lifecycle::PODMAN, streams::PODMAN],
+        _ => &[lifecycle::PODMAN, streams::PODMAN, configured::PODMAN, network::PODMAN],
+    };
+    engine_trials(Kind::Podman, world, runtime, &lacks, plain, &[rich::PODMAN, rich_boot::PODMAN])
 }
 
 fn rootless_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
@@ -88,49 +120,75 @@ fn rootless_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     )
     .or_else(world::lacks_user)
     .or_else(|| runtime.lacks.clone());
-    rootless::PODMAN
-        .iter()
-        .map(|scenario| {
-            trial("rootless", world, runtime, scenario, lacks.clone(), podman_run(User::Ordinary))
-        })
-        .collect()
+    let rich = [rich::ROOTLESS, rich_boot::ROOTLESS];
+    engine_trials(Kind::Rootless, world, runtime, &lacks, &[rootless::PODMAN], &rich)
+}
+
+fn docker_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
+    let no_docker = || {
+        docker::programs().is_none().then(|| "no dockerd: integration/peers.sh docker".to_owned())
+    };
+    let lacks = world::lacks(&["containerd", "iptables", "busybox"], &[])
+        .or_else(no_docker)
+        .or_else(|| runtime.lacks.clone());
+    let plain: &[_] = match runtime.name {
+        world::RICH_NAME => &[lifecycle::DOCKER, streams::DOCKER],
+        _ => &[lifecycle::DOCKER, streams::DOCKER, configured::DOCKER, network::DOCKER],
+    };
+    engine_trials(Kind::Docker, world, runtime, &lacks, plain, &[rich::DOCKER, rich_boot::DOCKER])
+}
+
+/// The trials of podman or Docker: what every runtime shows, and what richrun alone can.
+fn engine_trials(
+    kind: Kind,
+    world: &Arc<World>,
+    runtime: &Runtime,
+    lacks: &Option<String>,
+    plain: &[&'static [EngineScenario]],
+    rich: &[&'static [EngineScenario]],
+) -> Vec<Trial> {
+    let rich = if runtime.name == "richrun" { rich } else { &[] };
+    let all = plain.iter().chain(rich).flat_map(|table| table.iter());
+    all.map(|scenario| {
+        let systemd = scenario.systemd;
+        let act = move |world: &World, runtime: &Runtime, run: fn(&Engine<'_>) -> Verdict| {
+            let inside = world.inside()?;
+            let path = inside.stage(runtime)?;
+            let engine = inside.engine(kind, &path)?;
+            if !systemd {
+                return run(&engine);
+            }
+            inside.import_systemd(&engine)?;
+            run(&engine.with_image(image::SYSTEMD))
+        };
+        trial(kind.name(), world, runtime, scenario, lacks.clone(), act)
+    })
+    .collect()
 }
 
 fn containerd_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     let lacks = world::lacks(&["containerd", "ctr", "containerd-shim-runc-v2", "busybox"], &[])
         .or_else(|| runtime.lacks.clone());
-    containerd::CTR
-        .iter()
-        .map(|scenario| {
-            trial(
-                "containerd",
-                world,
-                runtime,
-                scenario,
-                lacks.clone(),
-                |world, runtime, run: fn(&Ctr<'_>) -> Verdict| {
-                    let inside = world.inside()?;
-                    let path = inside.stage(runtime)?;
-                    run(&Ctr {
-                        sandbox: &inside.sandbox,
-                        containerd: inside.containerd()?,
-                        runtime: &path,
-                    })
-                },
-            )
-        })
-        .collect()
-}
-
-fn podman_run(
-    user: User,
-) -> impl Fn(&World, &Runtime, fn(&Podman<'_>) -> Verdict) -> Verdict + Send + 'static {
-    move |world, runtime, run| {
+    let rich: &[CtrScenario] = if runtime.name == "richrun" { rich_ctr::CTR } else { &[] };
+    let act = |world: &World, runtime: &Runtime, run: fn(&Ctr<'_>) -> Verdict| {
         let inside = world.inside()?;
         let path = inside.stage(runtime)?;
-        inside.podman_image(user)?;
-        run(&Podman { sandbox: &inside.sandbox, runtime: &path, user })
-    }
+        run(&Ctr { sandbox: &inside.sandbox, containerd: inside.containerd()?, runtime: &path })
+    };
+    let all = containerd::CTR.iter().chain(rich);
+    all.map(|scenario| trial("containerd", world, runtime, scenario, lacks.clone(), act)).collect()
+}
+
+fn cri_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
+    let lacks = world::lacks(&["containerd", "containerd-shim-runc-v2", "busybox", "curl"], &[])
+        .or_else(|| runtime.lacks.clone());
+    let act = |world: &World, runtime: &Runtime, run: fn(&Cri<'_>) -> Verdict| {
+        let inside = world.inside()?;
+        run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler: runtime.name })
+    };
+    let rich: &[CriScenario] = if runtime.name == "richrun" { cri::RICH } else { &[] };
+    let all = cri::CRI.iter().chain(rich);
+    all.map(|scenario| trial("cri", world, runtime, scenario, lacks.clone(), act)).collect()
 }
 
 /// A trial of one scenario; ignored, with the reason, if the machine lacks something.
@@ -146,6 +204,14 @@ fn trial<F: Copy + Send + 'static>(
     let missing = scenario.controllers.iter().find(|controller| !view.has(controller));
     let lacks = lacks.or_else(|| {
         missing.map(|controller| format!("no {controller} controller in the {} view", view.name()))
+    });
+    let lacks = lacks.or_else(|| {
+        (scenario.systemd && image::systemd_root().is_none())
+            .then(|| "no root file system with systemd: integration/peers.sh systemd".to_owned())
+    });
+    let lacks = lacks.or_else(|| {
+        (scenario.only_v2 && view != View::V2)
+            .then(|| "no delegation to an ordinary user on cgroup v1".to_owned())
     });
     let excluded = scenario.not_in.filter(|(excluded, _)| *excluded == view);
     let lacks = lacks.or_else(|| excluded.map(|(_, reason)| reason.to_owned()));

@@ -1,14 +1,14 @@
 //! podman as an ordinary user with subordinate ids.
 
-use richrun_engines::podman::Podman;
+use richrun_engines::engine::Engine;
 use richrun_engines::{Verdict, ensure};
 
-use crate::{PodmanScenario, network, scenario};
+use crate::{EngineScenario, network, scenario};
 
 const OBEDIENT: [&str; 3] =
     ["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"];
 
-pub const PODMAN: &[PodmanScenario] = &[
+pub const PODMAN: &[EngineScenario] = &[
     scenario("run", run),
     scenario("exit_codes", exit_codes),
     scenario("ids", ids),
@@ -21,19 +21,19 @@ pub const PODMAN: &[PodmanScenario] = &[
     scenario("init", init),
 ];
 
-fn run(podman: &Podman<'_>) -> Verdict {
-    podman.run(&[], &["id", "-u"])?.prints("0")?;
-    podman.run(&["-u", "user"], &["sh", "-c", "id -u; id -G"])?.prints("1000\n1000 2000")
+fn run(engine: &Engine<'_>) -> Verdict {
+    engine.run(&[], &["id", "-u"])?.prints("0")?;
+    engine.run(&["-u", "user"], &["sh", "-c", "id -u; id -G"])?.prints("1000\n1000 2000")
 }
 
-fn exit_codes(podman: &Podman<'_>) -> Verdict {
-    podman.run(&[], &["sh", "-c", "exit 7"])?.exits(7)?;
-    podman.run(&[], &["no-such-program"])?.exits(127)?;
-    podman.run(&[], &["/etc/passwd"])?.exits(126).map(drop)
+fn exit_codes(engine: &Engine<'_>) -> Verdict {
+    engine.run(&[], &["sh", "-c", "exit 7"])?.exits(7)?;
+    engine.run(&[], &["no-such-program"])?.exits(127)?;
+    engine.run(&[], &["/etc/passwd"])?.exits(126).map(drop)
 }
 
-fn ids(podman: &Podman<'_>) -> Verdict {
-    let table = podman.run(&[], &["cat", "/proc/self/uid_map"])?.text()?;
+fn ids(engine: &Engine<'_>) -> Verdict {
+    let table = engine.run(&[], &["cat", "/proc/self/uid_map"])?.text()?;
     let lines: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();
     ensure(
@@ -42,27 +42,27 @@ fn ids(podman: &Podman<'_>) -> Verdict {
     )
 }
 
-fn keep_id(podman: &Podman<'_>) -> Verdict {
-    let own = podman.call(&["unshare", "awk", "NR==1{print $2}", "/proc/self/uid_map"])?.text()?;
-    podman.run(&["--userns", "keep-id"], &["id", "-u"])?.prints(&own)
+fn keep_id(engine: &Engine<'_>) -> Verdict {
+    let own = engine.call(&["unshare", "awk", "NR==1{print $2}", "/proc/self/uid_map"])?.text()?;
+    engine.run(&["--userns", "keep-id"], &["id", "-u"])?.prints(&own)
 }
 
-fn lifecycle(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("life"), &[], &OBEDIENT)?;
+fn lifecycle(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("life"), &[], &OBEDIENT)?;
     container.logs("ready")?;
     container.exec(&["-e", "A=b"], &["sh", "-c", "echo $A; exit 4"])?.exits(4)?;
-    podman.call(&["stop", "-t", "20", &container.name])?.exits(0)?;
+    engine.call(&["stop", "-t", "20", &container.name])?.exits(0)?;
     ensure(container.field(".State.ExitCode")? == "3", || "exit code 3".into())?;
-    podman.call(&["start", &container.name])?.exits(0)?;
+    engine.call(&["start", &container.name])?.exits(0)?;
     container.exec(&[], &["echo", "again"])?.prints("again")?;
-    podman.call(&["kill", &container.name])?.exits(0)?;
+    engine.call(&["kill", &container.name])?.exits(0)?;
     let code = container.wait()?;
     ensure(code == 137, || format!("137 expected, {code} got"))?;
-    podman.call(&["rm", "-f", &container.name])?.exits(0).map(drop)
+    engine.call(&["rm", "-f", &container.name])?.exits(0).map(drop)
 }
 
-fn terminal(podman: &Podman<'_>) -> Verdict {
-    let mut terminal = podman.terminal(&[], &["sh"])?;
+fn terminal(engine: &Engine<'_>) -> Verdict {
+    let mut terminal = engine.terminal(&[], &["sh"])?;
     terminal.shows("/ #")?;
     terminal.types("stty size; tty\r")?;
     terminal.shows("40 100")?;
@@ -72,19 +72,19 @@ fn terminal(podman: &Podman<'_>) -> Verdict {
     ensure(code == 5, || format!("exit 5 expected, {code} got"))
 }
 
-fn volume_owner(podman: &Podman<'_>) -> Verdict {
-    let volume = podman.shared("volume")?;
+fn volume_owner(engine: &Engine<'_>) -> Verdict {
+    let volume = engine.shared("volume")?;
     let script = "touch /shared/root && touch /shared/other && chown 1:1 /shared/other && stat -c %u /shared/root /shared/other";
-    podman.run(&["-v", &volume], &["sh", "-c", script])?.prints("0\n1")
+    engine.run(&["-v", &volume], &["sh", "-c", script])?.prints("0\n1")
 }
 
-fn devices_and_mounts(podman: &Podman<'_>) -> Verdict {
+fn devices_and_mounts(engine: &Engine<'_>) -> Verdict {
     let script = "echo x >/dev/null; head -c 4 /dev/zero | wc -c; [ -c /dev/random ] && [ -d /dev/pts ] && touch /dev/shm/x && \
                   ls /sys/fs/cgroup >/dev/null && echo fine";
-    let outcome = podman.run(&["--tmpfs", "/srv"], &["sh", "-c", script])?.exits(0)?;
+    let outcome = engine.run(&["--tmpfs", "/srv"], &["sh", "-c", script])?.exits(0)?;
     ensure(outcome.stdout == "4\nfine\n", || format!("{outcome}"))
 }
 
-fn init(podman: &Podman<'_>) -> Verdict {
-    podman.run(&["--init"], &["sh", "-c", "[ $$ != 1 ] && exit 6"])?.exits(6).map(drop)
+fn init(engine: &Engine<'_>) -> Verdict {
+    engine.run(&["--init"], &["sh", "-c", "[ $$ != 1 ] && exit 6"])?.exits(6).map(drop)
 }

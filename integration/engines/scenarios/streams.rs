@@ -1,14 +1,16 @@
-//! podman: standard streams, terminals, logs, and processes that join.
+//! podman and Docker: standard streams, terminals, logs, and processes that join.
 
-use richrun_engines::podman::Podman;
+use std::time::Duration;
+
+use richrun_engines::engine::{Engine, Kind};
 use richrun_engines::terminal::Terminal;
 use richrun_engines::{Verdict, ensure};
 
-use crate::{PodmanScenario, scenario};
+use crate::{EngineScenario, scenario};
 
 const SLEEPER: [&str; 3] = ["sh", "-c", "echo ready; while :; do sleep 1; done"];
 
-pub const PODMAN: &[PodmanScenario] = &[
+pub const PODMAN: &[EngineScenario] = &[
     scenario("stdin", stdin),
     scenario("big_output", big_output),
     scenario("terminal", terminal),
@@ -23,42 +25,71 @@ pub const PODMAN: &[PodmanScenario] = &[
     scenario("exec_many", exec_many),
 ];
 
-fn stdin(podman: &Podman<'_>) -> Verdict {
+/// Docker's `exec` has exit statuses of its own for a program that is not there.
+pub const DOCKER: &[EngineScenario] = &[
+    scenario("stdin", stdin),
+    scenario("big_output", big_output),
+    scenario("terminal", terminal),
+    scenario("terminal_interrupt", terminal_interrupt),
+    scenario("terminal_detach", terminal_detach),
+    scenario("logs", logs),
+    scenario("exec", exec),
+    scenario("exec_environment", exec_environment),
+    scenario("exec_terminal", exec_terminal),
+    scenario("exec_detached", exec_detached),
+    scenario("exec_many", exec_many),
+];
+
+fn stdin(engine: &Engine<'_>) -> Verdict {
     let text = "line\n".repeat(5000);
-    let outcome = podman
-        .call_with(&["run", "--rm", "-i", richrun_engines::image::NAME, "cat"], &text)?
-        .exits(0)?;
+    let outcome = engine.call_with(&["run", "--rm", "-i", engine.image, "cat"], &text)?.exits(0)?;
     ensure(outcome.stdout == text, || {
         format!("{} bytes in, {} out: {}", text.len(), outcome.stdout.len(), outcome.stderr)
     })
 }
 
-fn big_output(podman: &Podman<'_>) -> Verdict {
-    let outcome = podman
+fn big_output(engine: &Engine<'_>) -> Verdict {
+    let outcome = engine
         .run(&[], &["sh", "-c", "dd if=/dev/zero bs=65536 count=64 2>/dev/null; echo end >&2"])?
         .exits(0)?;
     ensure(outcome.stdout.len() == 64 * 65536, || format!("{} bytes", outcome.stdout.len()))?;
     ensure(outcome.stderr == "end\n", || format!("stderr {:?}", outcome.stderr))
 }
 
-fn terminal(podman: &Podman<'_>) -> Verdict {
-    let mut terminal = podman.terminal(&[], &["sh"])?;
+/// Prints the window's size. Docker's client sets it some time after the start.
+pub fn size(engine: &Engine<'_>) -> &'static str {
+    match engine.kind {
+        Kind::Podman | Kind::Rootless => "stty size",
+        Kind::Docker => "until stty size 2>/dev/null | grep -v '^0 0$'; do sleep 0.1; done",
+    }
+}
+
+fn terminal(engine: &Engine<'_>) -> Verdict {
+    let mut terminal = engine.terminal(&[], &["sh"])?;
     terminal.shows("/ #")?;
-    terminal.types("tty; stty size\r")?;
+    terminal.types(&format!("tty; {}\r", size(engine)))?;
     terminal.shows("/dev/pts/")?;
     terminal.shows("40 100")?;
-    terminal.resize(50, 120)?;
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    terminal.types("stty size; echo $((6*7))\r")?;
-    terminal.shows("50 120")?;
+    terminal.types("until stty size | grep '^50.120'; do sleep 0.1; done; echo $((6*7))\r")?;
+    // Docker's client sets the first size before it listens for the next one.
+    let mut verdict = Ok(());
+    for _ in 0..10 {
+        terminal.resize(51, 120)?;
+        terminal.resize(50, 120)?;
+        verdict = terminal.shows_within(Duration::from_secs(2), "50 120");
+        if verdict.is_ok() {
+            break;
+        }
+    }
+    verdict?;
     terminal.shows("42")?;
     terminal.types("exit 5\r")?;
     let code = terminal.ends()?;
     ensure(code == 5, || format!("exit 5 expected, {code} got"))
 }
 
-fn terminal_interrupt(podman: &Podman<'_>) -> Verdict {
-    let mut terminal = podman.terminal(
+fn terminal_interrupt(engine: &Engine<'_>) -> Verdict {
+    let mut terminal = engine.terminal(
         &[],
         &["sh", "-c", "trap 'exit 130' INT; echo ready; while :; do sleep 0.1; done"],
     )?;
@@ -68,9 +99,9 @@ fn terminal_interrupt(podman: &Podman<'_>) -> Verdict {
     ensure(code == 130, || format!("130 after ^C expected, {code} got"))
 }
 
-fn terminal_detach(podman: &Podman<'_>) -> Verdict {
-    let name = podman.unique("leave");
-    let mut terminal = Terminal::start(&podman.command(&[
+fn terminal_detach(engine: &Engine<'_>) -> Verdict {
+    let name = engine.unique("leave");
+    let mut terminal = Terminal::start(&engine.command(&[
         "run",
         "-it",
         "--name",
@@ -84,28 +115,28 @@ fn terminal_detach(podman: &Podman<'_>) -> Verdict {
     std::thread::sleep(std::time::Duration::from_millis(300));
     terminal.types("\x11")?;
     terminal.ends()?;
-    let status = podman.call(&["inspect", "--format", "{{.State.Status}}", &name])?.text()?;
-    let removed = podman.call(&["rm", "-f", "-t", "0", &name])?;
+    let status = engine.call(&["inspect", "--format", "{{.State.Status}}", &name])?.text()?;
+    let removed = engine.remove(&name)?;
     ensure(status == "running", || format!("running after detaching expected: {status}"))?;
     removed.exits(0).map(drop)
 }
 
-fn logs(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(
-        &podman.unique("logs"),
+fn logs(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(
+        &engine.unique("logs"),
         &[],
         &["sh", "-c", "echo to-stdout; echo to-stderr >&2; exit 6"],
     )?;
     ensure(container.wait()? == 6, || "exit code 6".into())?;
     container.logs("to-stdout")?;
-    let outcome = podman.call(&["logs", &container.name])?.exits(0)?;
+    let outcome = engine.call(&["logs", &container.name])?.exits(0)?;
     ensure(outcome.stdout == "to-stdout\n" && outcome.stderr == "to-stderr\n", || {
         format!("logs: {outcome}")
     })
 }
 
-fn exec(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("exec"), &[], &SLEEPER)?;
+fn exec(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("exec"), &[], &SLEEPER)?;
     container.exec(&[], &["echo", "inside"])?.prints("inside")?;
     container.exec(&[], &["sh", "-c", "exit 9"])?.exits(9)?;
     container.exec(&[], &["sh", "-c", "kill -TERM $$"])?.exits(143)?;
@@ -113,12 +144,12 @@ fn exec(podman: &Podman<'_>) -> Verdict {
     let here = container.exec(&[], &["sh", "-c", script, "self"])?.text()?;
     let there = container.exec(&[], &["sh", "-c", script, "1"])?.text()?;
     ensure(here == there, || format!("namespaces differ: {here}, {there}"))?;
-    let piped = podman.call_with(&["exec", "-i", &container.name, "cat"], "through\n")?.exits(0)?;
+    let piped = engine.call_with(&["exec", "-i", &container.name, "cat"], "through\n")?.exits(0)?;
     ensure(piped.stdout == "through\n", || format!("{piped}"))
 }
 
-fn exec_environment(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("execenv"), &["-e", "FROM=run"], &SLEEPER)?;
+fn exec_environment(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("execenv"), &["-e", "FROM=run"], &SLEEPER)?;
     container
         .exec(
             &["-e", "MINE=x y", "-w", "/tmp", "-u", "1000:2000"],
@@ -132,18 +163,18 @@ fn exec_environment(podman: &Podman<'_>) -> Verdict {
     })
 }
 
-fn exec_failures(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("execfail"), &[], &SLEEPER)?;
+fn exec_failures(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("execfail"), &[], &SLEEPER)?;
     container.exec(&[], &["no-such-program"])?.exits(127)?;
     container.exec(&[], &["/etc/passwd"])?.exits(126)?;
     container.exec(&[], &["true"])?.exits(0).map(drop)
 }
 
-fn exec_terminal(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("exectty"), &[], &SLEEPER)?;
-    let mut terminal = Terminal::start(&podman.command(&["exec", "-it", &container.name, "sh"]))?;
+fn exec_terminal(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("exectty"), &[], &SLEEPER)?;
+    let mut terminal = Terminal::start(&engine.command(&["exec", "-it", &container.name, "sh"]))?;
     terminal.shows("/ #")?;
-    terminal.types("stty size; tty\r")?;
+    terminal.types(&format!("{}; tty\r", size(engine)))?;
     terminal.shows("40 100")?;
     terminal.shows("/dev/pts/")?;
     terminal.types("exit 8\r")?;
@@ -151,8 +182,8 @@ fn exec_terminal(podman: &Podman<'_>) -> Verdict {
     ensure(code == 8, || format!("exit 8 expected, {code} got"))
 }
 
-fn exec_detached(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("execd"), &[], &SLEEPER)?;
+fn exec_detached(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("execd"), &[], &SLEEPER)?;
     container.exec(&["-d"], &["sh", "-c", "echo done >/tmp/mark; sleep 100"])?.exits(0)?;
     richrun_engines::within(10, "the detached process wrote", || {
         container.exec(&[], &["cat", "/tmp/mark"]).ok().filter(|outcome| outcome.stdout == "done\n")
@@ -160,8 +191,8 @@ fn exec_detached(podman: &Podman<'_>) -> Verdict {
     .map(drop)
 }
 
-fn exec_many(podman: &Podman<'_>) -> Verdict {
-    let container = podman.detached(&podman.unique("execmany"), &[], &SLEEPER)?;
+fn exec_many(engine: &Engine<'_>) -> Verdict {
+    let container = engine.detached(&engine.unique("execmany"), &[], &SLEEPER)?;
     (0..10).try_for_each(|number| {
         container
             .exec(&[], &["sh", "-c", &format!("echo {number}; exit {number}")])?

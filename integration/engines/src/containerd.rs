@@ -10,6 +10,7 @@ use crate::image;
 use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
 use crate::within;
+use crate::world::RICH_NAME;
 
 /// A containerd of its own in a sandbox; it ends with the value.
 #[derive(Debug)]
@@ -81,6 +82,11 @@ pub struct Ctr<'a> {
 }
 
 impl Ctr<'_> {
+    /// Whether the runtime makes everything rich.
+    pub fn is_rich(&self) -> bool {
+        self.runtime.file_name() == Some(std::ffi::OsStr::new(RICH_NAME))
+    }
+
     /// Runs `ctr ARGS`.
     pub fn call(&self, args: &[&str]) -> Result<Outcome, String> {
         self.containerd.call(self.sandbox, args)
@@ -118,11 +124,60 @@ impl Ctr<'_> {
         Ok(Task { ctr: self, id: id.to_owned() })
     }
 
+    /// A root file system with systemd that containers may write to: the image
+    /// below, a directory of the sandbox above.
+    pub fn systemd_root(&self, what: &str) -> Result<String, String> {
+        let lower = image::systemd_root().ok_or("no root file system with systemd")?;
+        let dir = self.sandbox.private().join(format!("systemd-{what}"));
+        let mut command = self.sandbox.command("sh");
+        let script = "mkdir -p $1/upper $1/work $1/root && \
+                      mount -t overlay -o lowerdir=$2,upperdir=$1/upper,workdir=$1/work overlay $1/root";
+        command.args(["-ec", script, "sh"]).arg(&dir).arg(lower);
+        run(command, b"", PATIENCE)?.exits(0)?;
+        Ok(dir.join("root").to_string_lossy().into_owned())
+    }
+
+    /// The same in a root file system of the sandbox: runs in the foreground.
+    pub fn run_in(
+        &self,
+        root: &str,
+        id: &str,
+        options: &[&str],
+        payload: &[&str],
+    ) -> Result<Outcome, String> {
+        run(self.command_of("--rm", &["--rootfs", root], id, options, payload), b"", PATIENCE)
+    }
+
+    /// The same in the background.
+    pub fn detached_in(
+        &self,
+        root: &str,
+        id: &str,
+        options: &[&str],
+        payload: &[&str],
+    ) -> Result<Task<'_>, String> {
+        let command = self.command_of("--detach", &["--rootfs", root], id, options, payload);
+        run(command, b"", PATIENCE)?.exits(0)?;
+        Ok(Task { ctr: self, id: id.to_owned() })
+    }
+
     fn run_command(&self, first: &str, id: &str, options: &[&str], payload: &[&str]) -> Command {
+        self.command_of(first, &[image::NAME], id, options, payload)
+    }
+
+    /// `ctr run FIRST OPTIONS SOURCE ID PAYLOAD`.
+    fn command_of(
+        &self,
+        first: &str,
+        source: &[&str],
+        id: &str,
+        options: &[&str],
+        payload: &[&str],
+    ) -> Command {
         let mut command = self
             .containerd
             .command(self.sandbox, &["run", first, "--snapshotter", "native", "--runc-binary"]);
-        command.arg(self.runtime).args(options).args([image::NAME, id]).args(payload);
+        command.arg(self.runtime).args(options).args(source).arg(id).args(payload);
         command
     }
 }

@@ -8,14 +8,41 @@ use std::process::Command;
 use crate::command::{PATIENCE, find, run};
 
 /// Programs of the image; each is busybox under another name.
-const PROGRAMS: [&str; 31] = [
-    "cat", "chmod", "dd", "echo", "env", "false", "grep", "head", "hostname", "httpd", "id",
+const PROGRAMS: [&str; 33] = [
+    "cat", "chmod", "cp", "dd", "echo", "env", "false", "grep", "head", "hostname", "httpd", "id",
     "kill", "ls", "mkdir", "mount", "mv", "nc", "ps", "pwd", "readlink", "rm", "sh", "sleep",
-    "stat", "stty", "touch", "chown", "wc", "true", "tty", "wget",
+    "stat", "stty", "test", "touch", "chown", "wc", "true", "tty", "wget",
 ];
 
 /// The image's name under podman and containerd.
 pub const NAME: &str = "localhost/scenario:1";
+
+/// A service that is up before the payload: `/srv/services.json` of the image.
+const SERVICES: &str = r#"{"service": {"web": {
+    "command": "echo up >/tmp/web; sleep 1000",
+    "readiness": {"exec": {"command": ["test", "-e", "/tmp/web"]}}}}}"#;
+
+/// The name of the image of the container that holds a pod's namespaces.
+pub const PAUSE: &str = "localhost/pause:1";
+
+/// The name of the image with systemd.
+pub const SYSTEMD: &str = "localhost/systemd:1";
+
+/// The Debian with systemd that `integration/peers.sh systemd` makes.
+pub fn systemd_root() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/rootfs/systemd");
+    root.join("usr/lib/systemd/systemd").exists().then_some(root)
+}
+
+/// Writes `DIR/systemd.tar`, its root file system, unless it is there, and returns its path.
+pub fn systemd_archive(dir: &Path) -> Result<PathBuf, String> {
+    let archive = dir.join("systemd.tar");
+    if !archive.exists() {
+        let root = systemd_root().ok_or("no root file system with systemd")?;
+        archive_of(&root, &archive)?;
+    }
+    Ok(archive)
+}
 
 /// Writes `DIR/image.tar`, a root file system, and returns its path.
 pub fn root_archive(dir: &Path) -> Result<PathBuf, String> {
@@ -42,28 +69,43 @@ pub fn root_archive(dir: &Path) -> Result<PathBuf, String> {
         "group",
         fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"),
     )?;
+    told("profile.d", fs::create_dir_all(root.join("etc/profile.d")))?;
+    for (name, text) in
+        [("first.sh", "#!/bin/sh\necho \"script: $1\" >>/tmp/order\n"), ("services.json", SERVICES)]
+    {
+        let file = root.join("srv").join(name);
+        told(name, fs::write(&file, text))?;
+        told(name, fs::set_permissions(&file, fs::Permissions::from_mode(0o755)))?;
+    }
     told("page", fs::write(root.join("srv/index.html"), "served\n"))?;
     told("tmp", fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)))?;
     let archive = dir.join("image.tar");
-    let mut tar = Command::new("tar");
-    tar.arg("-C")
-        .arg(&root)
-        .args(["--owner=0", "--group=0", "--numeric-owner", "-cf"])
-        .arg(&archive)
-        .arg(".");
-    run(tar, b"", PATIENCE)?.exits(0)?;
+    archive_of(&root, &archive)?;
     Ok(archive)
 }
 
-/// Writes `DIR/oci.tar`, an OCI image layout of the root file system's archive, and returns its path.
-pub fn oci_archive(dir: &Path, layer: &Path) -> Result<PathBuf, String> {
-    let layout = dir.join("oci");
+/// Writes an archive of a root file system, with the owners by number.
+fn archive_of(root: &Path, archive: &Path) -> crate::Verdict {
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(root).args(["--numeric-owner", "-cf"]).arg(archive).arg(".");
+    run(tar, b"", PATIENCE)?.exits(0).map(drop)
+}
+
+/// Writes an OCI image layout of a root file system's archive into `DIR`, and returns its path.
+pub fn oci_archive(
+    dir: &Path,
+    layer: &Path,
+    name: &str,
+    command: &[&str],
+) -> Result<PathBuf, String> {
+    let short = name.replace(['/', ':'], "-");
+    let layout = dir.join(format!("oci-{short}"));
     let blobs = layout.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(|error| format!("image: {error}"))?;
     let layer = blob(&blobs, &fs::read(layer).map_err(|error| format!("image: {error}"))?)?;
     let config = serde_json::json!({
         "architecture": architecture(), "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin:/usr/sbin:/usr/bin"], "Cmd": command},
         "rootfs": {"type": "layers", "diff_ids": [layer.0]},
     });
     let config = blob(&blobs, config.to_string().as_bytes())?;
@@ -74,13 +116,13 @@ pub fn oci_archive(dir: &Path, layer: &Path) -> Result<PathBuf, String> {
         "layers": [described("layer.v1.tar", &layer)],
     });
     let mut entry = described("manifest.v1+json", &blob(&blobs, manifest.to_string().as_bytes())?);
-    entry["annotations"] = serde_json::json!({"io.containerd.image.name": NAME});
+    entry["annotations"] = serde_json::json!({"io.containerd.image.name": name});
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [entry]});
     fs::write(layout.join("index.json"), index.to_string())
         .map_err(|error| format!("image: {error}"))?;
     fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
         .map_err(|error| format!("image: {error}"))?;
-    let archive = dir.join("oci.tar");
+    let archive = dir.join(format!("{short}.tar"));
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(&layout).arg("-cf").arg(&archive).arg(".");
     run(tar, b"", PATIENCE)?.exits(0)?;

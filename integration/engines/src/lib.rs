@@ -1,5 +1,5 @@
 //! Scenarios under real engines, with the OCI runtime as a parameter: what
-//! podman and containerd do with runc or crun they must do with richrun.
+//! podman, Docker and containerd do with runc or crun they must do with richrun.
 //!
 //! Everything happens in a [`sandbox::Sandbox`]: private mount, network, pid
 //! and ipc namespaces, private engine roots and sockets, a cgroup of its own.
@@ -8,6 +8,9 @@
 
 pub mod command;
 pub mod containerd;
+pub mod cri;
+pub mod docker;
+pub mod engine;
 pub mod image;
 pub mod podman;
 pub mod sandbox;

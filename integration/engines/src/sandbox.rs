@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::command::{PATIENCE, run};
@@ -26,6 +28,7 @@ pub struct Sandbox {
     pub work: PathBuf,
     /// The name of the cgroup, in every hierarchy, under which engines put containers.
     pub cgroup: String,
+    staging: Mutex<()>,
     holder: Child,
     /// PID 1 of the sandbox, as the host numbers it.
     init: i32,
@@ -59,7 +62,8 @@ impl Sandbox {
             let _ = BufReader::new(stdout).read_line(&mut ready);
         }
         let init = only_child(holder.id());
-        let mut sandbox = Self { view, work, cgroup: name, holder, init: 0 };
+        let mut sandbox =
+            Self { view, work, cgroup: name, staging: Mutex::new(()), holder, init: 0 };
         if ready.trim() != "ready" {
             return Err(format!("the sandbox of view {} did not come up", sandbox.view.name()));
         }
@@ -98,6 +102,7 @@ impl Sandbox {
 
     /// Copies a program, once, to where everybody inside, the ordinary user too, can start it.
     pub fn stage(&self, name: &str, program: &Path) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staging.lock().map_err(|error| error.to_string())?;
         let target = self.work.join(name);
         if target.exists() {
             return Ok(target);
@@ -113,6 +118,22 @@ impl Sandbox {
         command.arg(format!("/proc/{pid}/cgroup"));
         let table = run(command, b"", PATIENCE)?.text()?;
         Ok(self.view.knob(&self.view.path_in(&table, controller)?, controller, file))
+    }
+
+    /// A new cgroup2 group, where the host sees it, in a group that is the
+    /// ordinary user's: as a login session has it.
+    pub fn delegated(&self, name: &str) -> Result<PathBuf, String> {
+        let top = self.view.knob(&format!("{}/delegated", self.cgroup), "", "");
+        let own = top.join(name);
+        let told = |error: std::io::Error| format!("{}: {error}", own.display());
+        fs::create_dir_all(&own).map_err(told)?;
+        let owner = Some(uid(&ordinary_user()));
+        for dir in [&top, &own] {
+            for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                chown(dir.join(file), owner, owner).map_err(told)?;
+            }
+        }
+        Ok(own)
     }
 
     /// Ends everything and checks that nothing is left.

@@ -53,7 +53,12 @@ impl Terminal {
 
     /// Waits until `text` has appeared on the terminal.
     pub fn shows(&mut self, text: &str) -> crate::Verdict {
-        let end = Instant::now() + PATIENCE / 3;
+        self.shows_within(PATIENCE / 3, text)
+    }
+
+    /// The same for as long as the caller likes.
+    pub fn shows_within(&mut self, patience: Duration, text: &str) -> crate::Verdict {
+        let end = Instant::now() + patience;
         while !self.seen.contains(text) {
             if Instant::now() > end || !self.read(Duration::from_millis(200)) {
                 return Err(format!(

@@ -5,10 +5,15 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::command::find;
 use crate::containerd::Containerd;
-use crate::podman::{self, User};
+use crate::cri::PodDaemon;
+use crate::docker::Dockerd;
+use crate::engine::{Engine, Kind};
 use crate::sandbox::{Sandbox, ordinary_user};
 use crate::view::View;
-use crate::{Verdict, image};
+use crate::{Verdict, image, podman};
+
+/// By this name richrun makes everything rich.
+pub const RICH_NAME: &str = "richrun-rich";
 
 /// A runtime to try.
 #[derive(Clone)]
@@ -21,13 +26,11 @@ pub struct Runtime {
     pub lacks: Option<String>,
 }
 
-/// The peer that can serve `view`, then richrun. crun refuses hybrid
+/// The peer that can serve `view`, then richrun under both its names. crun refuses hybrid
 /// hierarchies with a controller in `unified`; Debian 12's cannot start
 /// anything on v2 without CAP_SYS_RESOURCE, so the newer one is taken.
-pub fn runtimes(view: View) -> [Runtime; 2] {
-    let peers = std::env::var("PEERS_DIR")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../build/peers").into());
-    let newer = Path::new(&peers).join("bin/crun");
+pub fn runtimes(view: View) -> [Runtime; 3] {
+    let newer = peers().join("bin/crun");
     let peer = match view {
         View::Hybrid => named("runc", find("runc"), "no runc"),
         View::V1 => named("crun", newer.canonicalize().ok().or_else(|| find("crun")), "no crun"),
@@ -35,7 +38,22 @@ pub fn runtimes(view: View) -> [Runtime; 2] {
             named("crun", newer.canonicalize().ok(), "no newer crun: integration/peers.sh crun")
         }
     };
-    [peer, named("richrun", richrun(), UNBUILT)]
+    [peer, named("richrun", richrun(), UNBUILT), named(RICH_NAME, richrun(), UNBUILT)]
+}
+
+/// Where `integration/peers.sh` puts what it builds.
+pub fn peers() -> PathBuf {
+    std::env::var_os("PEERS_DIR").map_or_else(
+        || concat!(env!("CARGO_MANIFEST_DIR"), "/../../build/peers").into(),
+        PathBuf::from,
+    )
+}
+
+/// The runtimes under Docker: its own default, which serves every view, then richrun
+/// under both its names.
+pub fn docker_runtimes() -> [Runtime; 3] {
+    let own = |name| named(name, richrun(), UNBUILT);
+    [named("runc", find("runc"), "no runc"), own("richrun"), own(RICH_NAME)]
 }
 
 const UNBUILT: &str = "no richrun: build it, or name it in RICHRUN";
@@ -45,15 +63,25 @@ fn named(name: &'static str, path: Option<PathBuf>, lacks: &str) -> Runtime {
     Runtime { name, path: path.unwrap_or_default(), lacks }
 }
 
-/// RICHRUN, or this build's: the release build if there is one.
+/// RICHRUN, or this build's.
 fn richrun() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("RICHRUN") {
-        return PathBuf::from(path).canonicalize().ok();
+    match std::env::var_os("RICHRUN") {
+        Some(path) => PathBuf::from(path).canonicalize().ok(),
+        None => built("richrun"),
     }
+}
+
+/// This build's init as a program of its own.
+pub fn rich_init() -> Option<PathBuf> {
+    built("rich-init")
+}
+
+/// A program of this build: the release build's if there is one.
+fn built(program: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     // target/TRIPLE/PROFILE/deps/this
     let profiles = own.ancestors().nth(3)?;
-    let builds = ["release", "debug"].map(|profile| profiles.join(profile).join("richrun"));
+    let builds = ["release", "debug"].map(|profile| profiles.join(profile).join(program));
     builds.into_iter().find(|path| path.is_file())
 }
 
@@ -106,7 +134,7 @@ impl World {
     pub fn close(self) -> Verdict {
         match self.inside.into_inner() {
             Some(Ok(inside)) => {
-                drop(inside.containerd);
+                drop((inside.containerd, inside.dockerd, inside.pods));
                 inside.sandbox.close()
             }
             _ => Ok(()),
@@ -114,43 +142,79 @@ impl World {
     }
 }
 
-/// A sandbox, its image, and the engines that run in it.
+/// A sandbox, its images, and the engines that run in it.
 pub struct Inside {
     /// The sandbox.
     pub sandbox: Sandbox,
     archive: PathBuf,
     containerd: OnceLock<Result<Containerd, String>>,
-    images: [OnceLock<Verdict>; 2],
-    staged: Mutex<()>,
+    dockerd: OnceLock<Result<Dockerd, String>>,
+    pods: OnceLock<Result<PodDaemon, String>>,
+    ready: [Ready; 3],
+    archiving: Mutex<()>,
+}
+
+/// What an engine has been given so far.
+#[derive(Default)]
+struct Ready {
+    image: OnceLock<Verdict>,
+    systemd: OnceLock<Verdict>,
 }
 
 impl Inside {
     fn new(view: View) -> Result<Self, String> {
         let sandbox = Sandbox::start(view)?;
         let archive = image::root_archive(&sandbox.work)?;
-        let images = [OnceLock::new(), OnceLock::new()];
-        Ok(Self { sandbox, archive, containerd: OnceLock::new(), images, staged: Mutex::new(()) })
+        Ok(Self {
+            sandbox,
+            archive,
+            containerd: OnceLock::new(),
+            dockerd: OnceLock::new(),
+            pods: OnceLock::new(),
+            ready: Default::default(),
+            archiving: Mutex::new(()),
+        })
     }
 
     /// The runtime's path inside, where the ordinary user can reach it too.
     pub fn stage(&self, runtime: &Runtime) -> Result<PathBuf, String> {
-        let _one_at_a_time = self.staged.lock().map_err(|error| error.to_string())?;
         self.sandbox.stage(runtime.name, &runtime.path)
     }
 
     /// A directory inside in which the runtime is called `richrun`.
     pub fn stage_as_richrun(&self, runtime: &Runtime) -> Result<PathBuf, String> {
-        let _one_at_a_time = self.staged.lock().map_err(|error| error.to_string())?;
         let dir = self.sandbox.work.join(format!("path-{}", runtime.name));
         std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         self.sandbox.stage(&format!("path-{}/richrun", runtime.name), &runtime.path)?;
         Ok(dir)
     }
 
-    /// Sees to it that podman has the image for `user`.
-    pub fn podman_image(&self, user: User) -> Verdict {
-        let slot = &self.images[usize::from(user == User::Ordinary)];
-        slot.get_or_init(|| podman::prepare(&self.sandbox, &self.archive, user)).clone()
+    /// An engine that is configured and has the small image.
+    pub fn engine<'a>(&'a self, kind: Kind, runtime: &'a Path) -> Result<Engine<'a>, String> {
+        let engine = Engine { kind, sandbox: &self.sandbox, runtime, image: image::NAME };
+        let ready = || {
+            match kind {
+                Kind::Podman | Kind::Rootless => podman::configure(&self.sandbox, kind)?,
+                Kind::Docker => self
+                    .dockerd
+                    .get_or_init(|| self.start_dockerd())
+                    .as_ref()
+                    .map(drop)
+                    .map_err(Clone::clone)?,
+            }
+            engine.import(&self.archive, image::NAME)
+        };
+        self.ready[kind as usize].image.get_or_init(ready).clone()?;
+        Ok(engine)
+    }
+
+    /// Sees to it that the engine has the image with systemd.
+    pub fn import_systemd(&self, engine: &Engine<'_>) -> Verdict {
+        let import = || {
+            let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
+            engine.import(&image::systemd_archive(&self.sandbox.work)?, image::SYSTEMD)
+        };
+        self.ready[engine.kind as usize].systemd.get_or_init(import).clone()
     }
 
     /// containerd, with the image.
@@ -158,9 +222,36 @@ impl Inside {
         let start = || {
             Containerd::start(
                 &self.sandbox,
-                &image::oci_archive(&self.sandbox.work, &self.archive)?,
+                &image::oci_archive(&self.sandbox.work, &self.archive, image::NAME, &["sh"])?,
             )
         };
         self.containerd.get_or_init(start).as_ref().map_err(Clone::clone)
+    }
+
+    /// containerd with its CRI plugin, with the images.
+    pub fn pods(&self) -> Result<&PodDaemon, String> {
+        self.pods.get_or_init(|| self.start_pods()).as_ref().map_err(Clone::clone)
+    }
+
+    fn start_pods(&self) -> Result<PodDaemon, String> {
+        let work = &self.sandbox.work;
+        let paths = runtimes(self.sandbox.view).map(|runtime| self.stage(&runtime));
+        let paths = paths.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut archives = vec![
+            image::oci_archive(work, &self.archive, image::NAME, &["sh"])?,
+            image::oci_archive(work, &self.archive, image::PAUSE, &["sleep", "100000"])?,
+        ];
+        if image::systemd_root().is_some() {
+            let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
+            let layer = image::systemd_archive(work)?;
+            archives.push(image::oci_archive(work, &layer, image::SYSTEMD, &["/sbin/init"])?);
+        }
+        PodDaemon::start(&self.sandbox, &paths, &archives)
+    }
+
+    /// dockerd with every runtime that a trial may name.
+    fn start_dockerd(&self) -> Result<Dockerd, String> {
+        let [_, own, rich] = docker_runtimes();
+        Dockerd::start(&self.sandbox, &[self.stage(&own)?, self.stage(&rich)?])
     }
 }

@@ -129,7 +129,7 @@ impl Job {
         let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
         let settings = Settings::load()?;
         config.add_hooks(directories(&args.hooks_dir, &settings))?;
-        let rich = rich::asked(args, &config, settings.rich)?;
+        let rich = rich::asked(args, &mut config, settings.rich)?;
         let services = services_asked(args, &config, rich.as_ref())?;
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;

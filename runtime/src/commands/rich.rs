@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cli::LaunchArgs;
 use crate::config::Config;
-use crate::config::rich::{Origin, Request, RichConfig};
+use crate::config::rich::{Origin, Request, RichConfig, holds_a_pod, without_engines_init};
 use crate::error::Result;
 use crate::log;
 use crate::plan::process::variable;
@@ -14,10 +14,19 @@ use crate::plan::process::variable;
 const RICH_NAME: &str = "richrun-rich";
 
 /// What was asked for, resolved and checked; `None`: an ordinary container.
+/// A rich one's payload stands without the init that an engine put before it.
 ///
 /// # Errors
 /// What any of the ways says is wrong, or they contradict each other.
-pub fn asked(args: &LaunchArgs, config: &Config, settings: Request) -> Result<Option<RichConfig>> {
+pub fn asked(
+    args: &LaunchArgs,
+    config: &mut Config,
+    settings: Request,
+) -> Result<Option<RichConfig>> {
+    let holder = config.spec.annotations().as_ref().is_some_and(holds_a_pod);
+    if holder && !args.rich {
+        return Ok(None);
+    }
     let process = config.spec.process().as_ref();
     let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
     let command = process.and_then(|process| process.args().clone()).unwrap_or_default();
@@ -32,7 +41,12 @@ pub fn asked(args: &LaunchArgs, config: &Config, settings: Request) -> Result<Op
         unknown.iter().for_each(|name| log::warn(format!("ignoring unknown annotation {name}")));
         requests.push((Origin::Annotations, request));
     }
-    RichConfig::resolve(requests, &command)
+    let payload = without_engines_init(&command);
+    let rich = RichConfig::resolve(requests, payload)?;
+    if let (Some(process), true) = (config.spec.process_mut(), rich.is_some()) {
+        process.set_args(Some(payload.to_vec()));
+    }
+    Ok(rich)
 }
 
 fn of_command_line(args: &LaunchArgs) -> Request {

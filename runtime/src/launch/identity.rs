@@ -217,6 +217,10 @@ pub fn find_program(args: &[CString], env: &[String]) -> Result<CString> {
             Err(Errno::NOENT) => {
                 Err(Error::os(format!("exec: {shown:?}: stat {shown}"), Errno::NOENT))
             }
+            // What execve(2) would say; engines know the status 126 by these words.
+            Err(Errno::ISDIR) => {
+                Err(Error::os(format!("exec: {shown:?}: is a directory"), Errno::ACCESS))
+            }
             Err(errno) => Err(Error::os(format!("exec: {shown:?}"), errno)),
         };
     }

@@ -147,3 +147,33 @@ fn pouchs_variables() {
     assert_eq!(read(Some("false"), Some("")), asks(Some(false), None));
     assert!(Request::of_environment(Some("yes please"), None).is_err());
 }
+
+#[test]
+fn an_engines_init_is_left_out() {
+    for (line, kept) in [
+        ("/sbin/docker-init -- sh -c x", "sh -c x"),
+        ("/run/podman-init -- sh -- x", "sh -- x"),
+        ("/dev/init -- /sbin/init", "/sbin/init"),
+        ("/sbin/docker-init --", "/sbin/docker-init --"),
+        ("/sbin/docker-init sh", "/sbin/docker-init sh"),
+        ("/usr/bin/tini -- sh", "/usr/bin/tini -- sh"),
+        ("sh -- x", "sh -- x"),
+        ("", ""),
+    ] {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(without_engines_init(&args).join(" "), kept, "{line}");
+    }
+}
+
+#[test]
+fn a_pods_holder_is_known_by_its_engines_annotation() {
+    for (name, value, holds) in [
+        ("io.kubernetes.cri.container-type", "sandbox", true),
+        ("io.kubernetes.cri-o.ContainerType", "sandbox", true),
+        ("io.kubernetes.cri.container-type", "container", false),
+        ("io.richrun.rich", "sandbox", false),
+    ] {
+        let all = HashMap::from([(name.to_owned(), value.to_owned())]);
+        assert_eq!(holds_a_pod(&all), holds, "{name}={value}");
+    }
+}

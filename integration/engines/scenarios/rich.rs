@@ -1,0 +1,266 @@
+//! podman and Docker: rich containers, `rich-init` in front of the payload.
+//!
+//! That all the ordinary scenarios hold in them too is shown by the runtime
+//! `richrun-rich`; here is what only a rich container has.
+
+use std::path::Path;
+
+use richrun_engines::command::{PATIENCE, run};
+use richrun_engines::engine::{Engine, Kind};
+use richrun_engines::world::RICH_NAME;
+use richrun_engines::{Verdict, ensure, within};
+
+use crate::{EngineScenario, scenario};
+
+pub const PODMAN: &[EngineScenario] = &[
+    scenario("rich::modes", modes),
+    scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::taken_out", taken_out),
+    scenario("rich::refusals", refusals),
+    scenario("rich::deaths", deaths),
+    scenario("rich::restart", restart),
+    scenario("rich::init_scripts", init_scripts),
+    scenario("rich::init_script_fails", init_script_fails),
+    scenario("rich::environment_for_logins", environment_for_logins),
+    scenario("rich::services_by_annotation", services_by_annotation),
+    scenario("rich::services_in_the_image", services_in_the_image),
+    scenario("rich::engines_init", engines_init),
+    scenario("rich::seen_from_outside", seen_from_outside),
+];
+
+pub const ROOTLESS: &[EngineScenario] = &[
+    scenario("rich::modes", modes),
+    scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::taken_out", taken_out),
+    scenario("rich::restart", restart),
+    scenario("rich::init_scripts", init_scripts),
+    scenario("rich::services_by_annotation", services_by_annotation),
+    scenario("rich::engines_init", engines_init),
+    scenario("rich::seen_from_outside", seen_from_outside),
+];
+
+/// Docker hands annotations on from version 24; the scenarios ask by Pouch's
+/// variables or by the runtime's second name.
+pub const DOCKER: &[EngineScenario] = &[
+    scenario("rich::modes", modes),
+    scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::refusals", refusals),
+    scenario("rich::deaths", deaths),
+    scenario("rich::restart", restart),
+    scenario("rich::environment_for_logins", environment_for_logins),
+    scenario("rich::services_in_the_image", services_in_the_image),
+    scenario("rich::engines_init", engines_init),
+    scenario("rich::seen_from_outside", seen_from_outside),
+];
+
+/// The options that ask for a mode, in the engine's way.
+pub fn ask(engine: &Engine<'_>, mode: &str) -> Vec<String> {
+    match engine.kind {
+        Kind::Docker => variables(mode),
+        Kind::Podman | Kind::Rootless => annotations(&[("rich", "true"), ("mode", mode)]),
+    }
+}
+
+/// Pouch's two variables, as options.
+fn variables(mode: &str) -> Vec<String> {
+    ["-e", "rich_mode=true", "-e", &format!("rich_mode_launch_manner={mode}")]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// Annotations of richrun's, as options.
+fn annotations(pairs: &[(&str, &str)]) -> Vec<String> {
+    let option = |(name, value): &(&str, &str)| format!("io.richrun.{name}={value}");
+    pairs.iter().flat_map(|pair| ["--annotation".to_owned(), option(pair)]).collect()
+}
+
+/// Options that are owned, and more.
+pub fn with<'a>(owned: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    owned.iter().map(String::as_str).chain(more.iter().copied()).collect()
+}
+
+/// Prints PID 1's name.
+const FIRST: &str = "read -r name </proc/1/comm; echo $name";
+/// Ends with 3 when TERM comes; prints `ready` before.
+const OBEDIENT: [&str; 3] =
+    ["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"];
+
+fn modes(engine: &Engine<'_>) -> Verdict {
+    for mode in ["dumb-init", "init", "auto"] {
+        let options = ask(engine, mode);
+        let outcome = engine
+            .run(&with(&options, &[]), &["sh", "-c", &format!("{FIRST}; exit 5")])?
+            .exits(5)?;
+        ensure(outcome.stdout == "rich-init\n" && outcome.stderr.is_empty(), || {
+            format!("mode {mode}: {outcome}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The variables are for the runtime: the payload, and what joins it, do not see them.
+fn annotation_or_variable(engine: &Engine<'_>) -> Verdict {
+    let options = variables("dumb-init");
+    let script = format!("{FIRST}; env | grep -c rich_mode");
+    engine
+        .run(&with(&options, &[]), &["sh", "-c", &script])?
+        .exits(1)
+        .and_then(|outcome| ensure(outcome.stdout == "rich-init\n0\n", || format!("{outcome}")))?;
+    let container = engine.detached(&engine.unique("var"), &with(&options, &[]), &OBEDIENT)?;
+    container.logs("ready")?;
+    let joined = container.exec(&[], &["env"])?.exits(0)?;
+    ensure(!joined.stdout.contains("rich_mode"), || format!("seen by exec: {joined}"))
+}
+
+/// The runtime's second name, by `containers.conf`; `io.richrun.rich=false` is stronger.
+fn taken_out(engine: &Engine<'_>) -> Verdict {
+    let first = ["sh", "-c", FIRST];
+    engine.with_runtime(Path::new("richrun")).run(&[], &first)?.prints("sh")?;
+    engine.sandbox.stage(RICH_NAME, engine.runtime)?;
+    let engine = engine.with_runtime(Path::new(RICH_NAME));
+    engine.run(&[], &first)?.prints("rich-init")?;
+    let options = annotations(&[("rich", "false")]);
+    engine.run(&with(&options, &[]), &first)?.prints("sh")
+}
+
+fn refusals(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "upstart");
+    let outcome = engine.run(&with(&options, &[]), &["true"])?;
+    ensure(
+        outcome.code > 124 && outcome.stderr.contains("not supported rich mode: upstart"),
+        || format!("{outcome}"),
+    )?;
+    let outcome = engine.run(&["-e", "rich_mode_launch_manner=systemd"], &["true"])?;
+    ensure(outcome.code > 124 && outcome.stderr.contains("must first enable rich mode"), || {
+        format!("{outcome}")
+    })
+}
+
+/// A payload that is not PID 1 can die of a signal; its orphans are reaped.
+fn deaths(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "dumb-init");
+    for (signal, code) in [("KILL", 137), ("TERM", 143)] {
+        let script = format!("kill -{signal} $$; sleep 5");
+        engine.run(&with(&options, &[]), &["sh", "-c", &script])?.exits(code)?;
+    }
+    let script = "(sh -c 'sleep 0.1 & exit 0' &); sleep 0.4; \
+                  for stat in /proc/[0-9]*/stat; do grep -q ') Z ' $stat && echo zombie; done; exit 5";
+    let outcome = engine.run(&with(&options, &[]), &["sh", "-c", script])?.exits(5)?;
+    ensure(!outcome.stdout.contains("zombie"), || format!("{outcome}"))
+}
+
+fn restart(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "dumb-init");
+    let container = engine.detached(&engine.unique("richly"), &with(&options, &[]), &OBEDIENT)?;
+    container.logs("ready")?;
+    for verb in ["restart", "stop"] {
+        engine.call(&[verb, "-t", "20", &container.name])?.exits(0)?;
+        if verb == "stop" {
+            ensure(container.field(".State.ExitCode")? == "3", || "exit code 3".into())?;
+            engine.call(&["start", &container.name])?.exits(0)?;
+        }
+        container.exec(&[], &["sh", "-c", FIRST])?.prints("rich-init")?;
+    }
+    Ok(())
+}
+
+/// They run before the payload, at every start.
+fn init_scripts(engine: &Engine<'_>) -> Verdict {
+    let options = annotations(&[
+        ("rich", "true"),
+        ("initscript", "/srv/first.sh 'a word'"),
+        ("initcmd", "echo line >>/tmp/order"),
+    ]);
+    let payload = ["sh", "-c", "cat /tmp/order; echo ready; while :; do sleep 0.05; done"];
+    let container = engine.detached(&engine.unique("script"), &with(&options, &[]), &payload)?;
+    let once = "script: a word\nline\n";
+    let logs = container.logs("ready")?;
+    ensure(logs == format!("{once}ready\n"), || format!("logs: {logs}"))?;
+    engine.call(&["restart", "-t", "0", &container.name])?.exits(0)?;
+    container.logs(&format!("{once}{once}ready\n")).map(drop)
+}
+
+/// The engine says which one failed, and why.
+fn init_script_fails(engine: &Engine<'_>) -> Verdict {
+    let options = annotations(&[("rich", "true"), ("initcmd", "echo no route; exit 4")]);
+    let outcome = engine.run(&with(&options, &[]), &["echo", "payload"])?;
+    ensure(outcome.code > 124 && !outcome.stdout.contains("payload"), || format!("{outcome}"))?;
+    ensure(
+        ["initcmd", "no route", "exit status 4"].iter().all(|word| outcome.stderr.contains(word)),
+        || format!("{outcome}"),
+    )
+}
+
+fn environment_for_logins(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "dumb-init");
+    let script = ". /etc/profile.d/richrun.sh; echo \"$PLACE\"; cat /etc/profile.d/richrun.sh";
+    let outcome =
+        engine.run(&with(&options, &["-e", "PLACE=it's $here"]), &["sh", "-c", script])?;
+    let text = outcome.text()?;
+    ensure(text.starts_with("it's $here\n") && !text.contains("rich_mode"), || text.clone())
+}
+
+/// A path in the image, or the document itself: without quotation marks and
+/// commas, because podman reads the value as a line of CSV.
+fn services_by_annotation(engine: &Engine<'_>) -> Verdict {
+    let options = annotations(&[("rich", "true"), ("services", "/srv/services.json")]);
+    let show = ["sh", "-c", "cat /tmp/web; exit 6"];
+    let outcome = engine.run(&with(&options, &[]), &show)?.exits(6)?;
+    ensure(outcome.stdout == "up\n", || format!("{outcome}"))?;
+    let document = "service.web.command = 'echo up >/tmp/web; sleep 1000'";
+    let options = annotations(&[("rich", "true"), ("services", document)]);
+    let container = engine.detached(&engine.unique("service"), &with(&options, &[]), &OBEDIENT)?;
+    container.logs("ready")?;
+    within(10, "the service is up", || {
+        container.exec(&[], &["cat", "/tmp/web"]).ok().filter(|outcome| outcome.stdout == "up\n")
+    })?;
+    engine.call(&["stop", "-t", "20", &container.name])?.exits(0)?;
+    ensure(container.field(".State.ExitCode")? == "3", || "exit code 3".into())
+}
+
+/// A file of the image describes them.
+fn services_in_the_image(engine: &Engine<'_>) -> Verdict {
+    let maker = engine.unique("maker");
+    let image = format!("localhost/{maker}:1");
+    let script =
+        "mkdir -p /etc/richrun/services.d; cp /srv/services.json /etc/richrun/services.d/web.json";
+    let made = engine.detached(&maker, &[], &["sh", "-c", script])?;
+    ensure(made.wait()? == 0, || "the file could not be made".into())?;
+    engine.call(&["commit", &made.name, &image])?.exits(0)?;
+    let options = ask(engine, "dumb-init");
+    let outcome =
+        engine.with_image(&image).run(&with(&options, &[]), &["sh", "-c", "cat /tmp/web; exit 6"]);
+    engine.call(&["rmi", &image])?.exits(0)?;
+    let outcome = outcome?.exits(6)?;
+    ensure(outcome.stdout == "up\n", || format!("{outcome}"))
+}
+
+/// `--init` asks for what a rich container has: one init, not two.
+fn engines_init(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "dumb-init");
+    let script = "read -r one </proc/1/comm; read -r own </proc/$PPID/comm; echo $one $own; exit 5";
+    let outcome = engine.run(&with(&options, &["--init"]), &["sh", "-c", script])?.exits(5)?;
+    ensure(outcome.stdout == "rich-init rich-init\n" && outcome.stderr.is_empty(), || {
+        format!("{outcome}")
+    })
+}
+
+/// richrun's own commands find the engine's container, where the engine keeps it.
+fn seen_from_outside(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "dumb-init");
+    let container = engine.detached(&engine.unique("seen"), &with(&options, &[]), &OBEDIENT)?;
+    container.logs("ready")?;
+    let id = container.field(".Id")?;
+    let root = match engine.kind {
+        Kind::Podman => "/run/richrun".into(),
+        Kind::Rootless => engine.sandbox.user_runtime_dir().join("richrun"),
+        Kind::Docker => "/run/docker/runtime-runc/moby".into(),
+    };
+    let mut command = match engine.kind {
+        Kind::Rootless => engine.sandbox.command_as_user(engine.runtime),
+        _ => engine.sandbox.command(engine.runtime),
+    };
+    command.arg("--root").arg(&root).args(["inspect", &id]);
+    let shown = run(command, b"", PATIENCE)?.exits(0)?;
+    ensure(shown.stdout.contains("dumb-init"), || format!("{shown}"))
+}

@@ -1,0 +1,219 @@
+//! podman and Docker: rich containers whose PID 1 is the image's systemd.
+
+use std::process::Command;
+use std::time::Instant;
+
+use richrun_engines::command::{PATIENCE, run};
+use richrun_engines::engine::{Container, Engine};
+use richrun_engines::view::View;
+use richrun_engines::{Verdict, ensure, within};
+
+use crate::rich::{ask, with};
+use crate::streams::size;
+use crate::{EngineScenario, scenario};
+
+pub const PODMAN: &[EngineScenario] = &[
+    scenario("systemd::run", run_and_exit).boots(),
+    scenario("systemd::streams", streams).boots(),
+    scenario("systemd::stop", stop).boots(),
+    scenario("systemd::kill", kill).boots(),
+    scenario("systemd::exec", exec).boots(),
+    scenario("systemd::restart_and_pause", restart_and_pause).boots(),
+    scenario("systemd::terminal", terminal).boots(),
+    scenario("systemd::is_the_command", is_the_command).boots(),
+    scenario("systemd::podmans_own_systemd_mode", podmans_own_systemd_mode).boots(),
+    scenario("systemd::remove_forced", remove_forced).boots(),
+];
+
+pub const DOCKER: &[EngineScenario] = &[
+    scenario("systemd::run", run_and_exit).boots(),
+    scenario("systemd::streams", streams).boots(),
+    scenario("systemd::stop", stop).boots(),
+    scenario("systemd::kill", kill).boots(),
+    scenario("systemd::exec", exec).boots(),
+    scenario("systemd::restart_and_pause", restart_and_pause).boots(),
+    scenario("systemd::terminal", terminal).boots(),
+    scenario("systemd::is_the_command", is_the_command).boots(),
+    scenario("systemd::remove_forced", remove_forced).boots(),
+];
+
+pub const ROOTLESS: &[EngineScenario] = &[
+    scenario("systemd::needs_delegation", needs_delegation).boots(),
+    scenario("systemd::delegated", delegated).boots().only_in_v2(),
+];
+
+/// Ends with 3 when TERM comes; prints `ready` before.
+const OBEDIENT: [&str; 3] =
+    ["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"];
+
+/// A container in the background whose payload has said that it is ready.
+fn booted<'a>(engine: &'a Engine<'_>, what: &str) -> Result<Container<'a>, String> {
+    let options = ask(engine, "systemd");
+    let container = engine.detached(&engine.unique(what), &with(&options, &[]), &OBEDIENT)?;
+    container.logs("ready")?;
+    Ok(container)
+}
+
+/// Waits until systemd has started everything.
+fn up(container: &Container<'_>) -> Verdict {
+    within(40, "systemd has started everything", || {
+        let state = container.exec(&[], &["systemctl", "is-system-running"]).ok()?;
+        matches!(state.stdout.trim(), "running" | "degraded").then_some(())
+    })
+}
+
+/// Exit codes and signal deaths come out; user, directory and environment go in.
+fn run_and_exit(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "systemd");
+    let outcome =
+        engine.run(&with(&options, &[]), &["sh", "-c", "cat /proc/1/comm; exit 42"])?.exits(42)?;
+    ensure(outcome.stdout == "systemd\n", || format!("{outcome}"))?;
+    engine.run(&with(&options, &[]), &["sh", "-c", "kill -KILL $$"])?.exits(137)?;
+    let settings = ["-u", "1000:2000", "-w", "/tmp", "-e", "PLACE=it's $here"];
+    let script = "echo $(id -u):$(id -g) $PWD \"$PLACE\"";
+    engine
+        .run(&with(&options, &settings), &["sh", "-c", script])?
+        .prints("1000:2000 /tmp it's $here")
+}
+
+/// The payload's streams are the engine's own: nothing of systemd's between them.
+fn streams(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "systemd");
+    let text = "line\n".repeat(5000);
+    let mut line = vec!["run", "--rm", "-i"];
+    line.extend(with(&options, &[engine.image, "cat"]));
+    let outcome = engine.call_with(&line, &text)?.exits(0)?;
+    ensure(outcome.stdout == text, || {
+        format!("{} bytes in, {} out: {}", text.len(), outcome.stdout.len(), outcome.stderr)
+    })?;
+    let script = ["sh", "-c", "echo to-stdout; echo to-stderr >&2; exit 6"];
+    let container = engine.detached(&engine.unique("bootlogs"), &with(&options, &[]), &script)?;
+    ensure(container.wait()? == 6, || "exit code 6".into())?;
+    let logs = engine.call(&["logs", &container.name])?.exits(0)?;
+    ensure(logs.stdout == "to-stdout\n" && logs.stderr == "to-stderr\n", || format!("logs: {logs}"))
+}
+
+/// The engine's TERM shuts systemd down, which stops the payload.
+fn stop(engine: &Engine<'_>) -> Verdict {
+    let container = booted(engine, "bootstop")?;
+    let begun = Instant::now();
+    let outcome = engine.call(&["stop", "-t", "50", &container.name])?.exits(0)?;
+    ensure(begun.elapsed().as_secs() < 30, || format!("TERM did not arrive: {outcome}"))?;
+    let code = container.field(".State.ExitCode")?;
+    ensure(code == "3", || format!("the payload's exit code 3 expected, {code} got"))
+}
+
+fn kill(engine: &Engine<'_>) -> Verdict {
+    let container = booted(engine, "bootkill")?;
+    engine.call(&["kill", &container.name])?.exits(0)?;
+    let code = container.wait()?;
+    ensure(code == 137, || format!("exit code 137 expected, {code} got"))
+}
+
+/// What joins the container talks to its systemd.
+fn exec(engine: &Engine<'_>) -> Verdict {
+    let container = booted(engine, "bootexec")?;
+    up(&container)?;
+    let failed = container.exec(&[], &["systemctl", "--failed", "--no-legend", "--plain"])?;
+    failed.prints("")?;
+    container.exec(&[], &["systemctl", "is-active", "richrun-payload"])?.prints("active")?;
+    container.exec(&[], &["sh", "-c", "exit 9"])?.exits(9)?;
+    let unit = ["systemd-run", "--wait", "--quiet", "sh", "-c", "exit 8"];
+    container.exec(&[], &unit)?.exits(8).map(drop)
+}
+
+fn restart_and_pause(engine: &Engine<'_>) -> Verdict {
+    let container = booted(engine, "bootagain")?;
+    engine.call(&["pause", &container.name])?.exits(0)?;
+    ensure(container.field(".State.Status")? == "paused", || "paused".into())?;
+    engine.call(&["unpause", &container.name])?.exits(0)?;
+    container.exec(&[], &["touch", "/var/tmp/kept"])?.exits(0)?;
+    engine.call(&["restart", "-t", "50", &container.name])?.exits(0)?;
+    container.logs("ready\nready\n")?;
+    container.exec(&[], &["stat", "/var/tmp/kept"])?.exits(0)?;
+    container.exec(&[], &["cat", "/proc/1/comm"])?.prints("systemd")
+}
+
+fn terminal(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "systemd");
+    let mut terminal = engine.terminal(&with(&options, &[]), &["sh"])?;
+    terminal.shows("# ")?;
+    terminal.types(&format!("{}; tty\r", size(engine)))?;
+    terminal.shows("40 100")?;
+    terminal.shows("/dev/")?;
+    terminal.types("exit 5\r")?;
+    let code = terminal.ends()?;
+    ensure(code == 5, || format!("exit 5 expected, {code} got"))
+}
+
+/// `/sbin/init` as the command, as images with systemd have it.
+fn is_the_command(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "auto");
+    let container =
+        engine.detached(&engine.unique("bootinit"), &with(&options, &[]), &["/sbin/init"])?;
+    comes_up_and_stops(engine, &container)
+}
+
+/// podman prepares such a container itself, and so does richrun: neither is in the other's way.
+fn podmans_own_systemd_mode(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "systemd");
+    let container = engine.detached(
+        &engine.unique("bootboth"),
+        &with(&options, &["--systemd", "always"]),
+        &["/sbin/init"],
+    )?;
+    comes_up_and_stops(engine, &container)?;
+    drop(container);
+    let outcome = engine.run(
+        &with(&options, &["--systemd", "always"]),
+        &["sh", "-c", "cat /proc/1/comm; exit 4"],
+    )?;
+    outcome.exits(4).map(drop)
+}
+
+fn comes_up_and_stops(engine: &Engine<'_>, container: &Container<'_>) -> Verdict {
+    up(container)?;
+    container.exec(&[], &["cat", "/proc/1/comm"])?.prints("systemd")?;
+    let begun = Instant::now();
+    engine.call(&["stop", "-t", "50", &container.name])?.exits(0)?;
+    ensure(begun.elapsed().as_secs() < 30, || "it did not stop by itself".into())?;
+    let code = container.field(".State.ExitCode")?;
+    ensure(code == "0", || format!("exit code 0 expected, {code} got"))
+}
+
+/// No process and no cgroup is left of a whole system.
+fn remove_forced(engine: &Engine<'_>) -> Verdict {
+    let container = booted(engine, "bootgone")?;
+    let controller = if engine.sandbox.view == View::V2 { "" } else { "pids" };
+    let pid = container.pid()?;
+    let knob = engine.sandbox.knob(pid, controller, "")?;
+    engine.remove(&container.name)?.exits(0)?;
+    ensure(!knob.exists(), || format!("{} is left", knob.display()))?;
+    let mut look = engine.sandbox.command("test");
+    look.args(["-e", &format!("/proc/{pid}")]);
+    let alive = run(look, b"", PATIENCE)?;
+    ensure(alive.code == 1, || format!("process {pid} lives on"))
+}
+
+/// systemd needs a cgroup of its own; an ordinary user without one is told so.
+fn needs_delegation(engine: &Engine<'_>) -> Verdict {
+    let options = ask(engine, "systemd");
+    let outcome = engine.run(&with(&options, &[]), &["true"])?;
+    ensure(outcome.code > 124 && outcome.stderr.contains("missing a cgroup of its own"), || {
+        format!("{outcome}")
+    })
+}
+
+/// With a delegated group, as a login session's is, it boots.
+fn delegated(engine: &Engine<'_>) -> Verdict {
+    let group = engine.sandbox.delegated("login")?;
+    let options = ask(engine, "systemd");
+    let mut line = vec!["run", "--rm"];
+    line.extend(with(&options, &[engine.image, "sh", "-c", "cat /proc/1/comm; exit 11"]));
+    let command = engine.command(&line);
+    let mut inside = Command::new("sh");
+    inside.args(["-ec", "echo $$ >$0; exec \"$@\""]).arg(group.join("cgroup.procs"));
+    inside.arg(command.get_program()).args(command.get_args());
+    let outcome = run(inside, b"", PATIENCE)?.exits(11)?;
+    ensure(outcome.stdout == "systemd\n", || format!("{outcome}"))
+}
