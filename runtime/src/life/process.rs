@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -86,11 +87,11 @@ pub fn parent(pid: i32) -> Option<i32> {
 }
 
 fn read_stat(pid: i32) -> Option<Stat> {
-    use std::io::Read;
+    let path = format!("/proc/{pid}/stat");
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     // The kernel gives the whole line at once, and it has some 50 numbers.
     let mut line = [0; 1024];
-    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
-    let length = file.read(&mut line).ok()?;
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut line)).ok()?;
     parse_stat(&line[..length])
 }
 
