@@ -12,11 +12,52 @@ system_calls! {
     munmap = SYS_munmap(at: *mut c_void, size: usize) -> c_int;
 }
 
-/// One instruction, which today's processors carry out at the speed of their caches.
+/// Up to so many bytes by a few words: the instruction for more takes a while to begin.
+const FEW: usize = 32;
+
+/// Copies up to [`FEW`] bytes, which may overlap: all are read before any is written. The
+/// first and the last word of a size overlap where the size is between two words.
+///
+/// # Safety
+/// As memmove(3), and not more than [`FEW`].
+#[inline]
+unsafe fn copy_few(to: *mut u8, from: *const u8, size: usize) {
+    /// # Safety
+    /// As `copy_few`, and at least a word.
+    #[inline]
+    unsafe fn ends<T>(to: *mut u8, from: *const u8, size: usize) {
+        let last = size - size_of::<T>();
+        // SAFETY: both words are within `size`.
+        unsafe {
+            let words =
+                (from.cast::<T>().read_unaligned(), from.add(last).cast::<T>().read_unaligned());
+            to.cast::<T>().write_unaligned(words.0);
+            to.add(last).cast::<T>().write_unaligned(words.1);
+        }
+    }
+    // SAFETY: the caller's promise, and the sizes that are matched.
+    unsafe {
+        match size {
+            16.. => ends::<u128>(to, from, size),
+            8.. => ends::<u64>(to, from, size),
+            4.. => ends::<u32>(to, from, size),
+            2.. => ends::<u16>(to, from, size),
+            1 => *to = *from,
+            0 => {}
+        }
+    }
+}
+
+/// More bytes than a few go by one instruction, which today's processors carry out at the
+/// speed of their caches.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub(super) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
     // SAFETY: the caller's promise; the direction flag is clear (System V ABI).
     unsafe {
+        if size <= FEW {
+            copy_few(to, from, size);
+            return to;
+        }
         core::arch::asm!(
             "rep movsb",
             inout("rcx") size => _,
@@ -30,8 +71,9 @@ pub(super) unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, size: usize
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
 pub(super) unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
-    if to.addr().wrapping_sub(from.addr()) >= size {
-        // SAFETY: upwards, no byte is overwritten before it is read.
+    if size <= FEW || to.addr().wrapping_sub(from.addr()) >= size {
+        // SAFETY: a few are read before any is written; of more, upwards, no byte is
+        // overwritten before it is read.
         return unsafe { memcpy(to, from, size) };
     }
     // SAFETY: downwards, likewise; there is at least one byte, and the direction flag is
