@@ -217,17 +217,22 @@ pub fn stop(init: &Init) -> String {
     crossed(init, &SETTINGS, |init, setting| {
         let session = idle(init, setting);
         kill(session.pid, 20);
-        let stopped = session.becomes(true);
-        kill(session.pid, 18);
-        let resumed = stopped && session.becomes(false);
-        end(session.child);
-        match (stopped, resumed) {
-            (false, _) => "does not stop",
-            (true, true) => "stops and goes on",
-            (true, false) => "stops for ever",
-        }
-        .to_owned()
+        stops(session, "stops and goes on")
     })
+}
+
+/// Whether it stops, and CONT makes it go on, which is `both`.
+fn stops(session: Session, both: &str) -> String {
+    let stopped = session.becomes(true);
+    kill(session.pid, 18);
+    let resumed = stopped && session.becomes(false);
+    end(session.child);
+    match (stopped, resumed) {
+        (false, _) => "does not stop",
+        (true, true) => both,
+        (true, false) => "stops for ever",
+    }
+    .to_owned()
 }
 
 /// The settings with a terminal.
@@ -250,17 +255,7 @@ pub fn interrupt(init: &Init) -> String {
 /// What Ctrl-Z does.
 pub fn suspend(init: &Init) -> String {
     crossed(init, terminals(), |init, setting| {
-        let session = key(init, setting, "\x1a");
-        let stopped = session.becomes(true);
-        kill(session.pid, 18);
-        let resumed = stopped && session.becomes(false);
-        end(session.child);
-        match (stopped, resumed) {
-            (false, _) => "does not stop",
-            (true, true) => "stops, goes on with CONT",
-            (true, false) => "stops for ever",
-        }
-        .to_owned()
+        stops(key(init, setting, "\x1a"), "stops, goes on with CONT")
     })
 }
 

@@ -19,6 +19,8 @@ use crate::signals::SignalSet;
 use crate::time::{FOREVER, Millis};
 use arch::{call, nr};
 
+pub use arch::call6;
+
 pub use spawn::{Failure, Spawn, Step, spawn};
 pub use start::Start;
 

@@ -28,7 +28,6 @@ mod start;
 mod tests;
 mod texts;
 
-use core::arch::asm;
 use core::ffi::c_int;
 
 /// The error of the last call that failed: `errno(3)`.
@@ -62,25 +61,8 @@ fn answer(result: isize) -> isize {
 /// # Safety
 /// As the call asks.
 unsafe fn call(number: i64, a: [usize; 6]) -> isize {
-    let result: isize;
-    // SAFETY: the kernel keeps all registers but rax, rcx and r11; the caller vouches
-    // for the rest.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") a[0],
-            in("rsi") a[1],
-            in("rdx") a[2],
-            in("r10") a[3],
-            in("r8") a[4],
-            in("r9") a[5],
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack)
-        );
-    }
-    result
+    // SAFETY: the caller's promise.
+    unsafe { rich_init::sys::call6(number as usize, a) }
 }
 
 /// Functions that are one system call each, with the same arguments: `name = NUMBER:
