@@ -12,7 +12,7 @@
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
 #   integration/peers.sh nspawn     Debian trixie's systemd-nspawn, into PEERS_DIR/bin/systemd-nspawn
 #   integration/peers.sh inits      what runs as PID 1 elsewhere, into build/rootfs/inits
-#   integration/peers.sh docker     Debian's Docker, unpacked into PEERS_DIR/docker: nothing starts
+#   integration/peers.sh docker     Debian trixie's Docker, unpacked into PEERS_DIR/docker: nothing starts
 #   integration/peers.sh sysv       one with SysV's init and scripts, into build/rootfs/sysv
 #   integration/peers.sh openrc     one with SysV's init and OpenRC, into build/rootfs/openrc
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
@@ -100,37 +100,50 @@ install_packages() {
     say "packages: all there"
 }
 
-# A program of Debian's next release, with the libraries it came with: the stable
-# crun is too old to compare with (no cgroup v2 without CAP_SYS_RESOURCE), and
-# systemd-nspawn as a package would upgrade the machine's own systemd.
+# Programs of Debian's next release, with the libraries they came with: the stable
+# crun is too old to compare with (no cgroup v2 without CAP_SYS_RESOURCE), the
+# stable Docker knows no `--annotation`, and systemd-nspawn as a package would
+# upgrade the machine's own systemd.
+#
+# unpack NAME PACKAGES TREE: the packages and what they need, into PEERS_DIR/TREE.
 unpack() {
-    package=$1 program=$2 tree=$peers/$3
-    if "$peers/bin/$program" --version >/dev/null 2>&1; then
-        say "$program: $("$peers/bin/$program" --version | head -n 1) in $peers/bin"
-        return
-    fi
-    as_root "unpacking trixie's $program" "$4"
+    name=$1 tree=$peers/$3
+    as_root "unpacking trixie's $name" "$name"
     for tool in mmdebstrap patchelf; do
-        command -v $tool >/dev/null || fail "$program: $tool is missing: run 'integration/peers.sh packages'"
+        command -v $tool >/dev/null || fail "$name: $tool is missing: run 'integration/peers.sh packages'"
     done
-    say "$program: unpacking trixie's"
+    say "$name: unpacking trixie's"
     mkdir -p "$peers/bin"
     rm -rf "$tree"
-    mmdebstrap --quiet --variant=extract --include="$package" trixie "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
+    mmdebstrap --quiet --variant=extract --include="$2" trixie "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
         tail -n 5 "$peers/mmdebstrap.log" >&2
-        fail "$program: mmdebstrap failed (log: $peers/mmdebstrap.log)"
+        fail "$name: mmdebstrap failed (log: $peers/mmdebstrap.log)"
     }
     libraries=$(dirname "$(find "$tree/usr/lib" -name libc.so.6 | head -n 1)")
     loader=$(find "$libraries" -maxdepth 1 -name 'ld-linux*.so.*' | head -n 1)
-    cp "$tree/usr/bin/$program" "$peers/bin/$program.new"
-    patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries:$libraries/systemd" "$peers/bin/$program.new"
-    "$peers/bin/$program.new" --version >/dev/null || fail "$program: the unpacked one does not run here"
-    mv "$peers/bin/$program.new" "$peers/bin/$program"
-    say "$program: $("$peers/bin/$program" --version | head -n 1) in $peers/bin"
 }
 
-install_crun() { unpack crun crun trixie crun; }
-install_nspawn() { unpack systemd-container systemd-nspawn trixie-nspawn nspawn; }
+# adopt FROM TO: a program of the tree unpacked last, which finds its own libraries there.
+adopt() {
+    cp "$tree/usr/$1" "$2.new"
+    if [ -n "$(patchelf --print-needed "$2.new" 2>/dev/null)" ]; then
+        patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries:$libraries/systemd" "$2.new"
+    fi
+    mv "$2.new" "$2"
+}
+
+# unpack_one NAME PACKAGE TREE PROGRAM: one program, into PEERS_DIR/bin.
+unpack_one() {
+    if ! "$peers/bin/$4" --version >/dev/null 2>&1; then
+        unpack "$1" "$2" "$3"
+        adopt "bin/$4" "$peers/bin/$4"
+        "$peers/bin/$4" --version >/dev/null || fail "$1: the unpacked one does not run here"
+    fi
+    say "$1: $("$peers/bin/$4" --version | head -n 1) in $peers/bin"
+}
+
+install_crun() { unpack_one crun crun trixie crun; }
+install_nspawn() { unpack_one nspawn systemd-container trixie-nspawn systemd-nspawn; }
 
 # Inits and supervisors to measure as PID 1. Unpacked, not installed: supervisor's
 # package would start its daemon here. Python's modules are compiled, as that
@@ -167,29 +180,20 @@ install_inits() {
 # Installed as a package Docker would start its daemon and make a bridge of its
 # own; the tests start one in a sandbox, so its programs are all that is needed.
 install_docker() {
-    if "$peers/docker/dockerd" --version >/dev/null 2>&1; then
-        say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
-        return
+    if ! "$peers/docker/containerd" --version >/dev/null 2>&1; then
+        unpack docker docker.io,docker-cli trixie-docker
+        rm -rf "$peers/docker" "$peers/docker.new"
+        mkdir "$peers/docker.new"
+        for program in sbin/dockerd sbin/docker-proxy bin/docker bin/containerd bin/containerd-shim-runc-v2; do
+            adopt "$program" "$peers/docker.new/${program#*/}"
+        done
+        ln -s /usr/bin/tini-static "$peers/docker.new/docker-init"
+        for program in dockerd docker containerd; do
+            "$peers/docker.new/$program" --version >/dev/null || fail "docker: the unpacked $program does not run here"
+        done
+        rm -rf "$tree/usr/bin" "$tree/usr/sbin" "$tree/usr/share"
+        mv "$peers/docker.new" "$peers/docker"
     fi
-    as_root "unpacking Docker" docker
-    command -v dpkg-deb >/dev/null || fail "docker: no dpkg-deb here; install dockerd and docker by hand"
-    say "docker: unpacking Debian's"
-    rm -rf "$peers/docker.new"
-    mkdir -p "$peers/docker.new"
-    (cd "$peers/docker.new" && { apt download docker.io || { apt update && apt download docker.io; }; }) >"$peers/docker.log" 2>&1 || {
-        tail -n 5 "$peers/docker.log" >&2
-        fail "docker: the package cannot be fetched (log: $peers/docker.log)"
-    }
-    dpkg-deb -x "$peers"/docker.new/docker.io_*.deb "$peers/docker.new"
-    for program in sbin/dockerd sbin/docker-proxy bin/docker; do
-        mv "$peers/docker.new/usr/$program" "$peers/docker.new/"
-    done
-    rm -rf "$peers"/docker.new/usr "$peers"/docker.new/etc "$peers"/docker.new/lib "$peers"/docker.new/docker.io_*.deb
-    ln -s /usr/bin/tini-static "$peers/docker.new/docker-init"
-    "$peers/docker.new/dockerd" --version >/dev/null 2>&1 || apt install --no-install-recommends libdevmapper1.02.1 libsystemd0
-    "$peers/docker.new/dockerd" --version >/dev/null || fail "docker: the unpacked dockerd does not run here"
-    rm -rf "$peers/docker"
-    mv "$peers/docker.new" "$peers/docker"
     say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
 }
 
