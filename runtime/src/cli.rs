@@ -6,6 +6,7 @@
 mod args;
 mod hooks_args;
 pub mod pages;
+mod quick;
 mod services;
 mod spelling;
 mod values;
@@ -121,6 +122,13 @@ pub struct Refusal {
 /// Reads a command line (without the program's own name). The global options
 /// come back also when the rest is refused: they say where to log.
 pub fn parse(words: &[OsString]) -> (Global, Result<Asked, Refusal>) {
+    match quick::read(words) {
+        Some((global, verb)) => (global, Ok(Asked::Run(Box::new(verb)))),
+        None => parse_with_clap(words),
+    }
+}
+
+fn parse_with_clap(words: &[OsString]) -> (Global, Result<Asked, Refusal>) {
     let command = Global::augment_args(Command::new("richrun")).disable_help_flag(true);
     let (mut line, read) = spelling::to_gnu(&command, words, Until::FirstArgument);
     if line.iter().any(|word| word == "--help" || word == "-h") {

@@ -82,7 +82,7 @@ pub struct Global {
 }
 
 /// What `create` and `run` have in common.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct LaunchArgs {
     /// The bundle: a directory with config.json [default: the current directory]
     #[arg(short, long, value_name = "DIR")]
@@ -232,7 +232,7 @@ pub struct UserArg {
 }
 
 /// `exec`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct ExecArgs {
     /// Send the terminal's master end over this unix socket
     #[arg(long, value_name = "SOCKET")]
