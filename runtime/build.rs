@@ -19,6 +19,12 @@ fn main() {
     println!("cargo:rerun-if-changed={}", init.join("link_args.rs").display());
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
 
+    // Its symbols are of use to integration/bench/hot.sh only.
+    println!("cargo:rerun-if-env-changed=RICHRUN_SYMBOLS");
+    if variable("PROFILE") == "release" && env::var_os("RICHRUN_SYMBOLS").is_none() {
+        println!("cargo:rustc-link-arg-bins=-Wl,--strip-all");
+    }
+
     println!("cargo::rustc-check-cfg=cfg(own_clib)");
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
     if variable("CARGO_CFG_TARGET_ENV") == "gnu" {
@@ -30,6 +36,10 @@ fn main() {
         // that is the program's. The map tells whether anything was taken from glibc
         // (tests/blackbox/host.rs looks).
         if architecture == "x86_64" && variable("PROFILE") == "release" {
+            // The functions of the usual commands stand together (integration/bench/hot.sh).
+            let hot = here.join("hot.ld");
+            println!("cargo:rerun-if-changed={}", hot.display());
+            println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", hot.display());
             println!("cargo:rustc-cfg=own_clib");
             println!("cargo:rustc-link-arg-bins=-Wl,--allow-multiple-definition");
             println!("cargo:rustc-link-arg-bins=-Wl,-Map={}", out.join("richrun.map").display());
