@@ -55,7 +55,7 @@ awk 'function bare(name) {
     echo "SECTIONS"
     echo "{"
     echo "    .text.hot : {"
-    sed 's/.*/        *(.text.&)/' "$out/patterns"
+    sed "s/.*/        *(.text*.&)/" "$out/patterns"
     echo "    }"
     echo "}"
     echo "INSERT BEFORE .text;"

@@ -41,6 +41,7 @@ mod first {
 
     #[cfg(target_arch = "x86_64")]
     global_asm!(
+        ".pushsection .text.richrun_entry, \"ax\", @progbits",
         ".globl richrun_entry",
         "richrun_entry:",
         "xor ebp, ebp",
@@ -51,6 +52,7 @@ mod first {
         "mov rsp, rbx",
         "xor edx, edx",
         "jmp _start",
+        ".popsection",
         first = sym first,
     );
 
