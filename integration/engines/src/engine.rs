@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::command::{Outcome, PATIENCE, run};
 use crate::sandbox::Sandbox;
+use crate::system::System;
 use crate::terminal::Terminal;
 use crate::world::RICH_NAME;
 use crate::{docker, podman, within};
@@ -61,6 +62,11 @@ impl<'a> Engine<'a> {
 }
 
 impl Engine<'_> {
+    /// The init of the image.
+    pub fn system(&self) -> Result<System, String> {
+        System::of_image(self.image)
+    }
+
     /// Whether the runtime makes everything rich.
     pub fn is_rich(&self) -> bool {
         self.runtime.file_name() == Some(std::ffi::OsStr::new(RICH_NAME))
