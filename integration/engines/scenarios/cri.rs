@@ -19,6 +19,7 @@ pub const RICH: &[CriScenario] = &[
     scenario("rich::init_script", init_script),
     scenario("rich::holder_stays_plain", holder_stays_plain),
     scenario("rich::by_variable", by_variable),
+    scenario("rich::by_settings", by_settings),
     scenario("rich::services", services),
     scenario("systemd::life", systemd).boots(),
     scenario("sysv::life", sysv).boots_with(System::SysV).in_one_view(),
@@ -101,6 +102,19 @@ fn by_variable(cri: &Cri<'_>) -> Verdict {
     first_is(&pod, "rich-init")?;
     let seen = pod.exec(&["env"])?;
     ensure(!seen.1.contains("rich_mode"), || format!("{seen:?}"))
+}
+
+fn by_settings(cri: &Cri<'_>) -> Verdict {
+    let cri = Cri { handler: "richrun-configured", ..*cri };
+    let pod = cri.pod("settings", OBEDIENT)?;
+    ready(&pod)?;
+    first_is(&pod, "rich-init")?;
+    let order = pod.exec(&["cat", "/tmp/order"])?;
+    ensure(order.1 == "by file\n", || format!("{order:?}"))?;
+    let annotations = &[("io.richrun.rich", "false")];
+    let pod = cri.pod("plain", Wish { annotations, ..OBEDIENT })?;
+    ready(&pod)?;
+    first_is(&pod, "sh")
 }
 
 /// A file of the image, or the document itself; the payload waits for what says when it is up.

@@ -31,6 +31,7 @@ pub const BOTH: &[EngineScenario] = &[
 pub const ROOTLESS: &[EngineScenario] = &[
     scenario("rich::modes", modes),
     scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::by_settings", by_settings),
     scenario("rich::taken_out", taken_out),
     scenario("rich::restart", restart),
     scenario("rich::init_scripts", init_scripts),
@@ -42,6 +43,7 @@ pub const ROOTLESS: &[EngineScenario] = &[
 /// The same two, and what a Docker without annotations (before 24) has too.
 pub const VARIABLES: &[EngineScenario] = &[
     scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::by_settings", by_settings),
     scenario("systemd::by_variables", systemd_by_variables).boots().in_one_view(),
 ];
 
@@ -99,6 +101,15 @@ fn annotation_or_variable(engine: &Engine<'_>) -> Verdict {
     container.logs("ready")?;
     let joined = container.exec(&[], &["env"])?.exits(0)?;
     ensure(!joined.stdout.contains("rich_mode"), || format!("seen by exec: {joined}"))
+}
+
+/// The administrator's file makes everything rich, and has a default for whoever is.
+fn by_settings(engine: &Engine<'_>) -> Verdict {
+    let configured = engine.sandbox.configured(engine.runtime)?;
+    let engine = engine.with_runtime(&configured);
+    let script = ["sh", "-c", &format!("{FIRST}; cat /tmp/order")];
+    engine.run(&[], &script)?.prints("rich-init\nby file")?;
+    engine.run(&["-e", "rich_mode=false"], &["sh", "-c", FIRST])?.prints("sh")
 }
 
 fn systemd_by_variables(engine: &Engine<'_>) -> Verdict {

@@ -14,6 +14,7 @@ const fn scenario(name: &'static str, run: fn(&Ctr<'_>) -> Verdict) -> CtrScenar
 pub const CTR: &[CtrScenario] = &[
     scenario("rich::modes", modes),
     scenario("rich::variables", variables),
+    scenario("rich::by_settings", by_settings),
     scenario("rich::init_scripts", init_scripts),
     scenario("rich::services", services),
     scenario("rich::refusals", refusals),
@@ -46,6 +47,15 @@ fn variables(ctr: &Ctr<'_>) -> Verdict {
     let options = ["--env", "rich_mode=true"];
     let outcome = ctr.run(&id(ctr, "variable"), &options, &FIRST)?.exits(5)?;
     ensure(outcome.stdout == "rich-init\n", || format!("{outcome}"))
+}
+
+fn by_settings(ctr: &Ctr<'_>) -> Verdict {
+    let runtime = &ctr.sandbox.configured(ctr.runtime)?;
+    let ctr = &Ctr { runtime, ..*ctr };
+    ctr.run(&id(ctr, "settings"), &[], &["cat", "/proc/1/comm", "/tmp/order"])?
+        .prints("rich-init\nby file")?;
+    let options = ["--annotation", "io.richrun.rich=false"];
+    ctr.run(&id(ctr, "plain"), &options, &["cat", "/proc/1/comm"])?.prints("cat")
 }
 
 fn init_scripts(ctr: &Ctr<'_>) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -109,6 +109,26 @@ impl Sandbox {
         }
         fs::copy(program, &target).map_err(|error| format!("{}: {error}", program.display()))?;
         Ok(target)
+    }
+
+    /// richrun where the administrator has made everything rich, in `/etc/richrun/config.toml`.
+    /// The sandbox has the host's `/etc`: this is a script that names another file.
+    pub fn configured(&self, richrun: &Path) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staging.lock().map_err(|error| error.to_string())?;
+        let (file, script) = (self.work.join("config.toml"), self.work.join("richrun-configured"));
+        if script.exists() {
+            return Ok(script);
+        }
+        let told = |error: std::io::Error| format!("{}: {error}", script.display());
+        fs::write(&file, "[rich]\nrich = true\ninitcmd = \"echo by file >/tmp/order\"\n")
+            .map_err(told)?;
+        let (file, richrun) = (file.display(), richrun.display());
+        let text = format!("#!/bin/sh\nRICHRUN_CONFIG={file} exec {richrun} \"$@\"\n");
+        let new = self.work.join("richrun-configured.new");
+        fs::write(&new, text).map_err(told)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).map_err(told)?;
+        fs::rename(&new, &script).map_err(told)?;
+        Ok(script)
     }
 
     /// The file of a knob of a process's cgroup, where the host sees it.

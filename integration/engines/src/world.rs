@@ -251,8 +251,10 @@ impl Inside {
 
     fn start_pods(&self) -> Result<PodDaemon, String> {
         let work = &self.sandbox.work;
-        let paths = runtimes(self.sandbox.view).map(|runtime| self.stage(&runtime));
-        let paths = paths.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let [peer, own, rich] = runtimes(self.sandbox.view);
+        let own = self.stage(&own)?;
+        let configured = self.sandbox.configured(&own)?;
+        let paths = [self.stage(&peer)?, own, self.stage(&rich)?, configured];
         let archives = [
             image::oci_archive(work, &self.archive, image::NAME, &["sh"])?,
             image::oci_archive(work, &self.archive, image::PAUSE, &["sleep", "100000"])?,
@@ -263,6 +265,8 @@ impl Inside {
     /// dockerd with every runtime that a trial may name.
     fn start_dockerd(&self) -> Result<Dockerd, String> {
         let [_, own, rich] = docker_runtimes();
-        Dockerd::start(&self.sandbox, &[self.stage(&own)?, self.stage(&rich)?])
+        let own = self.stage(&own)?;
+        let configured = self.sandbox.configured(&own)?;
+        Dockerd::start(&self.sandbox, &[own, self.stage(&rich)?, configured])
     }
 }
