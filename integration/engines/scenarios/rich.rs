@@ -3,6 +3,7 @@
 //! That all the ordinary scenarios hold in them too is shown by the runtime
 //! `richrun-rich`; here is what only a rich container has.
 
+use std::fs;
 use std::path::Path;
 
 use richrun_engines::command::{PATIENCE, run};
@@ -15,6 +16,7 @@ use crate::{EngineScenario, scenario};
 /// podman as the superuser, and Docker.
 pub const BOTH: &[EngineScenario] = &[
     scenario("rich::modes", modes),
+    scenario("rich::hooks_by_annotation", hooks_by_annotation),
     scenario("rich::taken_out", taken_out),
     scenario("rich::refusals", refusals),
     scenario("rich::deaths", deaths),
@@ -32,6 +34,7 @@ pub const ROOTLESS: &[EngineScenario] = &[
     scenario("rich::modes", modes),
     scenario("rich::annotation_or_variable", annotation_or_variable),
     scenario("rich::by_settings", by_settings),
+    scenario("rich::hooks_by_annotation", hooks_by_annotation),
     scenario("rich::taken_out", taken_out),
     scenario("rich::restart", restart),
     scenario("rich::init_scripts", init_scripts),
@@ -110,6 +113,17 @@ fn by_settings(engine: &Engine<'_>) -> Verdict {
     let script = ["sh", "-c", &format!("{FIRST}; cat /tmp/order")];
     engine.run(&[], &script)?.prints("rich-init\nby file")?;
     engine.run(&["-e", "rich_mode=false"], &["sh", "-c", FIRST])?.prints("sh")
+}
+
+/// A hook of the administrator's directory, for those who have an annotation; it is told of it.
+fn hooks_by_annotation(engine: &Engine<'_>) -> Verdict {
+    let configured = engine.sandbox.configured(engine.runtime)?;
+    let engine = engine.with_runtime(&configured);
+    let word = engine.unique("noted");
+    engine.run(&["--annotation", &format!("org.example.note={word}")], &["true"])?.exits(0)?;
+    engine.run(&["--annotation", &format!("org.example.other={word}-not")], &["true"])?.exits(0)?;
+    let noted = fs::read_to_string(engine.sandbox.noted()).map_err(|error| error.to_string())?;
+    ensure(noted.contains(&word) && !noted.contains(&format!("{word}-not")), || noted.clone())
 }
 
 fn systemd_by_variables(engine: &Engine<'_>) -> Verdict {
