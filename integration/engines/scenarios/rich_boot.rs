@@ -60,11 +60,14 @@ fn boots(engine: &Engine<'_>) -> Result<Vec<String>, String> {
     Ok(ask(engine.system()?.mode()))
 }
 
+/// How long a boot may take on a busy machine, in seconds.
+const BOOT: u64 = 60;
+
 /// A container in the background whose payload has said that it is ready.
 fn booted<'a>(engine: &'a Engine<'_>, what: &str) -> Result<Container<'a>, String> {
     let options = boots(engine)?;
     let container = engine.detached(&engine.unique(what), &with(&options, &[]), &OBEDIENT)?;
-    container.logs("ready")?;
+    container.logs_within(BOOT, "ready")?;
     Ok(container)
 }
 
@@ -74,7 +77,7 @@ fn up(system: System, container: &Container<'_>) -> Verdict {
         System::Systemd => (&["systemctl", "is-system-running"], &["running", "degraded"]),
         System::SysV | System::OpenRc => (&["runlevel"], &["N 2"]),
     };
-    within(40, "the init has started everything", || {
+    within(BOOT, "the init has started everything", || {
         let state = container.exec(&[], ask).ok()?;
         answers.contains(&state.stdout.trim()).then_some(())
     })
@@ -181,7 +184,7 @@ fn restart(engine: &Engine<'_>) -> Verdict {
 fn starts_again(engine: &Engine<'_>, container: &Container<'_>) -> Verdict {
     container.exec(&[], &["touch", "/var/tmp/kept"])?.exits(0)?;
     engine.call(&["restart", "-t", "50", &container.name])?.exits(0)?;
-    container.logs("ready\nready\n")?;
+    container.logs_within(BOOT, "ready\nready\n")?;
     container.exec(&[], &["stat", "/var/tmp/kept"])?.exits(0)?;
     is_first(engine.system()?, container)
 }

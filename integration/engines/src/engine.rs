@@ -197,7 +197,12 @@ impl Container<'_> {
 
     /// Waits until `ENGINE logs` holds `text`.
     pub fn logs(&self, text: &str) -> Result<String, String> {
-        within(15, &format!("{text:?} in the logs of {}", self.name), || {
+        self.logs_within(15, text)
+    }
+
+    /// The same for at most these seconds.
+    pub fn logs_within(&self, seconds: u64, text: &str) -> Result<String, String> {
+        within(seconds, &format!("{text:?} in the logs of {}", self.name), || {
             let outcome = self.engine.call(&["logs", &self.name]).ok()?;
             let all = outcome.stdout + &outcome.stderr;
             all.contains(text).then_some(all)
