@@ -24,7 +24,7 @@ pub const BOTH: &[EngineScenario] = &[
     scenario("systemd::terminal", terminal).boots(),
     scenario("systemd::is_the_command", is_the_command).boots(),
     scenario("systemd::remove_forced", remove_forced).boots(),
-    scenario("sysv::run", run_and_exit).boots_with(System::SysV),
+    scenario("sysv::run", run_and_exit).boots_with(System::SysV).in_one_view(),
     scenario("sysv::streams", streams).boots_with(System::SysV).in_one_view(),
     scenario("sysv::stop", stop).boots_with(System::SysV).in_one_view(),
     scenario("sysv::kill", kill).boots_with(System::SysV).in_one_view(),
