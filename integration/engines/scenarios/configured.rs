@@ -32,8 +32,8 @@ pub const PODMAN: &[EngineScenario] = &[
     scenario("shared_pid_namespace", shared_pid_namespace),
 ];
 
-/// Docker refuses `--privileged` where the host lacks a capability, has no
-/// `--uidmap`, and its `--read-only` brings no writable `/tmp`.
+/// Docker has no `--uidmap` and no `nosuid` for `-v`, its `--read-only` brings no
+/// writable `/tmp`, and an ordinary user of its containers gets no capabilities.
 pub const DOCKER: &[EngineScenario] = &[
     scenario("limits", limits).needs(&["memory", "pids", "cpu"]),
     scenario("pids_limit_holds", pids_limit_holds).needs(&["pids"]),
@@ -49,6 +49,7 @@ pub const DOCKER: &[EngineScenario] = &[
     scenario("sysctl", sysctl),
     scenario("devices", devices),
     scenario("masked_paths", masked_paths),
+    scenario("privileged", privileged),
     scenario("host_namespaces", host_namespaces),
     scenario("shared_pid_namespace", shared_pid_namespace),
 ];

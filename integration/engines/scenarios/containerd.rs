@@ -12,7 +12,7 @@ pub const NEEDS: &[&str] = &["cpu", "memory", "pids"];
 const OBEDIENT: [&str; 3] = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"];
 
 const fn scenario(name: &'static str, run: fn(&Ctr<'_>) -> Verdict) -> CtrScenario {
-    Scenario { name, controllers: NEEDS, not_in: None, only_v2: false, systemd: false, run }
+    Scenario::new(name, run).needs(NEEDS)
 }
 
 pub const CTR: &[CtrScenario] = &[

@@ -26,13 +26,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
-use richrun_engines::Verdict;
 use richrun_engines::containerd::Ctr;
 use richrun_engines::cri::Cri;
 use richrun_engines::engine::{Engine, Kind};
+use richrun_engines::system::System;
 use richrun_engines::view::View;
 use richrun_engines::world::{self, Runtime, World};
-use richrun_engines::{docker, image};
+use richrun_engines::{Verdict, docker};
 
 /// A behaviour, shown by a function `F` of an engine with a runtime.
 struct Scenario<F> {
@@ -43,8 +43,10 @@ struct Scenario<F> {
     not_in: Option<(View, &'static str)>,
     /// Whether it needs cgroup2 alone.
     only_v2: bool,
-    /// Whether it needs the image with systemd.
-    systemd: bool,
+    /// Whether one view is enough: the first that the host can show.
+    one_view: bool,
+    /// The system in the image that it needs.
+    boots: Option<System>,
     run: F,
 }
 
@@ -53,6 +55,18 @@ type CriScenario = Scenario<fn(&Cri<'_>) -> Verdict>;
 type CtrScenario = Scenario<fn(&Ctr<'_>) -> Verdict>;
 
 impl<F: Copy> Scenario<F> {
+    const fn new(name: &'static str, run: F) -> Self {
+        Self {
+            name,
+            controllers: &[],
+            not_in: None,
+            only_v2: false,
+            one_view: false,
+            boots: None,
+            run,
+        }
+    }
+
     /// The same where it needs these controllers.
     const fn needs(self, controllers: &'static [&'static str]) -> Self {
         Self { controllers, ..self }
@@ -63,15 +77,30 @@ impl<F: Copy> Scenario<F> {
         Self { only_v2: true, ..self }
     }
 
+    /// The same in one view: what a cgroup layout has no part in, where a boot takes long.
+    const fn in_one_view(self) -> Self {
+        Self { one_view: true, ..self }
+    }
+
     /// The same where it needs the image with systemd.
     const fn boots(self) -> Self {
-        Self { systemd: true, ..self }
+        self.boots_with(System::Systemd)
+    }
+
+    /// The same where it needs the image with this system.
+    const fn boots_with(self, system: System) -> Self {
+        Self { boots: Some(system), ..self }
+    }
+
+    /// Whether it is among this view's.
+    fn is_of(&self, view: View) -> bool {
+        !self.one_view || View::available().first() == Some(&view)
     }
 }
 
 /// A scenario of podman or Docker that needs no controllers.
 const fn scenario(name: &'static str, run: fn(&Engine<'_>) -> Verdict) -> EngineScenario {
-    Scenario { name, controllers: &[], not_in: None, only_v2: false, systemd: false, run }
+    Scenario::new(name, run)
 }
 
 fn main() -> ExitCode {
@@ -109,7 +138,14 @@ fn podman_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
         world::RICH_NAME => &[lifecycle::PODMAN, streams::PODMAN],
         _ => &[lifecycle::PODMAN, streams::PODMAN, configured::PODMAN, network::PODMAN],
     };
-    engine_trials(Kind::Podman, world, runtime, &lacks, plain, &[rich::PODMAN, rich_boot::PODMAN])
+    engine_trials(
+        Kind::Podman,
+        world,
+        runtime,
+        &lacks,
+        plain,
+        &[rich::VARIABLES, rich::BOTH, rich_boot::BOTH, rich_boot::PODMAN],
+    )
 }
 
 fn rootless_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
@@ -135,7 +171,11 @@ fn docker_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
         world::RICH_NAME => &[lifecycle::DOCKER, streams::DOCKER],
         _ => &[lifecycle::DOCKER, streams::DOCKER, configured::DOCKER, network::DOCKER],
     };
-    engine_trials(Kind::Docker, world, runtime, &lacks, plain, &[rich::DOCKER, rich_boot::DOCKER])
+    let mut all = engine_trials(Kind::Docker, world, runtime, &lacks, plain, &[rich::VARIABLES]);
+    let lacks = lacks.or_else(docker::lacks_annotations);
+    let rich = [rich::BOTH, rich_boot::BOTH];
+    all.extend(engine_trials(Kind::Docker, world, runtime, &lacks, &[], &rich));
+    all
 }
 
 /// The trials of podman or Docker: what every runtime shows, and what richrun alone can.
@@ -149,17 +189,16 @@ fn engine_trials(
 ) -> Vec<Trial> {
     let rich = if runtime.name == "richrun" { rich } else { &[] };
     let all = plain.iter().chain(rich).flat_map(|table| table.iter());
+    let all = all.filter(|scenario| scenario.is_of(world.view));
     all.map(|scenario| {
-        let systemd = scenario.systemd;
+        let boots = scenario.boots;
         let act = move |world: &World, runtime: &Runtime, run: fn(&Engine<'_>) -> Verdict| {
             let inside = world.inside()?;
             let path = inside.stage(runtime)?;
             let engine = inside.engine(kind, &path)?;
-            if !systemd {
-                return run(&engine);
-            }
-            inside.import_systemd(&engine)?;
-            run(&engine.with_image(image::SYSTEMD))
+            let Some(system) = boots else { return run(&engine) };
+            inside.import(system, &engine)?;
+            run(&engine.with_image(system.image()))
         };
         trial(kind.name(), world, runtime, scenario, lacks.clone(), act)
     })
@@ -175,20 +214,25 @@ fn containerd_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
         let path = inside.stage(runtime)?;
         run(&Ctr { sandbox: &inside.sandbox, containerd: inside.containerd()?, runtime: &path })
     };
-    let all = containerd::CTR.iter().chain(rich);
+    let all = containerd::CTR.iter().chain(rich).filter(|scenario| scenario.is_of(world.view));
     all.map(|scenario| trial("containerd", world, runtime, scenario, lacks.clone(), act)).collect()
 }
 
 fn cri_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     let lacks = world::lacks(&["containerd", "containerd-shim-runc-v2", "busybox", "curl"], &[])
         .or_else(|| runtime.lacks.clone());
-    let act = |world: &World, runtime: &Runtime, run: fn(&Cri<'_>) -> Verdict| {
-        let inside = world.inside()?;
-        run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler: runtime.name })
-    };
     let rich: &[CriScenario] = if runtime.name == "richrun" { cri::RICH } else { &[] };
-    let all = cri::CRI.iter().chain(rich);
-    all.map(|scenario| trial("cri", world, runtime, scenario, lacks.clone(), act)).collect()
+    let all = cri::CRI.iter().chain(rich).filter(|scenario| scenario.is_of(world.view));
+    all.map(|scenario| {
+        let boots = scenario.boots;
+        let act = move |world: &World, runtime: &Runtime, run: fn(&Cri<'_>) -> Verdict| {
+            let inside = world.inside()?;
+            boots.map_or(Ok(()), |system| inside.import_for_pods(system))?;
+            run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler: runtime.name })
+        };
+        trial("cri", world, runtime, scenario, lacks.clone(), act)
+    })
+    .collect()
 }
 
 /// A trial of one scenario; ignored, with the reason, if the machine lacks something.
@@ -205,10 +249,7 @@ fn trial<F: Copy + Send + 'static>(
     let lacks = lacks.or_else(|| {
         missing.map(|controller| format!("no {controller} controller in the {} view", view.name()))
     });
-    let lacks = lacks.or_else(|| {
-        (scenario.systemd && image::systemd_root().is_none())
-            .then(|| "no root file system with systemd: integration/peers.sh systemd".to_owned())
-    });
+    let lacks = lacks.or_else(|| scenario.boots.and_then(System::lacks));
     let lacks = lacks.or_else(|| {
         (scenario.only_v2 && view != View::V2)
             .then(|| "no delegation to an ordinary user on cgroup v1".to_owned())

@@ -3,6 +3,7 @@
 //! That all the ordinary scenarios hold in them too is shown by the runtime
 //! `richrun-rich`; here is what only a rich container has.
 
+use std::fs;
 use std::path::Path;
 
 use richrun_engines::command::{PATIENCE, run};
@@ -12,9 +13,10 @@ use richrun_engines::{Verdict, ensure, within};
 
 use crate::{EngineScenario, scenario};
 
-pub const PODMAN: &[EngineScenario] = &[
+/// podman as the superuser, and Docker.
+pub const BOTH: &[EngineScenario] = &[
     scenario("rich::modes", modes),
-    scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::hooks_by_annotation", hooks_by_annotation),
     scenario("rich::taken_out", taken_out),
     scenario("rich::refusals", refusals),
     scenario("rich::deaths", deaths),
@@ -31,6 +33,8 @@ pub const PODMAN: &[EngineScenario] = &[
 pub const ROOTLESS: &[EngineScenario] = &[
     scenario("rich::modes", modes),
     scenario("rich::annotation_or_variable", annotation_or_variable),
+    scenario("rich::by_settings", by_settings),
+    scenario("rich::hooks_by_annotation", hooks_by_annotation),
     scenario("rich::taken_out", taken_out),
     scenario("rich::restart", restart),
     scenario("rich::init_scripts", init_scripts),
@@ -39,26 +43,16 @@ pub const ROOTLESS: &[EngineScenario] = &[
     scenario("rich::seen_from_outside", seen_from_outside),
 ];
 
-/// Docker hands annotations on from version 24; the scenarios ask by Pouch's
-/// variables or by the runtime's second name.
-pub const DOCKER: &[EngineScenario] = &[
-    scenario("rich::modes", modes),
+/// The same two, and what a Docker without annotations (before 24) has too.
+pub const VARIABLES: &[EngineScenario] = &[
     scenario("rich::annotation_or_variable", annotation_or_variable),
-    scenario("rich::refusals", refusals),
-    scenario("rich::deaths", deaths),
-    scenario("rich::restart", restart),
-    scenario("rich::environment_for_logins", environment_for_logins),
-    scenario("rich::services_in_the_image", services_in_the_image),
-    scenario("rich::engines_init", engines_init),
-    scenario("rich::seen_from_outside", seen_from_outside),
+    scenario("rich::by_settings", by_settings),
+    scenario("systemd::by_variables", systemd_by_variables).boots().in_one_view(),
 ];
 
-/// The options that ask for a mode, in the engine's way.
-pub fn ask(engine: &Engine<'_>, mode: &str) -> Vec<String> {
-    match engine.kind {
-        Kind::Docker => variables(mode),
-        Kind::Podman | Kind::Rootless => annotations(&[("rich", "true"), ("mode", mode)]),
-    }
+/// The options that ask for a mode.
+pub fn ask(mode: &str) -> Vec<String> {
+    annotations(&[("rich", "true"), ("mode", mode)])
 }
 
 /// Pouch's two variables, as options.
@@ -87,7 +81,7 @@ const OBEDIENT: [&str; 3] =
 
 fn modes(engine: &Engine<'_>) -> Verdict {
     for mode in ["dumb-init", "init", "auto"] {
-        let options = ask(engine, mode);
+        let options = ask(mode);
         let outcome = engine
             .run(&with(&options, &[]), &["sh", "-c", &format!("{FIRST}; exit 5")])?
             .exits(5)?;
@@ -112,7 +106,33 @@ fn annotation_or_variable(engine: &Engine<'_>) -> Verdict {
     ensure(!joined.stdout.contains("rich_mode"), || format!("seen by exec: {joined}"))
 }
 
-/// The runtime's second name, by `containers.conf`; `io.richrun.rich=false` is stronger.
+/// The administrator's file makes everything rich, and has a default for whoever is.
+fn by_settings(engine: &Engine<'_>) -> Verdict {
+    let configured = engine.sandbox.configured(engine.runtime)?;
+    let engine = engine.with_runtime(&configured);
+    let script = ["sh", "-c", &format!("{FIRST}; cat /tmp/order")];
+    engine.run(&[], &script)?.prints("rich-init\nby file")?;
+    engine.run(&["-e", "rich_mode=false"], &["sh", "-c", FIRST])?.prints("sh")
+}
+
+/// A hook of the administrator's directory, for those who have an annotation; it is told of it.
+fn hooks_by_annotation(engine: &Engine<'_>) -> Verdict {
+    let configured = engine.sandbox.configured(engine.runtime)?;
+    let engine = engine.with_runtime(&configured);
+    let word = engine.unique("noted");
+    engine.run(&["--annotation", &format!("org.example.note={word}")], &["true"])?.exits(0)?;
+    engine.run(&["--annotation", &format!("org.example.other={word}-not")], &["true"])?.exits(0)?;
+    let noted = fs::read_to_string(engine.sandbox.noted()).map_err(|error| error.to_string())?;
+    ensure(noted.contains(&word) && !noted.contains(&format!("{word}-not")), || noted.clone())
+}
+
+fn systemd_by_variables(engine: &Engine<'_>) -> Verdict {
+    let script = ["sh", "-c", "cat /proc/1/comm; env | grep -c rich_mode; exit 6"];
+    let outcome = engine.run(&with(&variables("systemd"), &[]), &script)?.exits(6)?;
+    ensure(outcome.stdout == "systemd\n0\n", || format!("{outcome}"))
+}
+
+/// The runtime's second name, by `containers.conf` or `daemon.json`; `io.richrun.rich=false` is stronger.
 fn taken_out(engine: &Engine<'_>) -> Verdict {
     let first = ["sh", "-c", FIRST];
     engine.with_runtime(Path::new("richrun")).run(&[], &first)?.prints("sh")?;
@@ -124,7 +144,7 @@ fn taken_out(engine: &Engine<'_>) -> Verdict {
 }
 
 fn refusals(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "upstart");
+    let options = ask("upstart");
     let outcome = engine.run(&with(&options, &[]), &["true"])?;
     ensure(
         outcome.code > 124 && outcome.stderr.contains("not supported rich mode: upstart"),
@@ -138,7 +158,7 @@ fn refusals(engine: &Engine<'_>) -> Verdict {
 
 /// A payload that is not PID 1 can die of a signal; its orphans are reaped.
 fn deaths(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "dumb-init");
+    let options = ask("dumb-init");
     for (signal, code) in [("KILL", 137), ("TERM", 143)] {
         let script = format!("kill -{signal} $$; sleep 5");
         engine.run(&with(&options, &[]), &["sh", "-c", &script])?.exits(code)?;
@@ -150,7 +170,7 @@ fn deaths(engine: &Engine<'_>) -> Verdict {
 }
 
 fn restart(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "dumb-init");
+    let options = ask("dumb-init");
     let container = engine.detached(&engine.unique("richly"), &with(&options, &[]), &OBEDIENT)?;
     container.logs("ready")?;
     for verb in ["restart", "stop"] {
@@ -192,7 +212,7 @@ fn init_script_fails(engine: &Engine<'_>) -> Verdict {
 }
 
 fn environment_for_logins(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "dumb-init");
+    let options = ask("dumb-init");
     let script = ". /etc/profile.d/richrun.sh; echo \"$PLACE\"; cat /etc/profile.d/richrun.sh";
     let outcome =
         engine.run(&with(&options, &["-e", "PLACE=it's $here"]), &["sh", "-c", script])?;
@@ -200,14 +220,19 @@ fn environment_for_logins(engine: &Engine<'_>) -> Verdict {
     ensure(text.starts_with("it's $here\n") && !text.contains("rich_mode"), || text.clone())
 }
 
-/// A path in the image, or the document itself: without quotation marks and
-/// commas, because podman reads the value as a line of CSV.
+/// A path in the image, or the document itself: for podman, which reads the value as a
+/// line of CSV, without quotation marks and commas.
 fn services_by_annotation(engine: &Engine<'_>) -> Verdict {
     let options = annotations(&[("rich", "true"), ("services", "/srv/services.json")]);
     let show = ["sh", "-c", "cat /tmp/web; exit 6"];
     let outcome = engine.run(&with(&options, &[]), &show)?.exits(6)?;
     ensure(outcome.stdout == "up\n", || format!("{outcome}"))?;
-    let document = "service.web.command = 'echo up >/tmp/web; sleep 1000'";
+    let document = match engine.kind {
+        Kind::Docker => {
+            r#"{"service": {"web": {"command": ["sh", "-c", "echo up >/tmp/web; sleep 1000"]}}}"#
+        }
+        Kind::Podman | Kind::Rootless => "service.web.command = 'echo up >/tmp/web; sleep 1000'",
+    };
     let options = annotations(&[("rich", "true"), ("services", document)]);
     let container = engine.detached(&engine.unique("service"), &with(&options, &[]), &OBEDIENT)?;
     container.logs("ready")?;
@@ -227,7 +252,7 @@ fn services_in_the_image(engine: &Engine<'_>) -> Verdict {
     let made = engine.detached(&maker, &[], &["sh", "-c", script])?;
     ensure(made.wait()? == 0, || "the file could not be made".into())?;
     engine.call(&["commit", &made.name, &image])?.exits(0)?;
-    let options = ask(engine, "dumb-init");
+    let options = ask("dumb-init");
     let outcome =
         engine.with_image(&image).run(&with(&options, &[]), &["sh", "-c", "cat /tmp/web; exit 6"]);
     engine.call(&["rmi", &image])?.exits(0)?;
@@ -237,7 +262,7 @@ fn services_in_the_image(engine: &Engine<'_>) -> Verdict {
 
 /// `--init` asks for what a rich container has: one init, not two.
 fn engines_init(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "dumb-init");
+    let options = ask("dumb-init");
     let script = "read -r one </proc/1/comm; read -r own </proc/$PPID/comm; echo $one $own; exit 5";
     let outcome = engine.run(&with(&options, &["--init"]), &["sh", "-c", script])?.exits(5)?;
     ensure(outcome.stdout == "rich-init rich-init\n" && outcome.stderr.is_empty(), || {
@@ -247,7 +272,7 @@ fn engines_init(engine: &Engine<'_>) -> Verdict {
 
 /// richrun's own commands find the engine's container, where the engine keeps it.
 fn seen_from_outside(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "dumb-init");
+    let options = ask("dumb-init");
     let container = engine.detached(&engine.unique("seen"), &with(&options, &[]), &OBEDIENT)?;
     container.logs("ready")?;
     let id = container.field(".Id")?;

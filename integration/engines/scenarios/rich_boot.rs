@@ -1,10 +1,11 @@
-//! podman and Docker: rich containers whose PID 1 is the image's systemd.
+//! podman and Docker: rich containers whose PID 1 is the image's own, systemd or SysV's init.
 
 use std::process::Command;
 use std::time::Instant;
 
 use richrun_engines::command::{PATIENCE, run};
 use richrun_engines::engine::{Container, Engine};
+use richrun_engines::system::System;
 use richrun_engines::view::View;
 use richrun_engines::{Verdict, ensure, within};
 
@@ -12,20 +13,8 @@ use crate::rich::{ask, with};
 use crate::streams::size;
 use crate::{EngineScenario, scenario};
 
-pub const PODMAN: &[EngineScenario] = &[
-    scenario("systemd::run", run_and_exit).boots(),
-    scenario("systemd::streams", streams).boots(),
-    scenario("systemd::stop", stop).boots(),
-    scenario("systemd::kill", kill).boots(),
-    scenario("systemd::exec", exec).boots(),
-    scenario("systemd::restart_and_pause", restart_and_pause).boots(),
-    scenario("systemd::terminal", terminal).boots(),
-    scenario("systemd::is_the_command", is_the_command).boots(),
-    scenario("systemd::podmans_own_systemd_mode", podmans_own_systemd_mode).boots(),
-    scenario("systemd::remove_forced", remove_forced).boots(),
-];
-
-pub const DOCKER: &[EngineScenario] = &[
+/// podman as the superuser, and Docker.
+pub const BOTH: &[EngineScenario] = &[
     scenario("systemd::run", run_and_exit).boots(),
     scenario("systemd::streams", streams).boots(),
     scenario("systemd::stop", stop).boots(),
@@ -35,39 +24,77 @@ pub const DOCKER: &[EngineScenario] = &[
     scenario("systemd::terminal", terminal).boots(),
     scenario("systemd::is_the_command", is_the_command).boots(),
     scenario("systemd::remove_forced", remove_forced).boots(),
+    scenario("sysv::run", run_and_exit).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::streams", streams).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::stop", stop).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::kill", kill).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::exec", exec).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::restart_and_pause", restart_and_pause).boots_with(System::SysV),
+    scenario("sysv::terminal", terminal).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::is_the_command", is_the_command).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::remove_forced", remove_forced).boots_with(System::SysV),
+    scenario("openrc::exec_and_stop", exec_and_stop).boots_with(System::OpenRc).in_one_view(),
 ];
 
+pub const PODMAN: &[EngineScenario] =
+    &[scenario("systemd::podmans_own_systemd_mode", podmans_own_systemd_mode).boots()];
+
+/// SysV's init takes no groups of its own.
 pub const ROOTLESS: &[EngineScenario] = &[
     scenario("systemd::needs_delegation", needs_delegation).boots(),
     scenario("systemd::delegated", delegated).boots().only_in_v2(),
+    scenario("sysv::run", run_and_exit).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::stop", stop).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::exec", exec).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::restart", restart).boots_with(System::SysV).in_one_view(),
+    scenario("sysv::is_the_command", is_the_command).boots_with(System::SysV).in_one_view(),
+    scenario("openrc::exec_and_stop", exec_and_stop).boots_with(System::OpenRc).in_one_view(),
 ];
 
 /// Ends with 3 when TERM comes; prints `ready` before.
 const OBEDIENT: [&str; 3] =
     ["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"];
 
+/// The options that ask for the image's init beside the payload.
+fn boots(engine: &Engine<'_>) -> Result<Vec<String>, String> {
+    Ok(ask(engine.system()?.mode()))
+}
+
+/// How long a boot may take on a busy machine, in seconds.
+const BOOT: u64 = 60;
+
 /// A container in the background whose payload has said that it is ready.
 fn booted<'a>(engine: &'a Engine<'_>, what: &str) -> Result<Container<'a>, String> {
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let container = engine.detached(&engine.unique(what), &with(&options, &[]), &OBEDIENT)?;
-    container.logs("ready")?;
+    container.logs_within(BOOT, "ready")?;
     Ok(container)
 }
 
-/// Waits until systemd has started everything.
-fn up(container: &Container<'_>) -> Verdict {
-    within(40, "systemd has started everything", || {
-        let state = container.exec(&[], &["systemctl", "is-system-running"]).ok()?;
-        matches!(state.stdout.trim(), "running" | "degraded").then_some(())
+/// Waits until the init has started everything.
+fn up(system: System, container: &Container<'_>) -> Verdict {
+    let (ask, answers): (&[_], &[_]) = match system {
+        System::Systemd => (&["systemctl", "is-system-running"], &["running", "degraded"]),
+        System::SysV | System::OpenRc => (&["runlevel"], &["N 2"]),
+    };
+    within(BOOT, "the init has started everything", || {
+        let state = container.exec(&[], ask).ok()?;
+        answers.contains(&state.stdout.trim()).then_some(())
     })
+}
+
+/// PID 1 is the init.
+fn is_first(system: System, container: &Container<'_>) -> Verdict {
+    container.exec(&[], &["cat", "/proc/1/comm"])?.prints(system.first())
 }
 
 /// Exit codes and signal deaths come out; user, directory and environment go in.
 fn run_and_exit(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let outcome =
         engine.run(&with(&options, &[]), &["sh", "-c", "cat /proc/1/comm; exit 42"])?.exits(42)?;
-    ensure(outcome.stdout == "systemd\n", || format!("{outcome}"))?;
+    let first = format!("{}\n", engine.system()?.first());
+    ensure(outcome.stdout == first, || format!("{outcome}"))?;
     engine.run(&with(&options, &[]), &["sh", "-c", "kill -KILL $$"])?.exits(137)?;
     let settings = ["-u", "1000:2000", "-w", "/tmp", "-e", "PLACE=it's $here"];
     let script = "echo $(id -u):$(id -g) $PWD \"$PLACE\"";
@@ -76,9 +103,9 @@ fn run_and_exit(engine: &Engine<'_>) -> Verdict {
         .prints("1000:2000 /tmp it's $here")
 }
 
-/// The payload's streams are the engine's own: nothing of systemd's between them.
+/// The payload's streams are the engine's own: nothing of the init's between them.
 fn streams(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let text = "line\n".repeat(5000);
     let mut line = vec!["run", "--rm", "-i"];
     line.extend(with(&options, &[engine.image, "cat"]));
@@ -93,14 +120,19 @@ fn streams(engine: &Engine<'_>) -> Verdict {
     ensure(logs.stdout == "to-stdout\n" && logs.stderr == "to-stderr\n", || format!("logs: {logs}"))
 }
 
-/// The engine's TERM shuts systemd down, which stops the payload.
+/// The engine's TERM shuts the system down, which stops the payload.
 fn stop(engine: &Engine<'_>) -> Verdict {
     let container = booted(engine, "bootstop")?;
+    stops_with(engine, &container, "3")
+}
+
+/// It stops by itself, long before the engine kills it.
+fn stops_with(engine: &Engine<'_>, container: &Container<'_>, expected: &str) -> Verdict {
     let begun = Instant::now();
     let outcome = engine.call(&["stop", "-t", "50", &container.name])?.exits(0)?;
-    ensure(begun.elapsed().as_secs() < 30, || format!("TERM did not arrive: {outcome}"))?;
+    ensure(begun.elapsed().as_secs() < 30, || format!("it did not stop by itself: {outcome}"))?;
     let code = container.field(".State.ExitCode")?;
-    ensure(code == "3", || format!("the payload's exit code 3 expected, {code} got"))
+    ensure(code == expected, || format!("exit code {expected} expected, {code} got"))
 }
 
 fn kill(engine: &Engine<'_>) -> Verdict {
@@ -110,16 +142,30 @@ fn kill(engine: &Engine<'_>) -> Verdict {
     ensure(code == 137, || format!("exit code 137 expected, {code} got"))
 }
 
-/// What joins the container talks to its systemd.
+/// What joins the container talks to its init.
 fn exec(engine: &Engine<'_>) -> Verdict {
     let container = booted(engine, "bootexec")?;
-    up(&container)?;
+    let system = engine.system()?;
+    up(system, &container)?;
+    is_first(system, &container)?;
+    container.exec(&[], &["sh", "-c", "exit 9"])?.exits(9)?;
+    if system != System::Systemd {
+        return container.exec(&[], &["telinit", "q"])?.exits(0).map(drop);
+    }
     let failed = container.exec(&[], &["systemctl", "--failed", "--no-legend", "--plain"])?;
     failed.prints("")?;
     container.exec(&[], &["systemctl", "is-active", "richrun-payload"])?.prints("active")?;
-    container.exec(&[], &["sh", "-c", "exit 9"])?.exits(9)?;
     let unit = ["systemd-run", "--wait", "--quiet", "sh", "-c", "exit 8"];
     container.exec(&[], &unit)?.exits(8).map(drop)
+}
+
+/// All that one boot of an init shows.
+fn exec_and_stop(engine: &Engine<'_>) -> Verdict {
+    let container = booted(engine, "bootwhole")?;
+    let system = engine.system()?;
+    up(system, &container)?;
+    is_first(system, &container)?;
+    stops_with(engine, &container, "3")
 }
 
 fn restart_and_pause(engine: &Engine<'_>) -> Verdict {
@@ -127,15 +173,24 @@ fn restart_and_pause(engine: &Engine<'_>) -> Verdict {
     engine.call(&["pause", &container.name])?.exits(0)?;
     ensure(container.field(".State.Status")? == "paused", || "paused".into())?;
     engine.call(&["unpause", &container.name])?.exits(0)?;
+    starts_again(engine, &container)
+}
+
+/// An ordinary user cannot pause on v1.
+fn restart(engine: &Engine<'_>) -> Verdict {
+    starts_again(engine, &booted(engine, "bootagain")?)
+}
+
+fn starts_again(engine: &Engine<'_>, container: &Container<'_>) -> Verdict {
     container.exec(&[], &["touch", "/var/tmp/kept"])?.exits(0)?;
     engine.call(&["restart", "-t", "50", &container.name])?.exits(0)?;
-    container.logs("ready\nready\n")?;
+    container.logs_within(BOOT, "ready\nready\n")?;
     container.exec(&[], &["stat", "/var/tmp/kept"])?.exits(0)?;
-    container.exec(&[], &["cat", "/proc/1/comm"])?.prints("systemd")
+    is_first(engine.system()?, container)
 }
 
 fn terminal(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let mut terminal = engine.terminal(&with(&options, &[]), &["sh"])?;
     terminal.shows("# ")?;
     terminal.types(&format!("{}; tty\r", size(engine)))?;
@@ -146,9 +201,9 @@ fn terminal(engine: &Engine<'_>) -> Verdict {
     ensure(code == 5, || format!("exit 5 expected, {code} got"))
 }
 
-/// `/sbin/init` as the command, as images with systemd have it.
+/// `/sbin/init` as the command, as images with an init have it.
 fn is_the_command(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "auto");
+    let options = ask("auto");
     let container =
         engine.detached(&engine.unique("bootinit"), &with(&options, &[]), &["/sbin/init"])?;
     comes_up_and_stops(engine, &container)
@@ -156,7 +211,7 @@ fn is_the_command(engine: &Engine<'_>) -> Verdict {
 
 /// podman prepares such a container itself, and so does richrun: neither is in the other's way.
 fn podmans_own_systemd_mode(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let container = engine.detached(
         &engine.unique("bootboth"),
         &with(&options, &["--systemd", "always"]),
@@ -172,13 +227,10 @@ fn podmans_own_systemd_mode(engine: &Engine<'_>) -> Verdict {
 }
 
 fn comes_up_and_stops(engine: &Engine<'_>, container: &Container<'_>) -> Verdict {
-    up(container)?;
-    container.exec(&[], &["cat", "/proc/1/comm"])?.prints("systemd")?;
-    let begun = Instant::now();
-    engine.call(&["stop", "-t", "50", &container.name])?.exits(0)?;
-    ensure(begun.elapsed().as_secs() < 30, || "it did not stop by itself".into())?;
-    let code = container.field(".State.ExitCode")?;
-    ensure(code == "0", || format!("exit code 0 expected, {code} got"))
+    let system = engine.system()?;
+    up(system, container)?;
+    is_first(system, container)?;
+    stops_with(engine, container, "0")
 }
 
 /// No process and no cgroup is left of a whole system.
@@ -197,7 +249,7 @@ fn remove_forced(engine: &Engine<'_>) -> Verdict {
 
 /// systemd needs a cgroup of its own; an ordinary user without one is told so.
 fn needs_delegation(engine: &Engine<'_>) -> Verdict {
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let outcome = engine.run(&with(&options, &[]), &["true"])?;
     ensure(outcome.code > 124 && outcome.stderr.contains("missing a cgroup of its own"), || {
         format!("{outcome}")
@@ -207,7 +259,7 @@ fn needs_delegation(engine: &Engine<'_>) -> Verdict {
 /// With a delegated group, as a login session's is, it boots.
 fn delegated(engine: &Engine<'_>) -> Verdict {
     let group = engine.sandbox.delegated("login")?;
-    let options = ask(engine, "systemd");
+    let options = boots(engine)?;
     let mut line = vec!["run", "--rm"];
     line.extend(with(&options, &[engine.image, "sh", "-c", "cat /proc/1/comm; exit 11"]));
     let command = engine.command(&line);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::command::{Outcome, PATIENCE, run};
 use crate::image;
 use crate::sandbox::Sandbox;
+use crate::system::System;
 use crate::terminal::Terminal;
 use crate::within;
 use crate::world::RICH_NAME;
@@ -124,11 +125,11 @@ impl Ctr<'_> {
         Ok(Task { ctr: self, id: id.to_owned() })
     }
 
-    /// A root file system with systemd that containers may write to: the image
+    /// A system's root file system that containers may write to: the image
     /// below, a directory of the sandbox above.
-    pub fn systemd_root(&self, what: &str) -> Result<String, String> {
-        let lower = image::systemd_root().ok_or("no root file system with systemd")?;
-        let dir = self.sandbox.private().join(format!("systemd-{what}"));
+    pub fn root_of(&self, system: System, what: &str) -> Result<String, String> {
+        let lower = system.root().ok_or_else(|| system.lacks().unwrap_or_default())?;
+        let dir = self.sandbox.private().join(format!("{}-{what}", system.name()));
         let mut command = self.sandbox.command("sh");
         let script = "mkdir -p $1/upper $1/work $1/root && \
                       mount -t overlay -o lowerdir=$2,upperdir=$1/upper,workdir=$1/work overlay $1/root";

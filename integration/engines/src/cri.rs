@@ -4,14 +4,14 @@
 //! numbers stand in the calls below.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::command::{PATIENCE, run};
 use crate::image;
 use crate::sandbox::Sandbox;
-use crate::within;
+use crate::{Verdict, within};
 
 /// A containerd of its own in a sandbox, with the CRI plugin; it ends with the value.
 #[derive(Debug)]
@@ -65,12 +65,17 @@ impl PodDaemon {
             daemon.call(sandbox, "Version", &Message::default()).ok()
         })?;
         for archive in archives {
-            let mut import = sandbox.command("ctr");
-            import.arg("--address").arg(&daemon.socket).args(["--namespace", "k8s.io", "image"]);
-            import.args(["import", "--snapshotter", "native"]).arg(archive);
-            run(import, b"", PATIENCE)?.exits(0)?;
+            daemon.import(sandbox, archive)?;
         }
         Ok(daemon)
+    }
+
+    /// Imports an image.
+    pub fn import(&self, sandbox: &Sandbox, archive: &Path) -> Verdict {
+        let mut import = sandbox.command("ctr");
+        import.arg("--address").arg(&self.socket).args(["--namespace", "k8s.io", "image"]);
+        import.args(["import", "--snapshotter", "native"]).arg(archive);
+        run(import, b"", PATIENCE)?.exits(0).map(drop)
     }
 
     /// Calls a method of the service; the answer's fields.
@@ -129,6 +134,12 @@ impl Message {
 
     fn texts(self, field: u8, values: &[&str]) -> Self {
         values.iter().fold(self, |all, value| all.text(field, value))
+    }
+
+    fn pairs(self, field: u8, pairs: &[(&str, &str)]) -> Self {
+        pairs.iter().fold(self, |all, (key, value)| {
+            all.message(field, &Message::default().text(1, key).text(2, value))
+        })
     }
 
     fn message(self, field: u8, value: &Message) -> Self {
@@ -214,6 +225,8 @@ pub struct Wish<'a> {
     pub image: &'a str,
     /// That container's command.
     pub command: &'a [&'a str],
+    /// That container's environment.
+    pub environment: &'a [(&'a str, &'a str)],
     /// Whether the container shares the pod's pid namespace.
     pub shares_pids: bool,
 }
@@ -242,11 +255,11 @@ impl Cri<'_> {
         let parent = format!("/{}", self.sandbox.cgroup);
         let linux = Message::default().text(1, &parent).message(2, &security);
         let logs = self.sandbox.private().join("logs").join(&name);
-        let pod = wish.annotations.iter().fold(
-            Message::default().message(1, &metadata).text(3, &logs.to_string_lossy()),
-            |pod, (key, value)| pod.message(7, &Message::default().text(1, key).text(2, value)),
-        );
-        let pod = pod.message(8, &linux);
+        let pod = Message::default()
+            .message(1, &metadata)
+            .text(3, &logs.to_string_lossy())
+            .pairs(7, wish.annotations)
+            .message(8, &linux);
         let asked = Message::default().message(1, &pod).text(2, self.handler);
         let sandbox = self.call("RunPodSandbox", &asked)?.string(1);
         let mut made = Pod { cri: self, sandbox, container: String::new() };
@@ -255,6 +268,7 @@ impl Cri<'_> {
             .message(1, &Message::default().text(1, "main"))
             .message(2, &Message::default().text(1, wish.image))
             .texts(3, wish.command)
+            .pairs(6, wish.environment)
             .text(11, "main.log")
             .message(15, &Message::default().message(2, &security));
         let asked =

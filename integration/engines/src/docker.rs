@@ -27,6 +27,21 @@ pub fn programs() -> Option<PathBuf> {
     find("dockerd")?.parent().map(Path::to_owned)
 }
 
+/// Why containers cannot be given annotations: `docker run --annotation` is of Docker 24.
+pub fn lacks_annotations() -> Option<String> {
+    let mut ask = Command::new(programs()?.join("docker"));
+    ask.arg("--version");
+    let said = run(ask, b"", PATIENCE).ok()?.stdout;
+    major(&said)
+        .is_some_and(|major| major < 24)
+        .then(|| format!("no --annotation in {}: integration/peers.sh docker", said.trim()))
+}
+
+/// Of `Docker version 26.1.5+dfsg1, build a72d7cd`: 26.
+fn major(said: &str) -> Option<u32> {
+    said.strip_prefix("Docker version ")?.split('.').next()?.parse().ok()
+}
+
 impl Dockerd {
     /// Starts dockerd with these runtimes besides runc, each by the name of its file.
     pub fn start(sandbox: &Sandbox, runtimes: &[PathBuf]) -> Result<Self, String> {
@@ -100,4 +115,16 @@ fn socket() -> &'static str {
 
 fn name_of(runtime: &Path) -> String {
     runtime.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::major;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(major("Docker version 26.1.5+dfsg1, build a72d7cd"), Some(26));
+        assert_eq!(major("Docker version 20.10.24+dfsg1, build 297e128"), Some(20));
+        assert_eq!(major("podman version 4.3.1"), None);
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::command::{Outcome, PATIENCE, run};
 use crate::sandbox::Sandbox;
+use crate::system::System;
 use crate::terminal::Terminal;
 use crate::world::RICH_NAME;
 use crate::{docker, podman, within};
@@ -61,6 +62,11 @@ impl<'a> Engine<'a> {
 }
 
 impl Engine<'_> {
+    /// The init of the image.
+    pub fn system(&self) -> Result<System, String> {
+        System::of_image(self.image)
+    }
+
     /// Whether the runtime makes everything rich.
     pub fn is_rich(&self) -> bool {
         self.runtime.file_name() == Some(std::ffi::OsStr::new(RICH_NAME))
@@ -191,7 +197,12 @@ impl Container<'_> {
 
     /// Waits until `ENGINE logs` holds `text`.
     pub fn logs(&self, text: &str) -> Result<String, String> {
-        within(15, &format!("{text:?} in the logs of {}", self.name), || {
+        self.logs_within(15, text)
+    }
+
+    /// The same for at most these seconds.
+    pub fn logs_within(&self, seconds: u64, text: &str) -> Result<String, String> {
+        within(seconds, &format!("{text:?} in the logs of {}", self.name), || {
             let outcome = self.engine.call(&["logs", &self.name]).ok()?;
             let all = outcome.stdout + &outcome.stderr;
             all.contains(text).then_some(all)

@@ -25,25 +25,6 @@ const SERVICES: &str = r#"{"service": {"web": {
 /// The name of the image of the container that holds a pod's namespaces.
 pub const PAUSE: &str = "localhost/pause:1";
 
-/// The name of the image with systemd.
-pub const SYSTEMD: &str = "localhost/systemd:1";
-
-/// The Debian with systemd that `integration/peers.sh systemd` makes.
-pub fn systemd_root() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/rootfs/systemd");
-    root.join("usr/lib/systemd/systemd").exists().then_some(root)
-}
-
-/// Writes `DIR/systemd.tar`, its root file system, unless it is there, and returns its path.
-pub fn systemd_archive(dir: &Path) -> Result<PathBuf, String> {
-    let archive = dir.join("systemd.tar");
-    if !archive.exists() {
-        let root = systemd_root().ok_or("no root file system with systemd")?;
-        archive_of(&root, &archive)?;
-    }
-    Ok(archive)
-}
-
 /// Writes `DIR/image.tar`, a root file system, and returns its path.
 pub fn root_archive(dir: &Path) -> Result<PathBuf, String> {
     let root = dir.join("image");
@@ -80,14 +61,16 @@ pub fn root_archive(dir: &Path) -> Result<PathBuf, String> {
     told("page", fs::write(root.join("srv/index.html"), "served\n"))?;
     told("tmp", fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)))?;
     let archive = dir.join("image.tar");
-    archive_of(&root, &archive)?;
+    archive_of(&root, &archive, &[])?;
     Ok(archive)
 }
 
-/// Writes an archive of a root file system, with the owners by number.
-fn archive_of(root: &Path, archive: &Path) -> crate::Verdict {
+/// Writes an archive of a root file system, with the owners by number and
+/// without what is in the directories `empty`.
+pub fn archive_of(root: &Path, archive: &Path, empty: &[&str]) -> crate::Verdict {
     let mut tar = Command::new("tar");
-    tar.arg("-C").arg(root).args(["--numeric-owner", "-cf"]).arg(archive).arg(".");
+    tar.arg("-C").arg(root).args(empty.iter().map(|dir| format!("--exclude=./{dir}/*")));
+    tar.args(["--numeric-owner", "-cf"]).arg(archive).arg(".");
     run(tar, b"", PATIENCE)?.exits(0).map(drop)
 }
 

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod image;
 pub mod podman;
 pub mod sandbox;
+pub mod system;
 pub mod terminal;
 pub mod transcript;
 pub mod view;

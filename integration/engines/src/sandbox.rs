@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -109,6 +109,46 @@ impl Sandbox {
         }
         fs::copy(program, &target).map_err(|error| format!("{}: {error}", program.display()))?;
         Ok(target)
+    }
+
+    /// richrun where the administrator has made everything rich and given a directory of
+    /// hooks, in `/etc/richrun/config.toml`. The sandbox has the host's `/etc`: this is a
+    /// script that names another file.
+    pub fn configured(&self, richrun: &Path) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staging.lock().map_err(|error| error.to_string())?;
+        let script = self.work.join("richrun-configured");
+        if !script.exists() {
+            self.configure(richrun, &script)
+                .map_err(|error| format!("{}: {error}", script.display()))?;
+        }
+        Ok(script)
+    }
+
+    fn configure(&self, richrun: &Path, script: &Path) -> std::io::Result<()> {
+        let [settings, hooks, new] =
+            ["config.toml", "hooks.d", "richrun-configured.new"].map(|name| self.work.join(name));
+        fs::create_dir(&hooks)?;
+        fs::write(self.noted(), "")?;
+        fs::set_permissions(self.noted(), fs::Permissions::from_mode(0o666))?;
+        let note = format!("cat >>{}", self.noted().display());
+        let hook = serde_json::json!({
+            "version": "1.0.0",
+            "hook": {"path": "/bin/sh", "args": ["sh", "-c", note]},
+            "when": {"annotations": {"^org\\.example\\.note$": "."}},
+            "stages": ["createRuntime"],
+        });
+        fs::write(hooks.join("note.json"), hook.to_string())?;
+        let rich = "[rich]\nrich = true\ninitcmd = \"echo by file >/tmp/order\"\n";
+        fs::write(&settings, format!("hooks_dirs = [\"{}\"]\n{rich}", hooks.display()))?;
+        let (settings, richrun) = (settings.display(), richrun.display());
+        fs::write(&new, format!("#!/bin/sh\nRICHRUN_CONFIG={settings} exec {richrun} \"$@\"\n"))?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&new, script)
+    }
+
+    /// Where that one's hook writes the state of every container with an annotation `org.example.note`.
+    pub fn noted(&self) -> PathBuf {
+        self.work.join("noted")
     }
 
     /// The file of a knob of a process's cgroup, where the host sees it.

@@ -9,6 +9,7 @@ use crate::cri::PodDaemon;
 use crate::docker::Dockerd;
 use crate::engine::{Engine, Kind};
 use crate::sandbox::{Sandbox, ordinary_user};
+use crate::system::System;
 use crate::view::View;
 use crate::{Verdict, image, podman};
 
@@ -151,6 +152,7 @@ pub struct Inside {
     dockerd: OnceLock<Result<Dockerd, String>>,
     pods: OnceLock<Result<PodDaemon, String>>,
     ready: [Ready; 3],
+    pods_systems: [OnceLock<Verdict>; 3],
     archiving: Mutex<()>,
 }
 
@@ -158,7 +160,7 @@ pub struct Inside {
 #[derive(Default)]
 struct Ready {
     image: OnceLock<Verdict>,
-    systemd: OnceLock<Verdict>,
+    systems: [OnceLock<Verdict>; 3],
 }
 
 impl Inside {
@@ -172,6 +174,7 @@ impl Inside {
             dockerd: OnceLock::new(),
             pods: OnceLock::new(),
             ready: Default::default(),
+            pods_systems: Default::default(),
             archiving: Mutex::new(()),
         })
     }
@@ -208,13 +211,26 @@ impl Inside {
         Ok(engine)
     }
 
-    /// Sees to it that the engine has the image with systemd.
-    pub fn import_systemd(&self, engine: &Engine<'_>) -> Verdict {
+    /// Sees to it that the engine has the image of a system.
+    pub fn import(&self, system: System, engine: &Engine<'_>) -> Verdict {
+        let import = || engine.import(&self.archive_of(system)?, system.image());
+        self.ready[engine.kind as usize].systems[system as usize].get_or_init(import).clone()
+    }
+
+    /// The same for pods.
+    pub fn import_for_pods(&self, system: System) -> Verdict {
         let import = || {
-            let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
-            engine.import(&image::systemd_archive(&self.sandbox.work)?, image::SYSTEMD)
+            let layer = self.archive_of(system)?;
+            let work = &self.sandbox.work;
+            let archive = image::oci_archive(work, &layer, system.image(), &["/sbin/init"])?;
+            self.pods()?.import(&self.sandbox, &archive)
         };
-        self.ready[engine.kind as usize].systemd.get_or_init(import).clone()
+        self.pods_systems[system as usize].get_or_init(import).clone()
+    }
+
+    fn archive_of(&self, system: System) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
+        system.archive(&self.sandbox.work)
     }
 
     /// containerd, with the image.
@@ -235,23 +251,22 @@ impl Inside {
 
     fn start_pods(&self) -> Result<PodDaemon, String> {
         let work = &self.sandbox.work;
-        let paths = runtimes(self.sandbox.view).map(|runtime| self.stage(&runtime));
-        let paths = paths.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let mut archives = vec![
+        let [peer, own, rich] = runtimes(self.sandbox.view);
+        let own = self.stage(&own)?;
+        let configured = self.sandbox.configured(&own)?;
+        let paths = [self.stage(&peer)?, own, self.stage(&rich)?, configured];
+        let archives = [
             image::oci_archive(work, &self.archive, image::NAME, &["sh"])?,
             image::oci_archive(work, &self.archive, image::PAUSE, &["sleep", "100000"])?,
         ];
-        if image::systemd_root().is_some() {
-            let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
-            let layer = image::systemd_archive(work)?;
-            archives.push(image::oci_archive(work, &layer, image::SYSTEMD, &["/sbin/init"])?);
-        }
         PodDaemon::start(&self.sandbox, &paths, &archives)
     }
 
     /// dockerd with every runtime that a trial may name.
     fn start_dockerd(&self) -> Result<Dockerd, String> {
         let [_, own, rich] = docker_runtimes();
-        Dockerd::start(&self.sandbox, &[self.stage(&own)?, self.stage(&rich)?])
+        let own = self.stage(&own)?;
+        let configured = self.sandbox.configured(&own)?;
+        Dockerd::start(&self.sandbox, &[own, self.stage(&rich)?, configured])
     }
 }

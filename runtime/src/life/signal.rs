@@ -8,6 +8,7 @@ use super::members::members;
 use super::{ProcessId, State, Status};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result};
+use crate::plan::boot::SYSTEMD_STOP;
 use crate::sys::signals;
 
 /// SIGKILL's number.
@@ -85,10 +86,11 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
 }
 
 /// TERM means "stop", which is not what every PID 1 takes it for: systemd
-/// executes itself again.
+/// executes itself again. So does systemd's own signal: podman sends it to
+/// whatever is called `init`, and SysV's and busybox's do not know it.
 pub fn translated(number: i32, stop: Option<i32>) -> i32 {
     match stop {
-        Some(stop) if number == libc::SIGTERM => stop,
+        Some(stop) if [libc::SIGTERM, SYSTEMD_STOP].contains(&number) => stop,
         _ => number,
     }
 }
@@ -183,6 +185,23 @@ mod tests {
         for word in odd {
             let error = number(word).unwrap_err().to_string();
             assert_eq!(error, format!("unknown signal {word:?}"));
+        }
+    }
+
+    #[test]
+    fn stop_is_what_the_first_process_takes_for_it() {
+        let (power, halt) = (libc::SIGPWR, SYSTEMD_STOP);
+        for (asked, stop, sent) in [
+            (libc::SIGTERM, None, libc::SIGTERM),
+            (halt, None, halt),
+            (libc::SIGTERM, Some(power), power),
+            (halt, Some(power), power),
+            (libc::SIGTERM, Some(halt), halt),
+            (halt, Some(halt), halt),
+            (libc::SIGHUP, Some(power), libc::SIGHUP),
+            (KILL, Some(power), KILL),
+        ] {
+            assert_eq!(translated(asked, stop), sent, "{asked} with {stop:?}");
         }
     }
 }

@@ -32,7 +32,7 @@ const STATUS: &str = "/run/richrun/status";
 const UNIT: &str = "richrun-payload.service";
 
 /// SIGRTMIN+3: systemd halts (systemd(1), "Signals").
-const SYSTEMD_STOP: i32 = 37;
+pub const SYSTEMD_STOP: i32 = 37;
 /// Whose rules an init follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {

@@ -68,13 +68,15 @@ fn busybox_passes_the_exit_code(t: &Trial) {
     assert!(inittab.contains("askfirst"));
 }
 
+/// By TERM, and by what podman sends to whatever is called `init`.
 fn busybox_stops(t: &Trial) {
     let bundle = busybox(t, "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done");
-    let options = ["--rich", "--rich-mode", "sbin-init"];
-    let running = t.run_cmd(&bundle, &options).timeout(PATIENCE).spawn();
-    ready(&running);
-    t.rt(&["kill", &bundle.id]).ok();
-    running.wait().exits(7);
+    for signal in ["TERM", "RTMIN+3"] {
+        let running = sbin_init(t, &bundle).spawn();
+        ready(&running);
+        t.rt(&["kill", &bundle.id, signal]).ok();
+        running.wait().exits(7);
+    }
 }
 
 fn busybox_payload_has_its_limits(t: &Trial) {
@@ -141,11 +143,11 @@ fn answering(t: &Trial, image: &str) -> (Bundle, Running) {
     (bundle, running)
 }
 
-/// `kill` without a signal, and TERM and INT to the foreground.
+/// `kill` with TERM and with systemd's signal, and TERM and INT to the foreground.
 fn sysv_stops(t: &Trial) {
-    for image in IMAGES {
+    for (image, signal) in IMAGES.into_iter().zip(["TERM", "RTMIN+3"]) {
         let (bundle, running) = answering(t, image);
-        t.rt(&["kill", &bundle.id]).ok();
+        t.rt(&["kill", &bundle.id, signal]).ok();
         running.wait().exits(7);
     }
     for signal in [libc::SIGTERM, libc::SIGINT] {
