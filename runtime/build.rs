@@ -23,7 +23,7 @@ fn main() {
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
     if variable("CARGO_CFG_TARGET_ENV") == "gnu" {
         // The program begins before the C library (src/sys/entry.rs).
-        if matches!(architecture.as_str(), "x86_64" | "aarch64") {
+        if matches!(architecture.as_str(), "x86_64" | "aarch64" | "riscv64") {
             println!("cargo:rustc-link-arg-bins=-Wl,--entry=richrun_entry");
         }
         // A release brings its own (src/sys/clib): the first of two definitions counts, and
