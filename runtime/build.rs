@@ -29,20 +29,20 @@ fn main() {
     let architecture = variable("CARGO_CFG_TARGET_ARCH");
     if variable("CARGO_CFG_TARGET_ENV") == "gnu" {
         // The program begins before the C library (src/sys/entry.rs).
-        if matches!(architecture.as_str(), "x86_64" | "aarch64") {
+        if matches!(architecture.as_str(), "x86_64" | "aarch64" | "riscv64") {
             println!("cargo:rustc-link-arg-bins=-Wl,--entry=richrun_entry");
         }
         // A release brings its own (src/sys/clib): the first of two definitions counts, and
         // that is the program's. The map tells whether anything was taken from glibc
         // (tests/blackbox/host.rs looks).
         if architecture == "x86_64" && variable("PROFILE") == "release" {
+            println!("cargo:rustc-cfg=own_clib");
+            println!("cargo:rustc-link-arg-bins=-Wl,--allow-multiple-definition");
+            println!("cargo:rustc-link-arg-bins=-Wl,-Map={}", out.join("richrun.map").display());
             // The functions of the usual commands stand together (integration/bench/hot.sh).
             let hot = here.join("hot.ld");
             println!("cargo:rerun-if-changed={}", hot.display());
             println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", hot.display());
-            println!("cargo:rustc-cfg=own_clib");
-            println!("cargo:rustc-link-arg-bins=-Wl,--allow-multiple-definition");
-            println!("cargo:rustc-link-arg-bins=-Wl,-Map={}", out.join("richrun.map").display());
         }
     }
 

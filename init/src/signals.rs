@@ -28,7 +28,7 @@ pub const TTIN: u8 = 21;
 /// Terminal output wanted in the background.
 pub const TTOU: u8 = 22;
 
-/// Names of signals 1 to 31, the same on x86-64 and on 64-bit ARM (signal(7)).
+/// Names of signals 1 to 31, the same on x86-64, 64-bit ARM and RISC-V (signal(7)).
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",

@@ -29,6 +29,25 @@ global_asm!(
     start = sym start,
 );
 
+// The linker may have made addresses relative to `gp` (RISC-V ELF psABI, "Global
+// Pointer Relaxation"): it comes first.
+#[cfg(target_arch = "riscv64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    ".option push",
+    ".option norelax",
+    "la gp, __global_pointer$",
+    ".option pop",
+    "li s0, 0",
+    "li ra, 0",
+    "mv a0, sp",
+    "andi sp, sp, -16",
+    "call {start}",
+    "unimp",
+    start = sym start,
+);
+
 /// Called by `_start` with the address the kernel left in the stack pointer.
 extern "C" fn start(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, where the kernel has put argc,
@@ -179,6 +198,33 @@ unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
             "strb {t:w}, [{d}], #1",
             "subs {n}, {n}, #1",
             "b.ne 2b",
+            "3:",
+            n = inout(reg) n => _,
+            d = inout(reg) dest => _,
+            s = inout(reg) src => _,
+            t = out(reg) _,
+            options(nostack)
+        );
+    }
+}
+
+/// Copies upwards from the first byte.
+///
+/// # Safety
+/// Both must be valid for `n` bytes.
+#[cfg(target_arch = "riscv64")]
+unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
+    // SAFETY: the caller's promise; an empty copy branches out at once.
+    unsafe {
+        asm!(
+            "beqz {n}, 3f",
+            "2:",
+            "lbu {t}, 0({s})",
+            "addi {s}, {s}, 1",
+            "sb {t}, 0({d})",
+            "addi {d}, {d}, 1",
+            "addi {n}, {n}, -1",
+            "bnez {n}, 2b",
             "3:",
             n = inout(reg) n => _,
             d = inout(reg) dest => _,

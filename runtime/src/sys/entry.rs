@@ -35,7 +35,10 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     c_int::from(super::run())
 }
 
-#[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod first {
     use core::arch::{asm, global_asm};
 
@@ -71,13 +74,34 @@ mod first {
         first = sym first,
     );
 
+    // The linker may have made addresses relative to `gp` (RISC-V ELF psABI, "Global
+    // Pointer Relaxation"): it comes first.
+    #[cfg(target_arch = "riscv64")]
+    global_asm!(
+        ".globl richrun_entry",
+        "richrun_entry:",
+        ".option push",
+        ".option norelax",
+        "la gp, __global_pointer$",
+        ".option pop",
+        "li s0, 0",
+        "li ra, 0",
+        "mv a0, sp",
+        "call {first}",
+        "li a0, 0",
+        "li s0, 0",
+        "li ra, 0",
+        "tail _start",
+        first = sym first,
+    );
+
     #[cfg(target_arch = "x86_64")]
     mod nr {
         pub const CLOSE: isize = 3;
         pub const EXECVEAT: isize = 322;
         pub const FACCESSAT2: isize = 439;
     }
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
     mod nr {
         pub const CLOSE: isize = 57;
         pub const EXECVEAT: isize = 281;
@@ -204,6 +228,20 @@ mod first {
                 in("x2") a[2],
                 in("x3") a[3],
                 in("x4") a[4],
+                options(nostack)
+            );
+        }
+        // SAFETY: as above; nothing here is in a vector register.
+        #[cfg(target_arch = "riscv64")]
+        unsafe {
+            asm!(
+                "ecall",
+                in("a7") number,
+                inlateout("a0") a[0] => result,
+                in("a1") a[1],
+                in("a2") a[2],
+                in("a3") a[3],
+                in("a4") a[4],
                 options(nostack)
             );
         }
