@@ -32,7 +32,7 @@ const OBEDIENT: Wish<'static> = Wish {
 
 /// Waits for the payload's word.
 fn ready(pod: &Pod<'_>) -> Verdict {
-    within(40, "the payload", || pod.log().ok().filter(|log| log.contains("ready"))).map(drop)
+    within("the payload", || pod.log().ok().filter(|log| log.contains("ready"))).map(drop)
 }
 
 fn first_is(pod: &Pod<'_>, name: &str) -> Verdict {

@@ -1,7 +1,6 @@
 //! podman and Docker: rich containers whose PID 1 is the image's systemd.
 
 use std::process::Command;
-use std::time::Instant;
 
 use richrun_engines::command::{PATIENCE, run};
 use richrun_engines::engine::{Container, Engine};
@@ -56,7 +55,7 @@ fn booted<'a>(engine: &'a Engine<'_>, what: &str) -> Result<Container<'a>, Strin
 
 /// Waits until systemd has started everything.
 fn up(container: &Container<'_>) -> Verdict {
-    within(40, "systemd has started everything", || {
+    within("systemd has started everything", || {
         let state = container.exec(&[], &["systemctl", "is-system-running"]).ok()?;
         matches!(state.stdout.trim(), "running" | "degraded").then_some(())
     })
@@ -96,9 +95,7 @@ fn streams(engine: &Engine<'_>) -> Verdict {
 /// The engine's TERM shuts systemd down, which stops the payload.
 fn stop(engine: &Engine<'_>) -> Verdict {
     let container = booted(engine, "bootstop")?;
-    let begun = Instant::now();
-    let outcome = engine.call(&["stop", "-t", "50", &container.name])?.exits(0)?;
-    ensure(begun.elapsed().as_secs() < 30, || format!("TERM did not arrive: {outcome}"))?;
+    engine.call(&["stop", "-t", "1000", &container.name])?.exits(0)?;
     let code = container.field(".State.ExitCode")?;
     ensure(code == "3", || format!("the payload's exit code 3 expected, {code} got"))
 }
@@ -128,7 +125,7 @@ fn restart_and_pause(engine: &Engine<'_>) -> Verdict {
     ensure(container.field(".State.Status")? == "paused", || "paused".into())?;
     engine.call(&["unpause", &container.name])?.exits(0)?;
     container.exec(&[], &["touch", "/var/tmp/kept"])?.exits(0)?;
-    engine.call(&["restart", "-t", "50", &container.name])?.exits(0)?;
+    engine.call(&["restart", "-t", "1000", &container.name])?.exits(0)?;
     container.logs("ready\nready\n")?;
     container.exec(&[], &["stat", "/var/tmp/kept"])?.exits(0)?;
     container.exec(&[], &["cat", "/proc/1/comm"])?.prints("systemd")
@@ -174,9 +171,7 @@ fn podmans_own_systemd_mode(engine: &Engine<'_>) -> Verdict {
 fn comes_up_and_stops(engine: &Engine<'_>, container: &Container<'_>) -> Verdict {
     up(container)?;
     container.exec(&[], &["cat", "/proc/1/comm"])?.prints("systemd")?;
-    let begun = Instant::now();
-    engine.call(&["stop", "-t", "50", &container.name])?.exits(0)?;
-    ensure(begun.elapsed().as_secs() < 30, || "it did not stop by itself".into())?;
+    engine.call(&["stop", "-t", "1000", &container.name])?.exits(0)?;
     let code = container.field(".State.ExitCode")?;
     ensure(code == "0", || format!("exit code 0 expected, {code} got"))
 }

@@ -23,7 +23,8 @@ pub const CTR: &[CtrScenario] = &[
 /// Prints PID 1's name.
 const FIRST: [&str; 3] = ["sh", "-c", "read -r name </proc/1/comm; echo $name; exit 5"];
 /// Ends with 3 when TERM comes.
-const OBEDIENT: [&str; 3] = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"];
+const OBEDIENT: [&str; 3] =
+    ["sh", "-c", "trap 'exit 3' TERM; touch /ready; while :; do sleep 0.05; done"];
 
 fn modes(ctr: &Ctr<'_>) -> Verdict {
     for mode in ["dumb-init", "init", "auto"] {
@@ -92,14 +93,16 @@ fn systemd(ctr: &Ctr<'_>) -> Verdict {
 fn systemd_life(ctr: &Ctr<'_>) -> Verdict {
     let task =
         ctr.detached_in(&ctr.systemd_root("life")?, &id(ctr, "bootlife"), &SYSTEMD, &OBEDIENT)?;
-    richrun_engines::within(40, "the payload's unit", || {
+    richrun_engines::within("the payload's trap", || {
+        task.exec(&[], &["test", "-e", "/ready"]).ok()?.exits(0).ok()
+    })?;
+    richrun_engines::within("the payload's unit", || {
         let state = task.exec(&[], &["systemctl", "is-active", "richrun-payload"]).ok()?;
         (state.stdout.trim() == "active").then_some(())
     })?;
     task.does("pause", &[])?.exits(0)?;
     task.does("resume", &[])?.exits(0)?;
     task.does("metrics", &["--format", "json"])?.exits(0)?;
-    std::thread::sleep(std::time::Duration::from_millis(300));
     task.does("kill", &[])?.exits(0)?;
     task.becomes("STOPPED")?;
     let code = task.delete()?;
