@@ -206,7 +206,9 @@ fn not_passed_on(init: &Init) -> String {
         kill(pid, LAST);
         let ended = wait(PATIENCE, || {
             // Sent earlier it would take a stop away that still waits.
-            if children(pid).first().is_some_and(|payload| state(*payload) == 'T') {
+            let payload = children(pid);
+            let commands = payload.iter().flat_map(|shell| children(*shell));
+            if payload.iter().copied().chain(commands).any(|one| state(one) == 'T') {
                 kill(pid, libc::SIGCONT);
             }
             child.try_wait().expect("wait").is_some()
