@@ -18,25 +18,25 @@ use richrun_tests::{Bundle, Kind, Suite, Trial, User, View};
 use serde_json::json;
 
 /// How long a boot and an end may take, in seconds.
-const PATIENCE: u64 = 60;
+const PATIENCE: u64 = 300;
 /// An ordinary user in the v2 view.
 const USER_V2: &[Case] = &[(View::V2, User::Ordinary)];
 
 pub fn register(suite: &mut Suite) {
     suite
-        .long(ROOT, "systemd_passes_the_exit_code", 180, systemd_passes_the_exit_code)
-        .long(ROOT, "systemd_payload_is_what_was_asked", 180, systemd_payload_is_what_was_asked)
-        .long(V2, "systemd_streams_are_the_containers", 120, systemd_streams_are_the_containers)
-        .long(V2, "systemd_signal_deaths", 120, systemd_signal_deaths)
-        .long(ROOT, "systemd_stops", 180, systemd_stops)
-        .long(V2, "systemd_foreground_term", 120, systemd_foreground_term)
-        .long(ROOT, "systemd_boots_whole", 180, systemd_boots_whole)
-        .long(V2, "systemd_restarts_and_pauses", 180, systemd_restarts_and_pauses)
-        .long(V2, "systemd_terminal", 120, systemd_terminal)
-        .long(V2, "systemd_in_a_user_namespace", 180, systemd_in_a_user_namespace)
-        .long(USER_V2, "systemd_rootless", 240, systemd_rootless)
-        .long(V2, "systemd_init_script", 120, systemd_init_script)
-        .long(V2, "systemd_is_the_command", 120, systemd_is_the_command)
+        .on(ROOT, "systemd_passes_the_exit_code", systemd_passes_the_exit_code)
+        .on(ROOT, "systemd_payload_is_what_was_asked", systemd_payload_is_what_was_asked)
+        .on(V2, "systemd_streams_are_the_containers", systemd_streams_are_the_containers)
+        .on(V2, "systemd_signal_deaths", systemd_signal_deaths)
+        .on(ROOT, "systemd_stops", systemd_stops)
+        .on(V2, "systemd_foreground_term", systemd_foreground_term)
+        .on(ROOT, "systemd_boots_whole", systemd_boots_whole)
+        .on(V2, "systemd_restarts_and_pauses", systemd_restarts_and_pauses)
+        .on(V2, "systemd_terminal", systemd_terminal)
+        .on(V2, "systemd_in_a_user_namespace", systemd_in_a_user_namespace)
+        .on(USER_V2, "systemd_rootless", systemd_rootless)
+        .on(V2, "systemd_init_script", systemd_init_script)
+        .on(V2, "systemd_is_the_command", systemd_is_the_command)
         .on(ONE, "missing_rights_are_named", missing_rights_are_named)
         .on(USER_V2, "missing_delegation_is_named", missing_delegation_is_named);
     inittab::register(suite);

@@ -362,7 +362,7 @@ fn frozen_cgroup_refused(t: &Trial) {
         if t.view == View::V1 { ("freezer.state", "FROZEN") } else { ("cgroup.freeze", "1") };
     fs::write(dir.join(file.0), file.1).expect("freeze");
     let bundle = t.bundle(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}")));
-    let out = t.rt(&["create", "-b", bundle.path(), &bundle.id]).timeout(15).run().exits(1);
+    let out = t.rt(&["create", "-b", bundle.path(), &bundle.id]).run().exits(1);
     assert!(out.err.contains("frozen"), "{}", out.err);
     let _ = fs::write(dir.join(file.0), if t.view == View::V1 { "THAWED" } else { "0" });
     remove_parents(t, &name);

@@ -329,7 +329,7 @@ fn dead_before_start(t: &Trial) {
     let c = t.create(&bundle);
     richrun_tests::sys::kill(c.pid(), 9);
     c.wait("stopped");
-    c.verb("start", &[]).timeout(10).run().fails();
+    c.verb("start", &[]).run().fails();
     c.remove();
 }
 

@@ -187,9 +187,7 @@ fn no_status_is_lost_under_load(t: &Trial) {
     let bundle = bundle(t, "true", &text);
     for code in 40..60 {
         bundle.edit(|config| sh(config, &format!("sleep 0.0{}; exit {code}", code % 7)));
-        let begun = Instant::now();
         command(t, &bundle).run().exits(code);
-        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     }
 }
 
@@ -214,14 +212,19 @@ fn failures_end_what_needs_them(t: &Trial) {
     command(t, &bundle).run().exits(127).says("service a: exec: no such file or directory");
 }
 
+/// Waits until the process is gone whose number `/tmp/a` tells: PID 1 knows of its end then.
+const AFTER_A: &str =
+    "until [ -s /tmp/a ] && ! kill -0 $(cat /tmp/a) 2>/dev/null; do sleep 0.02; done";
+
 fn essential_failures_end_the_container(t: &Trial) {
-    let text = "[service.a]\ncommand = \"sleep 0.2; exit 11\"\nrestart = \"never\"\nessential = true\n\
+    let text = "[service.a]\ncommand = \"echo $$ > /tmp/a; exit 11\"\nrestart = \"never\"\nessential = true\n\
                 [service.main]\nneeds = []\n";
     let bundle = bundle(t, IDLE, text);
     command(t, &bundle).run().exits(11);
-    // One that is not may fail.
+    // One that is not may fail; the payload waits until it is gone.
     describe(&bundle, &text.replace("essential = true\n", ""));
-    bundle.edit(|config| sh(config, "sleep 0.5; exit 4"));
+    bundle.edit(|config| sh(config, &format!("{AFTER_A}; exit 4")));
+    fs::remove_file(bundle.rootfs().join("tmp/a")).expect("remove the pid");
     command(t, &bundle).run().exits(4).says("service a: failed: ended with 11");
 }
 
@@ -243,15 +246,15 @@ fn restarts_back_off_and_give_up(t: &Trial) {
     );
     c.verb("health", &[]).run().exits(1).prints("unhealthy");
     // An expected status is no failure.
-    assert_eq!(told(t, &c, "ok")["state"], "done");
+    wait_for(t, &c, "ok", "done");
     assert_eq!(content(&bundle, "tmp/ok").lines().count(), 1);
     c.kill("TERM");
     running.wait().exits(7);
 }
 
 fn readiness(t: &Trial) {
-    let text = "[service.fd]\nready = \"fd:7\"\ncommand = \"sleep 0.3; echo fd >> /tmp/log; echo >&7; sleep 100\"\n\
-                [service.sd]\nready = \"notify\"\ncommand = \"sleep 0.1; echo sd >> /tmp/log; /probe notify \
+    let text = "[service.fd]\nready = \"fd:7\"\ncommand = \"until [ -s /tmp/log ]; do sleep 0.02; done; echo fd >> /tmp/log; echo >&7; sleep 100\"\n\
+                [service.sd]\nready = \"notify\"\ncommand = \"echo sd >> /tmp/log; /probe notify \
                 STATUS=no READY=1; sleep 100\"\n";
     let bundle =
         bundle(t, "cat /tmp/log; echo $NOTIFY_SOCKET; ls -A /run /dev | grep -c notify", text)
@@ -321,6 +324,7 @@ fn stubborn_services(t: &Trial) {
     wait_for(t, &c, "a", "running");
     wait_for(t, &c, "b", "failed");
     wait_until("b's stray to go", || !c.exec("ps").out.contains("sleep 1001"));
+    wait_until("a's trap", || c.exec("ps").out.contains("sleep 1000"));
     t.rt(&["service", "stop", &c.id, "a"]).ok();
     assert_eq!(told(t, &c, "a")["status"], 137);
     wait_until("a's stray to go", || !c.exec("ps").out.contains("sleep 1000"));
@@ -342,7 +346,7 @@ fn orphans_are_reaped(t: &Trial) {
 
 fn watched_files_restart(t: &Trial) {
     let text = "[service.a]\ncommand = \"cat /etc/a.conf /etc/d/x >> /tmp/log; exec sleep 100\"\n\
-                watch = [\"/etc/a.conf\", \"/etc/d\"]\nwatch-delay = \"100ms\"\n";
+                watch = [\"/etc/a.conf\", \"/etc/d\"]\nwatch-delay = \"500ms\"\n";
     let bundle = bundle(t, IDLE, text);
     bundle.file("/etc/a.conf", "one\n");
     bundle.file("/etc/d/x", "in\n");
@@ -356,7 +360,7 @@ fn watched_files_restart(t: &Trial) {
     wait_until("another restart", || content(&bundle, "tmp/log").ends_with("two\nnew\n"));
     // What is beside it does not count.
     c.exec("echo x > /etc/other").ok();
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(told(t, &c, "a")["restarts"], 2);
     c.kill("TERM");
     running.wait().exits(7);

@@ -8,7 +8,7 @@ use richrun_tests::{Kind, Suite, Trial};
 pub fn register(suite: &mut Suite) {
     suite
         .on(ALL, "exit_codes", exit_codes)
-        .long(ONE, "every_exit_code", 180, every_exit_code)
+        .on(ONE, "every_exit_code", every_exit_code)
         .on(BOTH, "signal_death", signal_death)
         .on(BOTH, "forwarded_to_the_payload", forwarded_to_the_payload)
         .on(ONE, "realtime_forwarded", realtime_forwarded)

@@ -147,13 +147,14 @@ fn notifier(t: &Trial) -> Bundle {
 fn told(host: &NotifySocket, command: &Running) -> String {
     let mut said = String::new();
     loop {
+        let alive = command.alive();
         match host.receive(0) {
             Some((text, fds)) => {
                 assert_eq!(fds.len(), usize::from(text == "BARRIER=1"), "{text}");
                 said.push_str(&text);
                 said.push('\n');
             }
-            None if !command.alive() => return said,
+            None if !alive => return said,
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     }
@@ -309,8 +310,8 @@ fn closed_streams(t: &Trial) {
     let c = t.idle();
     std::fs::copy(bundle.rootfs().join("probe"), c.bundle.rootfs().join("probe")).expect("copy");
     closed(&["exec", "-d", &c.id, "/probe", "descriptors", "/tmp/seen"]);
-    wait_until("the process", || c.bundle.rootfs().join("tmp/seen").exists());
-    std::thread::sleep(Duration::from_millis(50));
+    let seen = c.bundle.rootfs().join("tmp/seen");
+    wait_until("the process", || std::fs::metadata(&seen).is_ok_and(|data| data.len() > 0));
     check(&c.bundle);
     c.remove();
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use richrun_tests::bundle::{args, sh};
-use richrun_tests::command::{Cmd, Running, wait_until};
+use richrun_tests::command::{Cmd, PATIENCE, Running, wait_until};
 use richrun_tests::container::Container;
 use richrun_tests::suite::{BOTH, ONE, ROOT};
 use richrun_tests::sys::kill;
@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 pub fn register(suite: &mut Suite) {
     suite
-        .long(ONE, "orphans_at_once", 180, orphans_at_once)
-        .long(ONE, "orphans_one_by_one", 180, orphans_one_by_one)
+        .on(ONE, "orphans_at_once", orphans_at_once)
+        .on(ONE, "orphans_one_by_one", orphans_one_by_one)
         .on(BOTH, "every_signal_of_a_storm_arrives", every_signal_of_a_storm_arrives)
         .on(ONE, "the_end_is_seen_in_a_storm", the_end_is_seen_in_a_storm)
         .on(ROOT, "a_fork_bomb_within_a_limit", a_fork_bomb_within_a_limit)
@@ -72,7 +72,6 @@ fn command<'t>(t: &'t Trial, bundle: &Bundle, mode: Mode) -> Cmd<'t> {
         Mode::Alone => t.run_cmd(bundle, &["--rich"]),
         Mode::Services => t.run_cmd(bundle, &["--rich", "--services", &services_file(bundle)]),
     }
-    .timeout(60)
 }
 
 /// Runs it in the background, until the container runs; PID 1's pid.
@@ -231,7 +230,7 @@ fn the_end_is_seen_in_a_storm(t: &Trial) {
         let (_, running, pid) = start(t, &bundle, mode);
         running.wait_for("ready");
         let over = AtomicBool::new(false);
-        let begun = Instant::now();
+        let mut ended = false;
         std::thread::scope(|scope| {
             for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
                 let over = &over;
@@ -240,15 +239,15 @@ fn the_end_is_seen_in_a_storm(t: &Trial) {
                     while !over.load(Ordering::Relaxed) && kill(pid, signal) {}
                 });
             }
-            let end = Instant::now() + Duration::from_secs(20);
+            let end = Instant::now() + PATIENCE;
             while running.alive() && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(5));
             }
+            ended = !running.alive();
             over.store(true, Ordering::Relaxed);
         });
-        let took = begun.elapsed();
+        assert!(ended, "{mode:?}: the end is not seen as long as signals come");
         running.wait().exits(42);
-        assert!(took < Duration::from_secs(10), "{mode:?}: {took:?}");
     }
 }
 
@@ -275,14 +274,12 @@ fn a_fork_bomb_within_a_limit(t: &Trial) {
         };
         let bundle = bundle(t, payload, &services);
         bundle.edit(|config| config["linux"]["resources"]["pids"] = json!({"limit": 40}));
-        let begun = Instant::now();
         let (_, running, pid) = start(t, &bundle, mode);
         let mut watch = Watch::new(pid);
         while running.alive() {
             watch.look();
         }
         running.wait().exits(9);
-        assert!(begun.elapsed() < Duration::from_secs(20), "{mode:?}: {:?}", begun.elapsed());
         watch.check(mode);
     }
 }
@@ -300,7 +297,7 @@ fn out_of_memory(t: &Trial) {
         eater.edit(limit);
         command(t, &eater, mode).run().exits(137).prints("");
         // Not the payload: what it has started, or a service.
-        let script = "/probe eat 200; echo child $?; sleep 0.5; exit 6";
+        let script = "/probe eat 200; echo child $?; sleep 5; exit 6";
         let parent = bundle(t, &["sh", "-c", script], services);
         parent.edit(limit);
         let out = command(t, &parent, mode).run().exits(6).shows("child 137");
@@ -348,9 +345,7 @@ fn nobody_reads(t: &Trial) {
                 drop(reader);
                 None
             };
-            let begun = Instant::now();
             command(t, &bundle, mode).stdio(2, std::os::fd::OwnedFd::from(writer)).run().exits(8);
-            assert!(begun.elapsed() < Duration::from_secs(10), "{mode:?}: {:?}", begun.elapsed());
             drop(reader);
         }
     }

@@ -1,14 +1,13 @@
 //! What is crossed: with a terminal and without one, signals to the payload and to its group.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use richrun_tests::sys::kill;
 use richrun_tests::terminal::{Terminal, pair};
 
-use super::{Init, end, finish, name};
+use super::{Init, LAST, PATIENCE, children, end, finish, name, wait};
 
 /// One way to run a program.
 #[derive(Debug, Clone, Copy)]
@@ -110,28 +109,27 @@ impl Session {
 
     /// The payload's state, seen from outside.
     fn state(&self) -> char {
-        let payload = children(self.pid)[0];
-        let text = fs::read_to_string(format!("/proc/{payload}/stat")).unwrap_or_default();
-        text.rsplit_once(") ").and_then(|rest| rest.1.chars().next()).unwrap_or('-')
+        super::state(children(self.pid)[0])
     }
 
-    /// Whether the payload comes to be stopped, or not stopped.
-    fn becomes(&self, stopped: bool) -> bool {
-        let end = Instant::now() + Duration::from_millis(1500);
-        while (self.state() == 'T') != stopped {
-            if Instant::now() > end {
-                return false;
+    /// Whether the payload stops before it gets the last signal, which says so.
+    fn stops(&mut self) -> bool {
+        kill(self.pid, LAST);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.out.look();
+            let last = self.out.seen().contains("last");
+            if last || self.state() == 'T' {
+                return !last;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            assert!(Instant::now() < end, "neither stopped nor going on");
         }
-        true
     }
-}
 
-fn children(pid: i32) -> Vec<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let text = text.unwrap_or_default();
-    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    /// Whether the payload goes on.
+    fn goes_on(&self) -> bool {
+        wait(PATIENCE, || self.state() != 'T')
+    }
 }
 
 fn probe() -> String {
@@ -146,17 +144,9 @@ fn catchable() -> impl Iterator<Item = i32> {
 /// What the payload and its child have not got of everything that was sent to PID 1.
 fn lost(init: &Init, setting: Setting) -> [Vec<i32>; 2] {
     let mut session = Session::ready(init, setting, &[&probe(), "catch", "with-child"]);
-    for number in catchable() {
+    for number in catchable().chain([LAST]) {
         kill(session.pid, number);
-        // The next one after this one has arrived, unless it does not.
-        let word = format!("\ngot {number}\n");
-        let end = Instant::now() + Duration::from_millis(60);
-        while !session.out.seen().replace('\r', "").contains(&word) && Instant::now() < end {
-            session.out.look();
-        }
     }
-    std::thread::sleep(Duration::from_millis(50));
-    kill(session.pid, 64);
     assert_eq!(finish(session.child), "5", "{} {setting:?}", init.name);
     let said = session.out.drain().replace('\r', "");
     let lacks = |who: &str| {
@@ -208,6 +198,7 @@ pub fn ends(init: &Init) -> String {
 
 /// A payload that does nothing, with the default meaning of every signal. No shell: one
 /// that is just starting a command waits for that, and is not stopped but held up by it.
+/// Only of the last signal it says that it is there.
 fn idle(init: &Init, setting: Setting) -> Session {
     Session::ready(init, setting, &[&probe(), "idle"])
 }
@@ -222,10 +213,10 @@ pub fn stop(init: &Init) -> String {
 }
 
 /// Whether it stops, and CONT makes it go on, which is `both`.
-fn stops(session: Session, both: &str) -> String {
-    let stopped = session.becomes(true);
+fn stops(mut session: Session, both: &str) -> String {
+    let stopped = session.stops();
     kill(session.pid, 18);
-    let resumed = stopped && session.becomes(false);
+    let resumed = stopped && session.goes_on();
     end(session.child);
     match (stopped, resumed) {
         (false, _) => "does not stop",
@@ -255,7 +246,10 @@ pub fn interrupt(init: &Init) -> String {
 /// What Ctrl-Z does.
 pub fn suspend(init: &Init) -> String {
     crossed(init, terminals(), |init, setting| {
-        stops(key(init, setting, "\x1a"), "stops, goes on with CONT")
+        let mut session = key(init, setting, "\x1a");
+        // The terminal shows it after it has sent the signal.
+        session.out.expect("^Z");
+        stops(session, "stops, goes on with CONT")
     })
 }
 
@@ -264,7 +258,7 @@ pub fn window(init: &Init) -> String {
     crossed(init, terminals(), |init, setting| {
         let mut session = Session::ready(init, setting, &[&probe(), "catch"]);
         session.out.resize(44, 55);
-        let end_of_wait = Instant::now() + Duration::from_secs(2);
+        let end_of_wait = Instant::now() + PATIENCE;
         while !session.out.seen().contains("size 44 55") && Instant::now() < end_of_wait {
             session.out.look();
         }
@@ -288,8 +282,7 @@ fn early_once(init: &Init, setting: Setting) -> bool {
     let wrapper = ["env", "--block-signal=HUP", "--block-signal=CONT", "sh", "-c", script, "sh"];
     let mut session = Session::by(&wrapper, init, setting, &[&probe(), "catch"]);
     session.out.expect("ready");
-    std::thread::sleep(Duration::from_millis(100));
-    kill(children(session.child.id() as i32)[0], 64);
+    kill(children(session.child.id() as i32)[0], LAST);
     session.child.wait().expect("wait");
     let said = session.out.drain().replace('\r', "");
     let got = |number: i32| said.lines().any(|line| line == format!("got {number}"));

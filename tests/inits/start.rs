@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Init, wait};
+use super::{Init, PATIENCE, wait};
 
 /// Every exit status there is.
 pub fn statuses(init: &Init) -> String {
@@ -68,9 +68,14 @@ pub fn child_signal_ignored(init: &Init) -> String {
     let payload = ["sh", "-c", "sleep 0.1; exit 7"];
     let mut child = init.command_by(&wrapper, &[], &payload).spawn().expect("unshare");
     let mut code = None;
-    wait(Duration::from_secs(2), || {
+    let mut alone = None;
+    wait(PATIENCE, || {
         code = child.try_wait().expect("wait");
-        code.is_some()
+        // No payload any more, and still there long after: it has not noticed.
+        let childless = init.first(&child).is_some_and(|pid| super::children(pid).is_empty());
+        let since = if childless { Some(*alone.get_or_insert_with(Instant::now)) } else { None };
+        alone = since;
+        code.is_some() || since.is_some_and(|since| since.elapsed() > Duration::from_secs(5))
     });
     let Some(status) = code else {
         super::end(child);
@@ -103,10 +108,10 @@ pub fn parent_death(init: &Init) -> String {
         .stderr(Stdio::null())
         .spawn()
         .expect("sh");
-    wait(Duration::from_secs(10), || mark.exists());
+    wait(PATIENCE, || mark.exists());
     parent.kill().expect("kill the parent");
     parent.wait().expect("wait");
-    let told = wait(Duration::from_secs(2), || got.exists());
+    let told = wait(PATIENCE, || got.exists());
     let pid = fs::read_to_string(init.dir.join("pid")).expect("the pid");
     if !told {
         richrun_tests::sys::kill(pid.trim().parse().expect("a pid"), 9);
@@ -125,10 +130,11 @@ pub fn piped_input(init: &Init) -> String {
     if output.stdout == b"words" { "the payload's" } else { "lost" }.to_owned()
 }
 
-/// Who is the parent of an orphan, where the program is not PID 1.
+/// Who is the parent of an orphan, where the program is not PID 1. It is one as soon as the
+/// subshell has ended, which the script waits for, and lives until it has been looked at.
 pub fn not_first(init: &Init) -> String {
-    let script = "(sleep 0.3 & echo $! > pid); sleep 0.1; cut -d' ' -f4 /proc/$(cat pid)/stat; \
-                  echo $PPID; exit 7";
+    let script = "(sleep 1000 & echo $! > pid); read -r pid < pid; cut -d' ' -f4 /proc/$pid/stat; \
+                  echo $PPID; kill $pid; exit 7";
     let adopts = |options: &[&str]| {
         let output = Command::new(&init.path)
             .args(options)

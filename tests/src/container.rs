@@ -1,24 +1,33 @@
 //! Containers as the trials use them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::bundle::{Bundle, sh};
-use crate::command::{Cmd, Output, wait_until};
+use crate::command::{Cmd, Output, PATIENCE, wait_until};
 use crate::trial::Trial;
 
 /// What keeps a container running until a `TERM`, which ends it with status 7.
 pub const IDLE: &str = "trap 'exit 7' TERM; while :; do sleep 0.05; done";
 
-/// Whether the process has a handler for `TERM`: a container's first process
-/// without one does not even notice the signal.
-fn catches_term(pid: &str) -> bool {
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    if !["sh", "busybox", "rich-init"].contains(&comm.trim()) {
-        return false; // still the runtime's own program, which may catch everything
+/// Whether the container's payload has its handler for `TERM`: a first process without one
+/// does not even notice the signal. Behind rich-init it is one of the children.
+fn obeys(first: &str) -> bool {
+    let comm = fs::read_to_string(format!("/proc/{first}/comm")).unwrap_or_default();
+    match comm.trim() {
+        "sh" | "busybox" => catches_term(first),
+        comm if comm.starts_with("rich-init") => {
+            let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+            children.unwrap_or_default().split_whitespace().any(obeys)
+        }
+        _ => false, // still the runtime's own program, which may catch everything
     }
+}
+
+fn catches_term(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
     mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|bits| bits & 0x4000 != 0)
@@ -85,9 +94,11 @@ impl Trial {
         let file = file.to_str().expect("utf-8 path");
         self.rt(&["run", "-d", "--pid-file", file, "-b", bundle.path(), &bundle.id]).ok();
         let pid = fs::read_to_string(file).expect("the pid file");
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
-        while !catches_term(pid.trim()) && std::time::Instant::now() < end {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+        if bundle.config()["process"]["args"][2] == IDLE {
+            let (pid, end) = (pid.trim(), Instant::now() + PATIENCE / 6);
+            while !obeys(pid) && Path::new("/proc").join(pid).exists() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
         self.take(&bundle)
     }

@@ -59,9 +59,9 @@ fn walk(dir: &Path, id: &str, inside: bool, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Waits up to two seconds for `probe` to find nothing.
+/// Waits for `probe` to find nothing.
 fn settle<T: std::fmt::Debug>(what: &str, probe: impl Fn() -> Vec<T>) -> Result<(), String> {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(30);
     loop {
         let left = probe();
         if left.is_empty() {
@@ -117,7 +117,7 @@ pub fn sweep(id: &str) {
 
 /// Removes the trial's cgroups, once their processes are gone.
 pub fn remove_groups(id: &str) {
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let groups = cgroups(id);
         if groups.is_empty() {
             break;

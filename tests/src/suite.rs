@@ -39,7 +39,7 @@ pub const V2: &[Case] = &[(View::V2, User::Root)];
 pub const USER: &[Case] = &[(View::Any, User::Ordinary)];
 
 /// How long a trial may take unless registered with another time.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 type Act = Arc<dyn Fn(&Trial) + Send + Sync>;
 

@@ -45,21 +45,38 @@ pub fn kill(pid: i32, signal: i32) -> bool {
     unsafe { libc::kill(pid, signal) == 0 }
 }
 
-/// Blocks every signal that can be blocked, those of the C library's own (32, 33) too.
-pub fn block_all_signals() {
-    let all = u64::MAX;
-    // SAFETY: the kernel reads an 8-byte set that lives through the call.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, 0, 8) };
-}
+/// Signals to be waited for, as the kernel writes them.
+#[derive(Debug, Clone, Copy)]
+pub struct SignalSet(u64);
 
-/// Waits for one of the blocked signals: its number.
-pub fn next_signal() -> usize {
-    let all = u64::MAX;
-    loop {
-        // SAFETY: as above; neither a siginfo nor a time limit is given.
-        let got = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, 0, 0, 8) };
-        if let Ok(signal @ 1..) = usize::try_from(got) {
-            return signal;
+impl SignalSet {
+    /// Every signal that can be blocked, those of the C library's own (32, 33) too.
+    pub fn all() -> SignalSet {
+        SignalSet(u64::MAX)
+    }
+
+    /// One signal.
+    pub fn of(signal: i32) -> SignalSet {
+        SignalSet(1 << (signal - 1))
+    }
+
+    /// Blocks these signals.
+    pub fn block(&self) {
+        // SAFETY: the kernel reads an 8-byte set that lives through the call.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const self.0, 0, 8)
+        };
+    }
+
+    /// Waits for one of them, which are blocked: its number.
+    pub fn next(&self) -> usize {
+        loop {
+            // SAFETY: as above; neither a siginfo nor a time limit is given.
+            let got =
+                unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const self.0, 0, 0, 8) };
+            if let Ok(signal @ 1..) = usize::try_from(got) {
+                return signal;
+            }
         }
     }
 }

@@ -6,12 +6,14 @@ use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::command::PATIENCE;
 
 /// The master side of a terminal.
 pub struct Terminal {
@@ -55,10 +57,10 @@ impl Terminal {
         &self.seen
     }
 
-    /// Reads until `word` has been seen or ten seconds have passed.
+    /// Reads until `word` has been seen or patience ends.
     #[track_caller]
     pub fn expect(&mut self, word: &str) {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         while !self.seen.contains(word) {
             assert!(Instant::now() < end, "no {word:?} on the terminal: {:?}", self.seen);
             if !self.read_some() {
@@ -76,9 +78,9 @@ impl Terminal {
         self.read_some();
     }
 
-    /// Reads to the end, for at most ten seconds.
+    /// Reads to the end.
     pub fn drain(&mut self) -> &str {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         while Instant::now() < end && self.read_some() {}
         &self.seen
     }
@@ -123,7 +125,7 @@ impl FdSocket {
         self.path.to_str().expect("utf-8 path")
     }
 
-    /// Receives one message with one descriptor, within ten seconds.
+    /// Receives one message with one descriptor.
     pub fn receive(&self) -> (String, OwnedFd) {
         let (text, mut fds) = next_message(self.accept());
         assert_eq!(fds.len(), 1, "one descriptor in the message");
@@ -151,11 +153,11 @@ impl FdSocket {
     }
 
     fn accept(&self) -> UnixStream {
-        let wait = Timespec { tv_sec: 10, tv_nsec: 0 };
+        let wait = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
         let ready = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&wait));
         assert!(matches!(ready, Ok(n) if n > 0), "nobody connected to {}", self.path.display());
         let (stream, _) = self.listener.accept().expect("accept");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a time limit");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set a time limit");
         stream
     }
 }

@@ -9,7 +9,8 @@ use crate::{CtrScenario, Scenario};
 /// containerd sets CPU shares and reads processor and memory statistics.
 pub const NEEDS: &[&str] = &["cpu", "memory", "pids"];
 
-const OBEDIENT: [&str; 3] = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"];
+const OBEDIENT: [&str; 3] =
+    ["sh", "-c", "trap 'exit 3' TERM; touch /ready; while :; do sleep 0.05; done"];
 
 const fn scenario(name: &'static str, run: fn(&Ctr<'_>) -> Verdict) -> CtrScenario {
     Scenario::new(name, run).needs(NEEDS)
@@ -110,7 +111,7 @@ fn exec(ctr: &Ctr<'_>) -> Verdict {
 
 fn kill(ctr: &Ctr<'_>) -> Verdict {
     let task = ctr.detached(&id(ctr, "term"), &[], &OBEDIENT)?;
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    within("the payload's trap", || task.exec(&[], &["test", "-e", "/ready"]).ok()?.exits(0).ok())?;
     task.does("kill", &[])?.exits(0)?;
     task.becomes("STOPPED")?;
     let code = task.delete()?;
@@ -161,7 +162,7 @@ fn processes(ctr: &Ctr<'_>) -> Verdict {
         ctr.detached(&id(ctr, "ps"), &[], &["sh", "-c", "sleep 1000 & sleep 1000 & wait"])?;
     // A heading, a shell and two others, and PID 1 where that is an init.
     let lines = if ctr.is_rich() { 5 } else { 4 };
-    within(10, "all processes in `task ps`", || {
+    within("all processes in `task ps`", || {
         let list = task.does("ps", &[]).ok()?.text().ok()?;
         (list.lines().count() == lines).then_some(())
     })

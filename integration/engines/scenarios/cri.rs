@@ -40,7 +40,7 @@ const OBEDIENT: Wish<'static> = Wish {
 
 /// Waits for the payload's word.
 fn ready(pod: &Pod<'_>) -> Verdict {
-    within(40, "the payload", || pod.log().ok().filter(|log| log.contains("ready"))).map(drop)
+    within("the payload", || pod.log().ok().filter(|log| log.contains("ready"))).map(drop)
 }
 
 fn first_is(pod: &Pod<'_>, name: &str) -> Verdict {
@@ -161,9 +161,7 @@ fn is_the_command(cri: &Cri<'_>) -> Verdict {
     let annotations = &[RICH_POD, ("io.richrun.mode", "auto")];
     let image = System::SysV.image();
     let pod = cri.pod("command", Wish { annotations, image, command: &[], ..OBEDIENT })?;
-    within(40, "the runlevel", || {
-        pod.exec(&["runlevel"]).ok().filter(|said| said.1.trim() == "N 2")
-    })?;
+    within("the runlevel", || pod.exec(&["runlevel"]).ok().filter(|said| said.1.trim() == "N 2"))?;
     first_is(&pod, "init")?;
     let code = pod.stop(40)?;
     ensure(code == 0, || format!("exit code 0 expected, {code} got"))

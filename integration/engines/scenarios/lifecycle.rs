@@ -94,9 +94,7 @@ fn detached(engine: &Engine<'_>) -> Verdict {
 fn stop(engine: &Engine<'_>) -> Verdict {
     let container = engine.detached(&engine.unique("stop"), &[], &OBEDIENT)?;
     container.logs("ready")?;
-    let begun = std::time::Instant::now();
-    let outcome = engine.call(&["stop", "-t", "20", &container.name])?.exits(0)?;
-    ensure(begun.elapsed().as_secs() < 10, || format!("TERM did not arrive: {outcome}"))?;
+    engine.call(&["stop", "-t", "1000", &container.name])?.exits(0)?;
     ensure(container.field(".State.ExitCode")? == "3", || "exit code 3".into())?;
     ensure(container.field(".State.Status")? == "exited", || "exited".into())
 }
@@ -150,7 +148,7 @@ fn pause(engine: &Engine<'_>) -> Verdict {
         engine.detached(&engine.unique("pause"), &["-v", &engine.shared("pause")?], &COUNTER)?;
     let count =
         || std::fs::read_to_string(engine.shared_dir("pause").join("count")).unwrap_or_default();
-    within(10, "the counter counts", || (!count().is_empty()).then_some(()))?;
+    within("the counter counts", || (!count().is_empty()).then_some(()))?;
     engine.call(&["pause", &container.name])?.exits(0)?;
     ensure(container.field(".State.Status")? == "paused", || "paused".into())?;
     let frozen = count();
@@ -159,7 +157,7 @@ fn pause(engine: &Engine<'_>) -> Verdict {
     let refused = container.exec(&[], &["true"])?;
     ensure(refused.code != 0, || format!("exec into a paused container: {refused}"))?;
     engine.call(&["unpause", &container.name])?.exits(0)?;
-    within(10, "the counter goes on", || (count() != frozen).then_some(()))?;
+    within("the counter goes on", || (count() != frozen).then_some(()))?;
     ensure(container.field(".State.Status")? == "running", || "running".into())
 }
 
@@ -194,14 +192,14 @@ fn remove_created(engine: &Engine<'_>) -> Verdict {
 }
 
 fn init(engine: &Engine<'_>) -> Verdict {
-    let script = "read -r name </proc/1/comm; echo $name; (sh -c 'sleep 0.1 & exit 0' &); sleep 0.4; \
-                  for stat in /proc/[0-9]*/stat; do grep -q ') Z ' $stat && echo zombie; done; exit 5";
+    let script = "read -r name </proc/1/comm; echo $name; \
+                  orphan=$(sh -c 'sleep 0.1 >/dev/null & echo $!'); \
+                  while [ -e /proc/$orphan ]; do sleep 0.02; done; exit 5";
     let outcome = engine.run(&["--init"], &["sh", "-c", script])?.exits(5)?;
     let first = outcome.stdout.lines().next().unwrap_or_default().to_owned();
     ensure(first.ends_with("init") || first == "catatonit", || {
         format!("PID 1 is not an init: {outcome}")
-    })?;
-    ensure(!outcome.stdout.contains("zombie"), || format!("a zombie: {outcome}"))
+    })
 }
 
 /// rich-init as the init that podman brings, under any runtime.

@@ -27,7 +27,7 @@ pub fn published_port(engine: &Engine<'_>) -> Verdict {
     let port = engine.port();
     let container =
         engine.detached(&engine.unique("web"), &["-p", &format!("{port}:80")], &SERVER)?;
-    let fetched = within(10, &format!("a page of {} on port {port}", container.name), || {
+    let fetched = within(&format!("a page of {} on port {port}", container.name), || {
         let mut command = engine.sandbox.command("busybox");
         command.args(["wget", "-q", "-O", "-", &format!("http://127.0.0.1:{port}/index.html")]);
         run(command, b"", PATIENCE).ok().filter(|outcome| outcome.code == 0)
@@ -58,7 +58,7 @@ fn pod_of_two(engine: &Engine<'_>) -> Verdict {
 
 fn two_in(engine: &Engine<'_>, pod: &str) -> Verdict {
     let server = engine.detached(&format!("{pod}-web"), &["--pod", pod], &SERVER)?;
-    within(10, "the pod's server answers its neighbour", || {
+    within("the pod's server answers its neighbour", || {
         let fetch = [
             "run",
             "--rm",

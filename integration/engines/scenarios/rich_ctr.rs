@@ -118,7 +118,7 @@ fn life_of(ctr: &Ctr<'_>, system: System) -> Verdict {
 }
 
 fn up(task: &Task<'_>, ask: &[&str], answer: &str) -> Verdict {
-    within(40, "the payload or the runlevel", || {
+    within("the payload or the runlevel", || {
         task.exec(&[], ask).ok().filter(|said| said.stdout.trim() == answer)
     })
     .map(drop)

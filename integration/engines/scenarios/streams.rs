@@ -185,7 +185,7 @@ fn exec_terminal(engine: &Engine<'_>) -> Verdict {
 fn exec_detached(engine: &Engine<'_>) -> Verdict {
     let container = engine.detached(&engine.unique("execd"), &[], &SLEEPER)?;
     container.exec(&["-d"], &["sh", "-c", "echo done >/tmp/mark; sleep 100"])?.exits(0)?;
-    richrun_engines::within(10, "the detached process wrote", || {
+    richrun_engines::within("the detached process wrote", || {
         container.exec(&[], &["cat", "/tmp/mark"]).ok().filter(|outcome| outcome.stdout == "done\n")
     })
     .map(drop)

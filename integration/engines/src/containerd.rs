@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use crate::command::{Outcome, PATIENCE, run};
 use crate::image;
@@ -44,7 +43,7 @@ impl Containerd {
             .stderr(log);
         let daemon = command.spawn().map_err(told)?;
         let containerd = Self { daemon, address };
-        within(20, "containerd answers", || {
+        within("containerd answers", || {
             containerd.call(sandbox, &["version"]).ok().filter(|out| out.code == 0)
         })?;
         let import = ["image", "import", "--snapshotter", "native", &archive.to_string_lossy()];
@@ -224,7 +223,7 @@ impl Task<'_> {
 
     /// Waits for a state.
     pub fn becomes(&self, state: &str) -> Result<(), String> {
-        within(10, &format!("{} is {state}", self.id), || {
+        within(&format!("{} is {state}", self.id), || {
             self.status().ok().filter(|(_, now)| now == state)
         })
         .map(drop)
@@ -235,7 +234,7 @@ impl Task<'_> {
         let outcome = run(
             self.ctr.containerd.command(self.ctr.sandbox, &["task", "rm", &self.id]),
             b"",
-            Duration::from_secs(20),
+            PATIENCE,
         )?;
         let said = format!("{}{}", outcome.stdout, outcome.stderr);
         match said.split("exit code ").nth(1) {

@@ -61,7 +61,7 @@ impl PodDaemon {
         command.arg("-c").arg(&file).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(told)?).stderr(log);
         let daemon = Self { daemon: command.spawn().map_err(told)?, socket };
-        within(20, "containerd's CRI plugin answers", || {
+        within("containerd's CRI plugin answers", || {
             daemon.call(sandbox, "Version", &Message::default()).ok()
         })?;
         for archive in archives {

@@ -68,7 +68,7 @@ impl Dockerd {
         command.arg("--config-file").arg(&file).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(told)?).stderr(log);
         let dockerd = Self { daemon: command.spawn().map_err(told)? };
-        within(30, "dockerd answers", || {
+        within("dockerd answers", || {
             let mut ask = in_sandbox(sandbox, "docker");
             ask.arg("version");
             run(ask, b"", PATIENCE).ok().filter(|outcome| outcome.code == 0)

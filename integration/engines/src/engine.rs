@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 use crate::command::{Outcome, PATIENCE, run};
 use crate::sandbox::Sandbox;
@@ -197,12 +196,7 @@ impl Container<'_> {
 
     /// Waits until `ENGINE logs` holds `text`.
     pub fn logs(&self, text: &str) -> Result<String, String> {
-        self.logs_within(15, text)
-    }
-
-    /// The same for at most these seconds.
-    pub fn logs_within(&self, seconds: u64, text: &str) -> Result<String, String> {
-        within(seconds, &format!("{text:?} in the logs of {}", self.name), || {
+        within(&format!("{text:?} in the logs of {}", self.name), || {
             let outcome = self.engine.call(&["logs", &self.name]).ok()?;
             let all = outcome.stdout + &outcome.stderr;
             all.contains(text).then_some(all)
@@ -211,8 +205,7 @@ impl Container<'_> {
 
     /// `ENGINE wait`: the exit code, once it has ended.
     pub fn wait(&self) -> Result<i32, String> {
-        let text = run(self.engine.command(&["wait", &self.name]), b"", Duration::from_secs(20))?
-            .text()?;
+        let text = self.engine.call(&["wait", &self.name])?.text()?;
         text.parse().map_err(|error| format!("podman wait printed {text:?}: {error}"))
     }
 

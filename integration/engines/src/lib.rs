@@ -28,19 +28,15 @@ pub fn ensure(condition: bool, what: impl FnOnce() -> String) -> Verdict {
     if condition { Ok(()) } else { Err(what()) }
 }
 
-/// Asks `probe` every 20 ms until it answers, for at most `seconds`.
-pub fn within<T>(
-    seconds: u64,
-    what: &str,
-    mut probe: impl FnMut() -> Option<T>,
-) -> Result<T, String> {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+/// Asks `probe` every 20 ms until it answers or patience ends.
+pub fn within<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T, String> {
+    let end = std::time::Instant::now() + command::PATIENCE;
     loop {
         if let Some(answer) = probe() {
             return Ok(answer);
         }
         if std::time::Instant::now() > end {
-            return Err(format!("not within {seconds} s: {what}"));
+            return Err(format!("not within {:?}: {what}", command::PATIENCE));
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

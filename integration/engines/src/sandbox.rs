@@ -185,7 +185,7 @@ impl Sandbox {
         if self.holder.stdin.take().is_none() {
             return Ok(());
         }
-        let _ = crate::command::wait(&mut self.holder, Duration::from_secs(5));
+        let _ = crate::command::wait(&mut self.holder, PATIENCE);
         let left = remove_cgroups(&self.cgroup);
         let removed = fs::remove_dir_all(&self.work);
         if left.is_empty() {
@@ -229,7 +229,7 @@ pub fn sweep() {
 fn remove_cgroups(name: &str) -> Vec<PathBuf> {
     let tops: Vec<PathBuf> = hierarchies().iter().map(|root| root.join(name)).collect();
     // Processes that were just killed leave their cgroup a moment later.
-    for _ in 0..100 {
+    for _ in 0..1500 {
         tops.iter().for_each(|top| remove_tree(top));
         if tops.iter().all(|top| !top.exists()) {
             return Vec::new();

@@ -17,21 +17,21 @@ use super::{
 
 pub fn register(suite: &mut Suite) {
     suite
-        .long(BOTH, "busybox_passes_the_exit_code", 120, busybox_passes_the_exit_code)
-        .long(ONE, "busybox_payload_has_its_limits", 120, busybox_payload_has_its_limits)
-        .long(ONE, "busybox_is_the_command", 120, busybox_is_the_command)
-        .long(ONE, "busybox_stops", 120, busybox_stops)
-        .long(ROOT, "sysv_passes_the_exit_code", 240, sysv_passes_the_exit_code)
-        .long(ONE, "sysv_payload_is_what_was_asked", 240, sysv_payload_is_what_was_asked)
-        .long(ONE, "sysv_stops", 240, sysv_stops)
-        .long(ONE, "sysv_stops_while_it_comes_up", 120, sysv_stops_while_it_comes_up)
-        .long(ONE, "sysv_ends_by_its_own_commands", 240, sysv_ends_by_its_own_commands)
-        .long(ONE, "sysv_terminal", 120, sysv_terminal)
-        .long(ONE, "sysv_with_all_rights", 240, sysv_with_all_rights)
-        .long(ONE, "sysv_in_a_user_namespace", 240, sysv_in_a_user_namespace)
-        .long(USER, "sysv_rootless", 240, sysv_rootless)
-        .long(ROOT, "sysv_restarts_and_pauses", 240, sysv_restarts_and_pauses)
-        .long(ONE, "sysv_is_the_command", 240, sysv_is_the_command);
+        .on(BOTH, "busybox_passes_the_exit_code", busybox_passes_the_exit_code)
+        .on(ONE, "busybox_payload_has_its_limits", busybox_payload_has_its_limits)
+        .on(ONE, "busybox_is_the_command", busybox_is_the_command)
+        .on(ONE, "busybox_stops", busybox_stops)
+        .on(ROOT, "sysv_passes_the_exit_code", sysv_passes_the_exit_code)
+        .on(ONE, "sysv_payload_is_what_was_asked", sysv_payload_is_what_was_asked)
+        .on(ONE, "sysv_stops", sysv_stops)
+        .on(ONE, "sysv_stops_while_it_comes_up", sysv_stops_while_it_comes_up)
+        .on(ONE, "sysv_ends_by_its_own_commands", sysv_ends_by_its_own_commands)
+        .on(ONE, "sysv_terminal", sysv_terminal)
+        .on(ONE, "sysv_with_all_rights", sysv_with_all_rights)
+        .on(ONE, "sysv_in_a_user_namespace", sysv_in_a_user_namespace)
+        .on(USER, "sysv_rootless", sysv_rootless)
+        .on(ROOT, "sysv_restarts_and_pauses", sysv_restarts_and_pauses)
+        .on(ONE, "sysv_is_the_command", sysv_is_the_command);
 }
 
 /// The images whose init is SysV's.

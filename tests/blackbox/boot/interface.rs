@@ -2,7 +2,6 @@
 //! (systemd.io/CONTAINER_INTERFACE), line by line.
 
 use std::fs;
-use std::time::Duration;
 
 use richrun_tests::suite::{ROOT, V2};
 use richrun_tests::terminal::NotifySocket;
@@ -13,11 +12,11 @@ use super::{PATIENCE, PAYLOAD, boot, detached, patiently, ready, systemd};
 
 pub fn register(suite: &mut Suite) {
     suite
-        .long(ROOT, "systemd_finds_its_interface", 120, systemd_finds_its_interface)
-        .long(V2, "systemd_tells_that_it_is_ready", 120, systemd_tells_that_it_is_ready)
-        .long(V2, "systemd_gets_credentials", 120, systemd_gets_credentials)
-        .long(V2, "systemd_ends_by_its_own_commands", 240, systemd_ends_by_its_own_commands)
-        .long(V2, "systemd_emergency_is_an_end", 120, systemd_emergency_is_an_end);
+        .on(ROOT, "systemd_finds_its_interface", systemd_finds_its_interface)
+        .on(V2, "systemd_tells_that_it_is_ready", systemd_tells_that_it_is_ready)
+        .on(V2, "systemd_gets_credentials", systemd_gets_credentials)
+        .on(V2, "systemd_ends_by_its_own_commands", systemd_ends_by_its_own_commands)
+        .on(V2, "systemd_emergency_is_an_end", systemd_emergency_is_an_end);
 }
 
 /// Variables, machine id, file systems, read-only parts, units that are masked.
@@ -71,12 +70,12 @@ fn systemd_tells_that_it_is_ready(t: &Trial) {
         t.rt(&words).env("NOTIFY_SOCKET", path.to_str().expect("a path")).timeout(PATIENCE).spawn();
     let mut said = String::new();
     patiently("the start", || {
+        let ended = !starting.alive();
         // Dropping a barrier's descriptor passes it.
         while let Some((text, _fds)) = host.receive(0) {
             said.push_str(&text);
         }
-        std::thread::sleep(Duration::from_millis(5));
-        !starting.alive()
+        ended
     });
     starting.wait().ok();
     let c = t.take(&bundle);

@@ -15,10 +15,10 @@ use super::Dice;
 
 pub fn register(suite: &mut Suite) {
     suite
-        .long(ROOT, "killed_at_any_call_of_create", 240, |t| killed(t, Verb::Create))
-        .long(ONE, "killed_at_any_call_of_run", 240, |t| killed(t, Verb::Run))
-        .long(ONE, "killed_at_any_call_of_start", 240, |t| killed(t, Verb::Start))
-        .long(ONE, "killed_at_any_call_of_delete", 240, |t| killed(t, Verb::Delete))
+        .on(ROOT, "killed_at_any_call_of_create", |t| killed(t, Verb::Create))
+        .on(ONE, "killed_at_any_call_of_run", |t| killed(t, Verb::Run))
+        .on(ONE, "killed_at_any_call_of_start", |t| killed(t, Verb::Start))
+        .on(ONE, "killed_at_any_call_of_delete", |t| killed(t, Verb::Delete))
         .on(ONE, "killed_at_any_time", killed_at_any_time)
         .on(ONE, "calls_that_are_missing", calls_that_are_missing)
         .on(ONE, "calls_that_are_interrupted", calls_that_are_interrupted)

@@ -21,7 +21,7 @@ pub fn register(suite: &mut Suite) {
 
 fn readiness_gates_and_is_seen(t: &Trial) {
     let text = "[service.a]\ncommand = \"sleep 0.3; touch /tmp/ok; exec sleep 100\"\n\
-                readiness = { exec = { command = [\"test\", \"-e\", \"/tmp/ok\"] }, periodSeconds = 1, failureThreshold = 1 }\n";
+                readiness = { exec = { command = [\"test\", \"-e\", \"/tmp/ok\"] }, periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1 }\n";
     let bundle = bundle(t, &format!("test -e /tmp/ok && echo gated > /tmp/log; {IDLE}"), text);
     let (c, running) = start(t, &bundle);
     wait_until("the payload", || content(&bundle, "tmp/log") == "gated\n");
@@ -59,9 +59,9 @@ fn http_and_tcp(t: &Trial) {
     let bundle = bundle(t, IDLE, &text);
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "main", "running");
-    assert!(
+    wait_until("the request", || {
         content(&bundle, "tmp/asked").contains("GET /ready HTTP/1.1\r\nHost: 127.0.0.1:8001\r\n")
-    );
+    });
     for name in ["gone", "shut"] {
         t.rt(&["service", "start", &c.id, name])
             .run()
@@ -75,7 +75,7 @@ fn http_and_tcp(t: &Trial) {
 
 fn liveness_restarts(t: &Trial) {
     let text = "[service.a]\ncommand = \"echo x >> /tmp/starts; touch /tmp/ok; exec sleep 100\"\nrestart-delay = 0\n\
-                liveness = { exec = [\"test\", \"-e\", \"/tmp/ok\"], initialDelaySeconds = 2, periodSeconds = 1, failureThreshold = 1 }\n";
+                liveness = { exec = [\"test\", \"-e\", \"/tmp/ok\"], initialDelaySeconds = 5, periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1 }\n";
     let bundle = bundle(t, IDLE, text);
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "a", "running");
@@ -90,7 +90,7 @@ fn liveness_restarts(t: &Trial) {
 fn startup_gates_the_others(t: &Trial) {
     // Liveness would fail at once; it does not begin before the startup probe has passed.
     let text = "[service.a]\ncommand = \"sleep 1.5; touch /tmp/up; exec sleep 100\"\n\
-                startup = { exec = [\"test\", \"-e\", \"/tmp/up\"], periodSeconds = 1, failureThreshold = 10 }\n\
+                startup = { exec = [\"test\", \"-e\", \"/tmp/up\"], periodSeconds = 1, failureThreshold = 100 }\n\
                 liveness = { exec = [\"test\", \"-e\", \"/tmp/up\"], periodSeconds = 1, failureThreshold = 1 }\n";
     let bundle = bundle(t, "test -e /tmp/up && exit 4", text);
     command(t, &bundle).run().exits(4);
@@ -117,15 +117,17 @@ fn idle_without_a_wake(t: &Trial) {
     bundle.edit(|config| richrun_tests::bundle::args(config, &["sleep", "100"]));
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "main", "running");
-    std::thread::sleep(Duration::from_millis(300));
     let switches = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("status");
         let row = |line: &&str| line.contains("ctxt_switches");
         status.lines().filter(row).map(str::to_owned).collect::<Vec<_>>()
     };
-    let before = switches();
-    std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(switches(), before);
+    // It is still busy with the start for a while.
+    wait_until("two seconds without a wake", || {
+        let before = switches();
+        std::thread::sleep(Duration::from_secs(2));
+        switches() == before
+    });
     c.kill("KILL");
     running.wait().exits(137);
 }

@@ -177,12 +177,10 @@ fn time_out(t: &Trial) {
     crate::lifecycle::needs(t, "run");
     let bundle = t.bundle(|c| {
         sh(c, "echo payload");
-        let mut slow = hook("exec sleep 30");
+        let mut slow = hook("exec sleep 1000");
         slow["timeout"] = json!(1);
         c["hooks"] = json!({"createRuntime": [slow]});
     });
-    let start = std::time::Instant::now();
     t.run(&bundle).fails();
-    assert!(start.elapsed().as_secs() < 15, "{:?}", start.elapsed());
     t.rt(&["delete", "--force", &bundle.id]).run();
 }

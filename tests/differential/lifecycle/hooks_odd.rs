@@ -1,7 +1,6 @@
 //! Hooks that go wrong, or do what hooks rarely do: under all three.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use richrun_tests::bundle::sh;
 use richrun_tests::suite::{BOTH, ONE};
@@ -177,13 +176,14 @@ fn that_kill(t: &Trial) {
 fn that_reenter(t: &Trial) {
     crate::needs(t, "run");
     let file = t.dir.join("run/said");
-    let bundle = t.bundle(|c| sh(c, "sleep 0.3"));
+    let bundle = t.bundle(|c| sh(c, "until [ -e /tmp/said ]; do sleep 0.02; done"));
     let words = format!(
-        "{} --root {} state {} > {} 2>&1",
+        "{} --root {} state {} > {} 2>&1; touch {}",
         t.runtime_path().display(),
         t.root().display(),
         bundle.id,
-        file.display()
+        file.display(),
+        bundle.rootfs().join("tmp/said").display()
     );
     bundle.edit(|c| c["hooks"] = json!({"poststart": [script(&words)]}));
     t.run(&bundle).ok();
@@ -198,9 +198,8 @@ fn that_reenter(t: &Trial) {
 /// Each kind of hook has its timeout.
 fn time_out_each(t: &Trial) {
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
-        let mut slow = script("exec sleep 30");
+        let mut slow = script("exec sleep 1000");
         slow["timeout"] = json!(1);
-        let begin = Instant::now();
         let (out, id) = run(t, &json!({(kind): [slow]}));
         assert_ne!(out.code, 0, "{kind}: {}", out.err);
         // crun says nothing of its child's.
@@ -210,7 +209,6 @@ fn time_out_each(t: &Trial) {
                 format!("error running {kind} hook #0: hook ran past specified timeout of 1.0s");
             assert!(out.err.contains(&words), "{kind}: {}", out.err);
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "{kind}: {:?}", begin.elapsed());
         clean(t, &id);
     }
 }

@@ -8,11 +8,15 @@ use rustix::termios::tcgetwinsize;
 
 use crate::sys;
 
-/// Says that it is there, and does nothing.
+/// Says that it is there, and does nothing but say so when the last signal (RTMAX) comes;
+/// every other one has its default meaning.
 pub fn idle() -> ! {
+    let last = sys::SignalSet::of(LAST);
+    last.block();
     println!("ready");
     loop {
-        std::thread::sleep(Duration::from_secs(1000));
+        last.next();
+        println!("last");
     }
 }
 
@@ -106,23 +110,29 @@ fn bear(
     exit(0)
 }
 
+/// The last signal: whoever takes his by number has got all others before it.
+const LAST: i32 = 64;
+
 /// Receives every signal but KILL and STOP, with none lost to a default meaning: prints
 /// `got N` for each at its first time, and the terminal's size with a WINCH. The last
 /// signal (RTMAX) ends it with status 5, after `N C` for every signal that came C times.
-/// With a child in its group, that does the same and prints `child got N`.
+/// With a child in its group, that does the same and prints `child got N`; its parent waits
+/// until it has got the last one too, if from nobody else then from itself.
 pub fn catch(with_child: bool) -> ! {
-    sys::block_all_signals();
-    let mut name = "";
-    if with_child && sys::fork() == 0 {
+    let every = sys::SignalSet::all();
+    every.block();
+    let (mut told, mut tell) = std::io::pipe().expect("pipe");
+    let child = if with_child { sys::fork() } else { -1 };
+    let name = if child == 0 { "child " } else { "" };
+    if child == 0 {
         sys::die_with_parent();
-        name = "child ";
     }
     let mut counts = [0_u32; 65];
     if name.is_empty() {
         println!("ready {}", std::process::id());
     }
     loop {
-        let signal = sys::next_signal();
+        let signal = every.next();
         counts[signal] += 1;
         if counts[signal] == 1 {
             println!("{name}got {signal}");
@@ -132,8 +142,16 @@ pub fn catch(with_child: bool) -> ! {
         {
             println!("{name}size {} {}", size.ws_row, size.ws_col);
         }
-        // The child ends with its parent.
-        if signal == 64 && name.is_empty() {
+        if signal == LAST as usize {
+            // The child ends with its parent.
+            if child == 0 {
+                tell.write_all(&[1]).expect("tell");
+                continue;
+            }
+            if child > 0 {
+                sys::kill(child, LAST);
+                told.read_exact(&mut [0]).expect("the child");
+            }
             for (signal, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
                 println!("{signal} {count}");
             }
