@@ -191,7 +191,7 @@ install_docker() {
         for program in dockerd docker containerd; do
             "$peers/docker.new/$program" --version >/dev/null || fail "docker: the unpacked $program does not run here"
         done
-        rm -rf "$tree/usr/bin" "$tree/usr/sbin" "$tree/usr/share"
+        rm -rf "${tree:?}/usr/bin" "${tree:?}/usr/sbin" "${tree:?}/usr/share"
         mv "$peers/docker.new" "$peers/docker"
     fi
     say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
