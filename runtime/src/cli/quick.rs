@@ -1,7 +1,7 @@
 //! The lines that engines send all day, read without building clap's tables.
 //!
 //! clap takes two fifths of all instructions between the start of `run` and its
-//! clone, and thirty pages of stack. What is not in the tables below, or
+//! clone. What is not in the tables below, or
 //! stands there in any unusual way, is [`super::parse`]'s to read, and to refuse: a
 //! line read here is read as clap would (the tests compare the two).
 
