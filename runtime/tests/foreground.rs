@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use richrun::launch::console::{self, Size};
 use richrun::launch::foreground::{Child as Waited, Foreground};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
 
 const PROBE: &str = "FOREGROUND_PROBE";
@@ -56,10 +56,16 @@ fn probe(terminal: bool) -> u8 {
     foreground.wait(Waited { pid, pidfd: pidfd.as_fd(), stop: None }, master, None).unwrap()
 }
 
+/// One of the host's: its `/dev/pts/ptmx` is root's alone, `/dev/ptmx` is everybody's.
 fn open_pty(size: Option<Size>) -> console::Pty {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open("/", flags, Mode::empty()).unwrap();
-    console::open_pty(root.as_fd(), size).unwrap()
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    unlockpt(&master).unwrap();
+    let terminal = ioctl_tiocgptpeer(&master, flags).unwrap();
+    if let Some(size) = size {
+        console::resize(master.as_fd(), size).unwrap();
+    }
+    console::Pty { master, terminal }
 }
 
 fn trials() -> Vec<Trial> {
@@ -180,8 +186,10 @@ fn orphans_are_reaped() {
 }
 
 fn all_output_arrives() {
+    // This program starts its child before it waits: the terminal is not yet as it will be.
+    let script = "while stty -a | grep -q ' onlcr'; do :; done; seq 1 20000";
     for _ in 0..20 {
-        let mut child = start("terminal", "seq 1 20000").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = start("terminal", script).stdout(Stdio::piped()).spawn().unwrap();
         let mut text = String::new();
         child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(status_within(&mut child, 10), 0);
