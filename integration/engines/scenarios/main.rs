@@ -107,6 +107,7 @@ const fn scenario(name: &'static str, run: fn(&Engine<'_>) -> Verdict) -> Engine
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     richrun_engines::sandbox::sweep();
+    let podmans = richrun_engines::sandbox::absent_default_groups();
     let mut worlds = Vec::new();
     let mut trials = Vec::new();
     for view in View::available() {
@@ -128,6 +129,7 @@ fn main() -> ExitCode {
     for world in worlds.into_iter().filter_map(Arc::into_inner) {
         left.extend(world.close().err());
     }
+    richrun_engines::sandbox::remove_empty(&podmans);
     left.iter().for_each(|what| eprintln!("{what}"));
     if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
 }

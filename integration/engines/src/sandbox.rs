@@ -225,6 +225,18 @@ pub fn sweep() {
     }
 }
 
+/// The groups of podman's own default parent that are not there: it makes them beside
+/// the parent that it is told, and [`remove_empty`] takes them away at the end.
+pub fn absent_default_groups() -> Vec<PathBuf> {
+    let groups = hierarchies().into_iter().map(|root| root.join("libpod_parent"));
+    groups.filter(|group| !group.exists()).collect()
+}
+
+/// Removes groups in which nothing lives.
+pub fn remove_empty(groups: &[PathBuf]) {
+    groups.iter().for_each(|group| remove_tree(group));
+}
+
 /// Removes the cgroup `name` from every hierarchy; gives those that stay.
 fn remove_cgroups(name: &str) -> Vec<PathBuf> {
     let tops: Vec<PathBuf> = hierarchies().iter().map(|root| root.join(name)).collect();
