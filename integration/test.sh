@@ -30,7 +30,8 @@ prepare() {
     fi
 }
 
-# suite NAME COMMAND...: runs it, keeps its log, remembers its summary lines.
+# suite NAME COMMAND...: runs it, keeps its log, remembers its summary lines, and
+# which trials needed a second attempt (Docker's alone have one).
 suite() {
     local name=$1 log=$logs/$1.log start=$SECONDS status line
     shift
@@ -41,7 +42,7 @@ suite() {
     summary+=("$(printf '%-14s %s, %d s' "$name" "$([ "$status" = 0 ] && echo passed || echo "FAILED ($status)")" $((SECONDS - start)))")
     while IFS= read -r line; do
         summary+=("    $line")
-    done < <(grep -E '^test result:.*[1-9][0-9]* (passed|failed|ignored)' "$log")
+    done < <(grep -E '^test result:.*[1-9][0-9]* (passed|failed|ignored)|failed, and is tried once more: ' "$log")
 }
 
 needs_install() {
