@@ -27,6 +27,13 @@ pub struct Runtime {
     pub lacks: Option<String>,
 }
 
+impl Runtime {
+    /// Whether it is another runtime than richrun.
+    pub fn is_peer(&self) -> bool {
+        !self.name.starts_with("richrun")
+    }
+}
+
 /// The peer that can serve `view`, then richrun under both its names. crun refuses hybrid
 /// hierarchies with a controller in `unified`; Debian 12's cannot start
 /// anything on v2 without CAP_SYS_RESOURCE, so the newer one is taken.
