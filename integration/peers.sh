@@ -254,8 +254,9 @@ install_youki() {
     say "youki: building 0.7.0 (some minutes)"
     # Its own target directory, and none of this repository's flags.
     mkdir -p "$peers/youki"
-    (cd "$peers/youki" && CARGO_TARGET_DIR="$peers/youki/target" CARGO_BUILD_TARGET='' \
-        cargo install --locked --version 0.7.0 --no-default-features --features v1,v2,systemd,seccomp \
+    triple=$(rustc -vV | sed -n 's/^host: //p')
+    (cd / && CARGO_TARGET_DIR="$peers/youki/target" cargo install --locked --version 0.7.0 \
+        --target "$triple" --no-default-features --features v1,v2,systemd,seccomp \
         --root "$peers/youki" youki)
     mkdir -p "$peers/bin"
     cp "$peers/youki/bin/youki" "$peers/bin/youki"

@@ -97,10 +97,11 @@ fn kill_names_and_numbers(t: &Trial) {
         sh(
             c,
             "trap 'echo hup >> /tmp/got' HUP; trap 'echo usr1 >> /tmp/got' USR1; \
-               trap 'exit 0' TERM; while :; do sleep 0.02; done",
+               trap 'exit 0' TERM; echo ready >> /tmp/got; while :; do sleep 0.02; done",
         );
     });
     let got = || std::fs::read_to_string(c.bundle.rootfs().join("tmp/got")).unwrap_or_default();
+    wait_until("the traps", || got().contains("ready"));
     for (count, word) in ["HUP", "SIGHUP", "1", "hup"].iter().enumerate() {
         c.verb("kill", &[word]).ok();
         wait_until(word, || got().lines().filter(|line| *line == "hup").count() == count + 1);
@@ -148,10 +149,10 @@ fn kill_all(t: &Trial) {
     let c = t.idle_with(|c| {
         sh(c, "(trap 'echo one >> /tmp/got; exit' USR1; touch /tmp/a; while :; do sleep 0.02; done) & \
                (trap 'echo two >> /tmp/got; exit' USR1; touch /tmp/b; while :; do sleep 0.02; done) & \
-               trap 'echo first >> /tmp/got' USR1; trap 'exit 0' TERM; while :; do sleep 0.02; done");
+               trap 'echo first >> /tmp/got' USR1; trap 'exit 0' TERM; touch /tmp/c; while :; do sleep 0.02; done");
     });
     let file = |name: &str| c.bundle.rootfs().join("tmp").join(name);
-    wait_until("the children", || file("a").exists() && file("b").exists());
+    wait_until("the traps", || ["a", "b", "c"].iter().all(|name| file(name).exists()));
     t.rt(&["kill", "--all", &c.id, "USR1"]).ok();
     wait_until("all three", || {
         let got = std::fs::read_to_string(file("got")).unwrap_or_default();

@@ -97,7 +97,12 @@ fn the_program_is_not_writable(t: &Trial) {
 fn who_enters_shows_nothing(t: &Trial) {
     let (c, report) = hostile(t, "snoop", |_| {});
     let program = t.runtime_path();
-    for _ in 0..3 {
+    let count = report.with_extension("seen");
+    let seen = || fs::read_to_string(&count).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    // It sees as many as the machine lets it look at.
+    let mut rounds = 0;
+    while rounds < 3 || (seen() <= 20 && rounds < 100) {
+        rounds += 1;
         let guest = program.to_str().expect("utf-8 path");
         for _ in 0..15 {
             let root = t.root();

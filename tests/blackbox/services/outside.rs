@@ -54,7 +54,8 @@ fn restart_signal_reload(t: &Trial) {
     let text = "[service.a]\ncommand = \"trap 'echo hup >> /tmp/log' HUP; echo start >> /tmp/log; \
                 while :; do sleep 0.02; done\"\nreload = \"echo reload >> /tmp/log\"\n\
                 finish = \"echo finish $SERVICE_STATUS >> /tmp/log\"\n\
-                [service.b]\ncommand = \"trap 'echo usr >> /tmp/log' USR1; while :; do sleep 0.02; done\"\n\
+                [service.b]\ncommand = \"trap 'echo usr >> /tmp/log' USR1; : > /tmp/b; \
+                while :; do sleep 0.02; done\"\n\
                 reload-signal = \"USR1\"\n";
     let bundle = bundle(t, IDLE, text);
     let (c, running) = start(t, &bundle);
@@ -64,6 +65,7 @@ fn restart_signal_reload(t: &Trial) {
         });
     };
     log("start");
+    wait_until("b's trap", || bundle.rootfs().join("tmp/b").exists());
     t.rt(&["service", "signal", &c.id, "a", "HUP"]).ok();
     log("start hup");
     t.rt(&["service", "reload", &c.id, "a"]).ok();

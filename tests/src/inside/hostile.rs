@@ -61,8 +61,9 @@ pub fn overwrite(report: &str) {
 }
 
 /// CVE-2016-9962: looks at the descriptors of whoever enters; a payload has the
-/// standard three.
+/// standard three. How many it has seen stands in `<report>.seen` all the time.
 pub fn snoop(report: &str) {
+    let count = format!("{report}.seen");
     let mut report = File::create(report).expect("create the report");
     let mut seen = BTreeSet::new();
     while !stopped() {
@@ -80,7 +81,9 @@ pub fn snoop(report: &str) {
                 }
                 _ => {}
             }
-            seen.insert(pid);
+            if seen.insert(pid) {
+                fs::write(&count, seen.len().to_string()).expect("report");
+            }
         }
     }
     writeln!(report, "seen {}", seen.len()).expect("report");
