@@ -31,7 +31,7 @@ prepare() {
 }
 
 # suite NAME COMMAND...: runs it, keeps its log, remembers its summary lines, and
-# which trials needed a second attempt (a peer's trials and Docker's have one).
+# which trials needed a second attempt (a peer's trials, Docker's and containerd's have one).
 suite() {
     local name=$1 log=$logs/$1.log start=$SECONDS status line
     shift

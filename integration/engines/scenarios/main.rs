@@ -6,7 +6,7 @@
 //! kubelet asks for it. Rich containers have no peer:
 //! `docker::v2::richrun::rich::stop`. What the machine lacks is ignored,
 //! and the reason stands before the trial's name. A trial of a peer, or of
-//! Docker, has a second attempt, and the failure of the first one is printed.
+//! Docker or containerd, has a second attempt, and the failure of the first one is printed.
 //!
 //! RICHRUN   the runtime under test (default: this build's)
 //! PEERS_DIR where the newer crun is (default: build/peers)
@@ -261,10 +261,11 @@ fn trial<F: Copy + Send + 'static>(
     let lacks = lacks.or_else(|| excluded.map(|(_, reason)| reason.to_owned()));
     let (world, owned, run) = (Arc::clone(world), runtime.clone(), scenario.run);
     let name = format!("{engine}::{}::{}::{}", view.name(), runtime.name, scenario.name);
-    // A peer's own races, on a busy machine, say nothing of richrun. And Docker drops the
-    // output of what has ended where it cannot read it within two seconds: there a trial
-    // may fail for that, whatever the runtime.
-    let twice = runtime.is_peer() || engine == Kind::Docker.name();
+    // A peer's own races, on a busy machine, say nothing of richrun. And Docker, and the shim
+    // under it and under containerd, drop the output of what has ended where they cannot read
+    // it within two seconds: there a trial may fail for that, whatever the runtime.
+    let over_shim = ![Kind::Podman.name(), Kind::Rootless.name()].contains(&engine);
+    let twice = runtime.is_peer() || over_shim;
     let again = twice.then(|| name.clone());
     let trial = Trial::test(name, move || {
         let verdict = act(&world, &owned, run).or_else(|first| {

@@ -82,6 +82,11 @@ pub struct Ctr<'a> {
 }
 
 impl Ctr<'_> {
+    /// Whether the runtime is another than richrun.
+    pub fn is_peer(&self) -> bool {
+        self.runtime.file_name().is_none_or(|name| !name.as_encoded_bytes().starts_with(b"richrun"))
+    }
+
     /// Whether the runtime makes everything rich.
     pub fn is_rich(&self) -> bool {
         self.runtime.file_name() == Some(std::ffi::OsStr::new(RICH_NAME))
