@@ -7,6 +7,7 @@
 mod arch;
 pub mod arena;
 pub mod beside;
+mod child;
 pub mod descriptors;
 pub mod service;
 pub mod sockets;
