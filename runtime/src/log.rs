@@ -220,16 +220,12 @@ fn terminal_line(level: Level, message: &str) -> String {
 fn push_json(line: &mut String, text: &str) {
     line.push('"');
     for letter in text.chars() {
-        match letter {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
-            '\n' => line.push_str("\\n"),
-            '\t' => line.push_str("\\t"),
-            '\r' => line.push_str("\\r"),
-            letter if u32::from(letter) < 0x20 => {
+        match escape(letter) {
+            Some(short) => line.push_str(short),
+            None if u32::from(letter) < 0x20 => {
                 let _ = write!(line, "\\u{:04x}", u32::from(letter));
             }
-            letter => line.push(letter),
+            None => line.push(letter),
         }
     }
     line.push('"');
@@ -244,19 +240,27 @@ fn push_quoted(line: &mut String, text: &str) {
     }
     line.push('"');
     for letter in text.chars() {
-        match letter {
-            '"' => line.push_str("\\\""),
-            '\\' => line.push_str("\\\\"),
-            '\n' => line.push_str("\\n"),
-            '\t' => line.push_str("\\t"),
-            '\r' => line.push_str("\\r"),
-            letter if letter.is_control() => {
+        match escape(letter) {
+            Some(short) => line.push_str(short),
+            None if letter.is_control() => {
                 let _ = write!(line, "\\x{:02x}", u32::from(letter));
             }
-            letter => line.push(letter),
+            None => line.push(letter),
         }
     }
     line.push('"');
+}
+
+/// The escapes of two characters that JSON and Go have in common and logs need.
+fn escape(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\n' => "\\n",
+        '\t' => "\\t",
+        '\r' => "\\r",
+        _ => return None,
+    })
 }
 
 /// RFC 3339 with nanoseconds, in UTC.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use richrun_tests::bundle::{args, caps, sh, user_namespace, without_namespace};
 use richrun_tests::command::{Cmd, Running};
 use richrun_tests::container::Container;
+use richrun_tests::podman_caps::PODMAN_CAPS;
 use richrun_tests::stage::{SUB_FIRST, USER_ID};
 use richrun_tests::suite::{Case, ONE, ROOT, V2};
 use richrun_tests::terminal::pair;
@@ -42,21 +43,6 @@ pub fn register(suite: &mut Suite) {
     inittab::register(suite);
     interface::register(suite);
 }
-
-/// What podman gives a container by default.
-const CAPS: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
 
 /// The Debian with this init that `integration/peers.sh` makes.
 fn image(t: &Trial, init: &str) -> PathBuf {
@@ -96,7 +82,7 @@ fn rooted(t: &Trial, init: &str, script: &str) -> Bundle {
     let image = image(t, init);
     let bundle = t.bundle(|config| {
         sh(config, script);
-        caps(config, CAPS);
+        caps(config, PODMAN_CAPS);
         config["root"]["readonly"] = json!(false);
         config["process"]["env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
     });
@@ -387,7 +373,7 @@ fn missing_rights_are_named(t: &Trial) {
 /// Without a group of its own an ordinary user's systemd would only hang.
 fn missing_delegation_is_named(t: &Trial) {
     t.only(&[Kind::Richrun], "has no rich containers");
-    let bundle = t.bundle(|config| caps(config, CAPS));
+    let bundle = t.bundle(|config| caps(config, PODMAN_CAPS));
     bundle.script("/usr/lib/systemd/systemd", "");
     bundle.give_away();
     let out = boot(t, &bundle, &[]).run().exits(1);

@@ -14,6 +14,7 @@ pub mod command;
 pub mod container;
 pub mod inside;
 pub mod leftovers;
+pub mod podman_caps;
 pub mod runtime;
 pub mod source;
 pub mod stage;

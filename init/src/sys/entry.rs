@@ -169,9 +169,9 @@ unsafe extern "C" fn strlen(text: *const u8) -> usize {
 ///
 /// # Safety
 /// Both must be valid for `n` bytes.
-#[cfg(target_arch = "x86_64")]
 unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
     // SAFETY: the caller's promise; the direction flag is clear by the ABI.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!(
             "rep movsb",
@@ -181,15 +181,8 @@ unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
             options(nostack, preserves_flags)
         );
     }
-}
-
-/// Copies upwards from the first byte.
-///
-/// # Safety
-/// Both must be valid for `n` bytes.
-#[cfg(target_arch = "aarch64")]
-unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
     // SAFETY: the caller's promise; an empty copy branches out at once.
+    #[cfg(target_arch = "aarch64")]
     unsafe {
         asm!(
             "cbz {n}, 3f",
@@ -206,15 +199,8 @@ unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
             options(nostack)
         );
     }
-}
-
-/// Copies upwards from the first byte.
-///
-/// # Safety
-/// Both must be valid for `n` bytes.
-#[cfg(target_arch = "riscv64")]
-unsafe fn copy_up(dest: *mut u8, src: *const u8, n: usize) {
-    // SAFETY: the caller's promise; an empty copy branches out at once.
+    // SAFETY: as for 64-bit ARM.
+    #[cfg(target_arch = "riscv64")]
     unsafe {
         asm!(
             "beqz {n}, 3f",

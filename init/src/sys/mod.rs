@@ -4,12 +4,10 @@
 //! build script compiles it without any dependency.
 #![allow(unsafe_code)]
 
-#[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
-#[cfg_attr(target_arch = "riscv64", path = "arch_riscv64.rs")]
-#[cfg_attr(target_arch = "x86_64", path = "arch_x86_64.rs")]
 mod arch;
 pub mod arena;
 pub mod beside;
+mod child;
 pub mod descriptors;
 pub mod service;
 pub mod sockets;

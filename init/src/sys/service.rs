@@ -1,9 +1,9 @@
 //! Starting a service: as [`super::spawn()`] starts the payload, with a user, limits, streams
 //! and an environment of its own.
 
-use super::arch::{call, clone_call, nr};
+use super::arch::{call, nr};
 use super::spawn::{Program, execute, new_session, take_terminal};
-use super::{Errno, Result, Start, check, descriptors, ignore_child_signal, set_mask, wait4};
+use super::{Errno, Result, Start, check, child, descriptors, ignore_child_signal, set_mask};
 use crate::options::DEFAULT_PATH;
 use crate::services::wire::{List, UNSET};
 use crate::signals::SignalSet;
@@ -69,54 +69,26 @@ pub struct Trouble {
 
 /// How many arguments and variables there may be.
 const POINTERS: usize = 8192;
-const STACK: usize = 32 * 1024;
-#[repr(C, align(16))]
-struct Stack([u8; STACK]);
-static mut CHILD_STACK: Stack = Stack([0; STACK]);
 static mut TABLE: [*const i8; POINTERS] = [core::ptr::null(); POINTERS];
 
-struct Shared<'a> {
-    launch: Launch<'a>,
-    trouble: Option<Trouble>,
+/// Starts it; its pid.
+pub fn launch(launch: Launch<'_>) -> core::result::Result<i32, Trouble> {
+    child::start(&launch)
 }
 
-/// Starts it; its pid. Once at a time: this process has one thread.
-pub fn launch(launch: Launch<'_>) -> core::result::Result<i32, Trouble> {
-    const CLONE_VM: usize = 0x100;
-    const CLONE_VFORK: usize = 0x4000;
-    const SIGCHLD: usize = 17;
-    let mut shared = Shared { launch, trouble: None };
-    let shared = &raw mut shared;
-    // SAFETY: the stack is used by this child alone; CLONE_VFORK holds this process
-    // until the child has executed or ended, so `shared` outlives its use and is never
-    // touched by both at a time.
-    let ret = unsafe {
-        let top = addr_of_mut!(CHILD_STACK).cast::<u8>().add(STACK);
-        clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, top, child, shared.cast())
-    };
-    let pid = check(ret).map_err(|errno| Trouble { what: "clone", errno })? as i32;
-    // SAFETY: the child no longer uses it. Volatile, because the child wrote it.
-    match unsafe { (&raw const (*shared).trouble).read_volatile() } {
-        None => Ok(pid),
-        Some(trouble) => {
-            while let Err(Errno::EINTR) = wait4(pid, 0) {}
-            Err(trouble)
+impl child::Job for Launch<'_> {
+    type Failure = Trouble;
+
+    fn act(&self) -> Trouble {
+        match become_service(self) {
+            Err(trouble) => trouble,
+            Ok(program) => Trouble { what: "exec", errno: execute(&program) },
         }
     }
-}
 
-/// The child.
-///
-/// # Safety
-/// `shared` points at a [`Shared`] that nobody else uses meanwhile.
-unsafe extern "C" fn child(shared: *mut u8) -> ! {
-    // SAFETY: the promise above.
-    let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
-    shared.trouble = Some(match become_service(&shared.launch) {
-        Err(trouble) => trouble,
-        Ok(program) => Trouble { what: "exec", errno: execute(&program) },
-    });
-    super::exit(127)
+    fn uncloned(errno: Errno) -> Trouble {
+        Trouble { what: "clone", errno }
+    }
 }
 
 /// Everything before the execve.

@@ -1,13 +1,11 @@
-//! Starting the payload: one clone that shares memory until the child has executed, so
-//! that no page is copied, the child's session exists before the first signal can be
-//! forwarded, and a failure to execute comes back as a plain value.
+//! Starting the payload: as a child that shares memory until it has executed, so that its
+//! session exists before the first signal can be forwarded.
 
-use super::arch::{call, clone_call, nr};
-use super::{Errno, Result, Start, check, ignore_child_signal, set_mask, wait4};
+use super::arch::{call, nr};
+use super::{Errno, Result, Start, check, child, ignore_child_signal, set_mask};
 use crate::beside::Identity;
 use crate::options::Session;
 use crate::signals::SignalSet;
-use core::ptr::addr_of_mut;
 
 /// The step at which starting the payload failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,69 +45,39 @@ pub struct Spawn {
     pub identity: Option<Identity>,
 }
 
-/// Shared with the child, which runs in this process's memory.
-struct Shared {
-    spawn: Spawn,
-    failure: Option<Failure>,
+/// Starts the payload; its pid.
+pub fn spawn(spawn: Spawn) -> core::result::Result<i32, Failure> {
+    child::start(&spawn)
 }
 
-const STACK: usize = 16 * 1024;
-#[repr(C, align(16))]
-struct Stack([u8; STACK]);
-static mut CHILD_STACK: Stack = Stack([0; STACK]);
+impl child::Job for Spawn {
+    type Failure = Failure;
 
-/// Starts the payload; its pid. Must be called only once at a time (it is: at start).
-pub fn spawn(spawn: Spawn) -> core::result::Result<i32, Failure> {
-    const CLONE_VM: usize = 0x100;
-    const CLONE_VFORK: usize = 0x4000;
-    const SIGCHLD: usize = 17;
-    let mut shared = Shared { spawn, failure: None };
-    let shared = &raw mut shared;
-    // SAFETY: the stack is used by this child alone; CLONE_VFORK holds this process
-    // until the child has executed or ended, so `shared` outlives its use and is never
-    // touched by both at a time.
-    let ret = unsafe {
-        let top = addr_of_mut!(CHILD_STACK).cast::<u8>().add(STACK);
-        clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, top, child, shared.cast())
-    };
-    let pid = check(ret).map_err(|errno| Failure { step: Step::Clone, errno })? as i32;
-    // SAFETY: the child no longer uses it. Volatile, because the child wrote it.
-    match unsafe { (&raw const (*shared).failure).read_volatile() } {
-        None => Ok(pid),
-        Some(failure) => {
-            while let Err(Errno::EINTR) = wait4(pid, 0) {}
-            Err(failure)
+    /// Own session, then the caller's signals, then the payload.
+    fn act(&self) -> Failure {
+        let user = self.identity.as_ref().map_or(Ok(()), super::beside::become_user);
+        match (enter_session(self.session), user) {
+            (Err(errno), _) => Failure { step: Step::Session, errno },
+            (_, Err(errno)) => Failure { step: Step::Identity, errno },
+            (Ok(()), Ok(())) => {
+                if self.ignore_child_signal {
+                    ignore_child_signal(true);
+                }
+                set_mask(self.mask);
+                let program = Program {
+                    argv: self.start.argv_from(self.command),
+                    envp: self.start.envp(),
+                    room_before: self.command > 0,
+                    path: self.start.var(b"PATH").unwrap_or(crate::options::DEFAULT_PATH),
+                };
+                Failure { step: Step::Exec, errno: execute(&program) }
+            }
         }
     }
-}
 
-/// The child: own session, then the caller's signals, then the payload.
-///
-/// # Safety
-/// `shared` points at a [`Shared`] that nobody else uses meanwhile.
-unsafe extern "C" fn child(shared: *mut u8) -> ! {
-    // SAFETY: the promise above.
-    let shared = unsafe { &mut *shared.cast::<Shared>() };
-    let spawn = &shared.spawn;
-    let user = spawn.identity.as_ref().map_or(Ok(()), super::beside::become_user);
-    shared.failure = Some(match (enter_session(spawn.session), user) {
-        (Err(errno), _) => Failure { step: Step::Session, errno },
-        (_, Err(errno)) => Failure { step: Step::Identity, errno },
-        (Ok(()), Ok(())) => {
-            if spawn.ignore_child_signal {
-                ignore_child_signal(true);
-            }
-            set_mask(spawn.mask);
-            let program = Program {
-                argv: spawn.start.argv_from(spawn.command),
-                envp: spawn.start.envp(),
-                room_before: spawn.command > 0,
-                path: spawn.start.var(b"PATH").unwrap_or(crate::options::DEFAULT_PATH),
-            };
-            Failure { step: Step::Exec, errno: execute(&program) }
-        }
-    });
-    super::exit(127)
+    fn uncloned(errno: Errno) -> Failure {
+        Failure { step: Step::Clone, errno }
+    }
 }
 
 /// Leads a session of its own (setsid(2)), without a terminal.

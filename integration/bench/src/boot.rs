@@ -10,24 +10,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::podman_caps::PODMAN_CAPS;
 use crate::row::{Row, id, text, words};
 use crate::sample::{self, Case};
 use crate::stage::{Result, Stage, variant};
-
-/// What podman gives a container by default, and what nspawn needs.
-const CAPS: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
 
 /// The payload, and its exit code: not one that systemd or a runtime might end with by itself.
 const PAYLOAD: [&str; 3] = ["/usr/bin/sh", "-c", "exit 42"];
@@ -138,7 +124,7 @@ fn base(config: &mut Value, root: &Path) {
     config["root"] = json!({"path": root, "readonly": false});
     config["process"]["terminal"] = json!(false);
     config["process"]["capabilities"] =
-        json!({"bounding": CAPS, "effective": CAPS, "permitted": CAPS});
+        json!({"bounding": PODMAN_CAPS, "effective": PODMAN_CAPS, "permitted": PODMAN_CAPS});
 }
 
 /// What richrun adds by itself.

@@ -14,6 +14,8 @@ mod init;
 mod orphans;
 mod peers;
 mod plot;
+#[path = "../../../tests/src/podman_caps.rs"]
+mod podman_caps;
 mod report;
 mod row;
 mod sample;

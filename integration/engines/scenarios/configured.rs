@@ -8,7 +8,7 @@ use richrun_engines::{Verdict, ensure};
 
 use crate::{EngineScenario, scenario};
 
-pub const PODMAN: &[EngineScenario] = &[
+pub const BOTH: &[EngineScenario] = &[
     scenario("limits", limits).needs(&["memory", "pids", "cpu"]),
     scenario("pids_limit_holds", pids_limit_holds).needs(&["pids"]),
     scenario("memory_limit_kills", memory_limit_kills).needs(&["memory"]),
@@ -16,10 +16,7 @@ pub const PODMAN: &[EngineScenario] = &[
     scenario("user_and_groups", user_and_groups),
     scenario("working_directory", working_directory),
     scenario("hostname_and_environment", hostname_and_environment),
-    scenario("read_only_root", read_only_root),
-    scenario("volumes", volumes),
     scenario("tmpfs", tmpfs),
-    scenario("capabilities", capabilities),
     scenario("no_new_privileges", no_new_privileges),
     scenario("seccomp", seccomp),
     scenario("ulimits", ulimits),
@@ -28,30 +25,16 @@ pub const PODMAN: &[EngineScenario] = &[
     scenario("masked_paths", masked_paths),
     scenario("privileged", privileged),
     scenario("host_namespaces", host_namespaces),
-    scenario("user_namespace", user_namespace),
     scenario("shared_pid_namespace", shared_pid_namespace),
 ];
 
 /// Docker has no `--uidmap` and no `nosuid` for `-v`, its `--read-only` brings no
 /// writable `/tmp`, and an ordinary user of its containers gets no capabilities.
-pub const DOCKER: &[EngineScenario] = &[
-    scenario("limits", limits).needs(&["memory", "pids", "cpu"]),
-    scenario("pids_limit_holds", pids_limit_holds).needs(&["pids"]),
-    scenario("memory_limit_kills", memory_limit_kills).needs(&["memory"]),
-    scenario("cgroup_removed", cgroup_removed),
-    scenario("user_and_groups", user_and_groups),
-    scenario("working_directory", working_directory),
-    scenario("hostname_and_environment", hostname_and_environment),
-    scenario("tmpfs", tmpfs),
-    scenario("no_new_privileges", no_new_privileges),
-    scenario("seccomp", seccomp),
-    scenario("ulimits", ulimits),
-    scenario("sysctl", sysctl),
-    scenario("devices", devices),
-    scenario("masked_paths", masked_paths),
-    scenario("privileged", privileged),
-    scenario("host_namespaces", host_namespaces),
-    scenario("shared_pid_namespace", shared_pid_namespace),
+pub const PODMAN: &[EngineScenario] = &[
+    scenario("read_only_root", read_only_root),
+    scenario("volumes", volumes),
+    scenario("capabilities", capabilities),
+    scenario("user_namespace", user_namespace),
 ];
 
 /// Starts a container that waits.

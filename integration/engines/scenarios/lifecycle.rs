@@ -21,7 +21,7 @@ const COUNTER: [&str; 3] = [
     "n=0; while :; do n=$((n+1)); echo $n >/shared/next; mv /shared/next /shared/count; sleep 0.05; done",
 ];
 
-pub const PODMAN: &[EngineScenario] = &[
+pub const BOTH: &[EngineScenario] = &[
     scenario("run", run),
     scenario("exit_codes", exit_codes),
     scenario("not_found", not_found),
@@ -33,27 +33,12 @@ pub const PODMAN: &[EngineScenario] = &[
     scenario("stop_and_start", stop_and_start),
     scenario("pause", pause),
     scenario("remove_forced", remove_forced),
-    scenario("remove_created", remove_created),
     scenario("init", init),
-    scenario("init_path", init_path),
     scenario("twenty_in_a_row", twenty_in_a_row),
 ];
 
-pub const DOCKER: &[EngineScenario] = &[
-    scenario("run", run),
-    scenario("exit_codes", exit_codes),
-    scenario("not_found", not_found),
-    scenario("detached", detached),
-    scenario("stop", stop),
-    scenario("stop_kills_in_the_end", stop_kills_in_the_end),
-    scenario("kill", kill),
-    scenario("restart", restart),
-    scenario("stop_and_start", stop_and_start),
-    scenario("pause", pause),
-    scenario("remove_forced", remove_forced),
-    scenario("init", init),
-    scenario("twenty_in_a_row", twenty_in_a_row),
-];
+pub const PODMAN: &[EngineScenario] =
+    &[scenario("remove_created", remove_created), scenario("init_path", init_path)];
 
 fn run(engine: &Engine<'_>) -> Verdict {
     let outcome = engine.run(&[], &["echo", "a word", "$HOME"])?.exits(0)?;

@@ -138,8 +138,17 @@ fn podman_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     let lacks =
         world::lacks(&["podman", "conmon", "busybox"], &[]).or_else(|| runtime.lacks.clone());
     let plain: &[_] = match runtime.name {
-        world::RICH_NAME => &[lifecycle::PODMAN, streams::PODMAN],
-        _ => &[lifecycle::PODMAN, streams::PODMAN, configured::PODMAN, network::PODMAN],
+        world::RICH_NAME => &[lifecycle::BOTH, lifecycle::PODMAN, streams::BOTH, streams::PODMAN],
+        _ => &[
+            lifecycle::BOTH,
+            lifecycle::PODMAN,
+            streams::BOTH,
+            streams::PODMAN,
+            configured::BOTH,
+            configured::PODMAN,
+            network::BOTH,
+            network::PODMAN,
+        ],
     };
     engine_trials(
         Kind::Podman,
@@ -171,8 +180,8 @@ fn docker_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
         .or_else(no_docker)
         .or_else(|| runtime.lacks.clone());
     let plain: &[_] = match runtime.name {
-        world::RICH_NAME => &[lifecycle::DOCKER, streams::DOCKER],
-        _ => &[lifecycle::DOCKER, streams::DOCKER, configured::DOCKER, network::DOCKER],
+        world::RICH_NAME => &[lifecycle::BOTH, streams::BOTH],
+        _ => &[lifecycle::BOTH, streams::BOTH, configured::BOTH, network::BOTH],
     };
     let mut all = engine_trials(Kind::Docker, world, runtime, &lacks, plain, &[rich::VARIABLES]);
     let lacks = lacks.or_else(docker::lacks_annotations);

@@ -13,14 +13,11 @@ const SERVER: [&str; 6] = ["httpd", "-f", "-p", "80", "-h", "/srv"];
 /// on a pod's own v2 cgroup: not even `/dev/null` opens below it.
 const DENIED: &str = "podman denies a v2 pod all devices";
 
-pub const PODMAN: &[EngineScenario] = &[
-    scenario("published_port", published_port),
-    scenario("no_network", no_network),
-    Scenario { not_in: Some((View::V2, DENIED)), ..scenario("pod_of_two", pod_of_two) },
-];
-
-pub const DOCKER: &[EngineScenario] =
+pub const BOTH: &[EngineScenario] =
     &[scenario("published_port", published_port), scenario("no_network", no_network)];
+
+pub const PODMAN: &[EngineScenario] =
+    &[Scenario { not_in: Some((View::V2, DENIED)), ..scenario("pod_of_two", pod_of_two) }];
 
 /// A web page of the image, through a port of the sandbox.
 pub fn published_port(engine: &Engine<'_>) -> Verdict {

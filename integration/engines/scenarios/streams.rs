@@ -10,7 +10,7 @@ use crate::{EngineScenario, scenario};
 
 const SLEEPER: [&str; 3] = ["sh", "-c", "echo ready; while :; do sleep 1; done"];
 
-pub const PODMAN: &[EngineScenario] = &[
+pub const BOTH: &[EngineScenario] = &[
     scenario("stdin", stdin),
     scenario("big_output", big_output),
     scenario("terminal", terminal),
@@ -19,26 +19,13 @@ pub const PODMAN: &[EngineScenario] = &[
     scenario("logs", logs),
     scenario("exec", exec),
     scenario("exec_environment", exec_environment),
-    scenario("exec_failures", exec_failures),
     scenario("exec_terminal", exec_terminal),
     scenario("exec_detached", exec_detached),
     scenario("exec_many", exec_many),
 ];
 
 /// Docker's `exec` has exit statuses of its own for a program that is not there.
-pub const DOCKER: &[EngineScenario] = &[
-    scenario("stdin", stdin),
-    scenario("big_output", big_output),
-    scenario("terminal", terminal),
-    scenario("terminal_interrupt", terminal_interrupt),
-    scenario("terminal_detach", terminal_detach),
-    scenario("logs", logs),
-    scenario("exec", exec),
-    scenario("exec_environment", exec_environment),
-    scenario("exec_terminal", exec_terminal),
-    scenario("exec_detached", exec_detached),
-    scenario("exec_many", exec_many),
-];
+pub const PODMAN: &[EngineScenario] = &[scenario("exec_failures", exec_failures)];
 
 fn stdin(engine: &Engine<'_>) -> Verdict {
     let text = "line\n".repeat(5000);

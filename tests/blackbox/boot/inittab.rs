@@ -5,14 +5,15 @@ use std::fs;
 
 use richrun_tests::bundle::{args, caps, sh, user_namespace};
 use richrun_tests::command::{Cmd, Running};
+use richrun_tests::podman_caps::PODMAN_CAPS;
 use richrun_tests::stage::SUB_FIRST;
 use richrun_tests::suite::{BOTH, ONE, ROOT, USER};
 use richrun_tests::{Bundle, Kind, Suite, Trial};
 use serde_json::json;
 
 use super::{
-    CAPS, PATIENCE, PAYLOAD, boot_as, detached_as, patiently, payload_is_what_was_asked, ready,
-    rooted, terminal_is_the_payloads,
+    PATIENCE, PAYLOAD, boot_as, detached_as, patiently, payload_is_what_was_asked, ready, rooted,
+    terminal_is_the_payloads,
 };
 
 pub fn register(suite: &mut Suite) {
@@ -46,7 +47,7 @@ fn busybox(t: &Trial, script: &str) -> Bundle {
     t.only(&[Kind::Richrun], "has no rich containers");
     let bundle = t.bundle(|config| {
         sh(config, script);
-        caps(config, CAPS);
+        caps(config, PODMAN_CAPS);
         config["root"]["readonly"] = json!(false);
     });
     fs::create_dir(bundle.rootfs().join("sbin")).expect("make /sbin");
@@ -198,7 +199,7 @@ fn sysv_with_all_rights(t: &Trial) {
     for image in IMAGES {
         let bundle = rooted(t, image, "/etc/init.d/halt stop; grep -c 'Not in' /etc/init.d/halt");
         let more = ["CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_NET_ADMIN", "CAP_MKNOD"];
-        bundle.edit(|config| caps(config, &[CAPS, &more].concat()));
+        bundle.edit(|config| caps(config, &[PODMAN_CAPS, &more].concat()));
         sbin_init(t, &bundle).ok().prints("1");
     }
 }

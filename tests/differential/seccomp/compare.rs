@@ -21,6 +21,19 @@ const FOREIGN: [u32; 4] = [0x4000_0028, 0xc000_00b7, 0xc000_00f3, 0];
 /// `SECCOMP_RET_ERRNO | ENOSYS`.
 pub const ENOSYS: u32 = 0x0005_0026;
 
+/// Around which arguments are compared differently.
+pub const EDGES: [u64; 9] = [
+    0,
+    1,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x1_0000_0001,
+    0x8000_0000_0000_0000,
+    u64::MAX,
+];
+
 /// The most calls made for one number.
 const MAX_CALLS: usize = 3_000;
 
@@ -60,17 +73,7 @@ fn numbers() -> impl Iterator<Item = u32> {
 
 /// The values at which a comparison with `values` can change its mind.
 fn corners(values: &BTreeSet<u64>) -> Vec<u64> {
-    let mut corners = BTreeSet::from([
-        0,
-        1,
-        0x7fff_ffff,
-        0x8000_0000,
-        0xffff_ffff,
-        0x1_0000_0000,
-        0x1_0000_0001,
-        0x8000_0000_0000_0000,
-        u64::MAX,
-    ]);
+    let mut corners = BTreeSet::from(EDGES);
     for value in values {
         corners.extend([
             value.wrapping_sub(1),

@@ -10,7 +10,7 @@ use richrun_tests::Trial;
 use seccompiler::sock_filter;
 use serde_json::{Value, json};
 
-use super::compare::compile;
+use super::compare::{EDGES, compile};
 use super::peer::{Peer, list};
 use super::profiles::IDLE_CALLS;
 
@@ -180,21 +180,9 @@ const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
 const ARCHITECTURES: [(&str, u32); 3] =
     [("X86_64", 0xc000_003e), ("X86", 0x4000_0003), ("X32", 0x4000_003e)];
 
-const VALUES: [u64; 10] = [
-    0,
-    1,
-    2,
-    0xff,
-    0x8000_0000,
-    0xffff_ffff,
-    0x1_0000_0000,
-    0x1_0000_0001,
-    0x8000_0000_0000_0000,
-    u64::MAX,
-];
-
 /// A profile of up to eight rules on few calls, so that rules meet.
 fn random(seed: u64) -> Value {
+    let values = [&EDGES[..], &[2, 0xff]].concat();
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut architectures = Vec::new();
     for (name, _) in ARCHITECTURES {
@@ -210,8 +198,8 @@ fn random(seed: u64) -> Value {
             args.push(json!({
                 "index": index * 2 + dice.roll(2),
                 "op": format!("SCMP_CMP_{}", dice.pick(&OPERATORS)),
-                "value": dice.pick(&VALUES),
-                "valueTwo": dice.pick(&VALUES),
+                "value": dice.pick(&values),
+                "valueTwo": dice.pick(&values),
             }));
         }
         let action = dice.pick(&ACTIONS).0;

@@ -1,23 +1,9 @@
-//! System calls on 64-bit RISC-V: the instruction.
+//! The instructions of 64-bit RISC-V.
 
+use super::{Entry, nr};
 use core::arch::asm;
 
-#[path = "nr_generic.rs"]
-pub mod nr;
-
-/// Performs system call `nr`.
-///
-/// # Safety
-/// As the system call itself asks.
-pub unsafe fn call(nr: usize, a: [usize; 5]) -> isize {
-    // SAFETY: the caller's promise; a call that takes five does not look at the sixth.
-    unsafe { call6(nr, [a[0], a[1], a[2], a[3], a[4], 0]) }
-}
-
-/// The same with six arguments.
-///
-/// # Safety
-/// As the system call itself asks.
+/// As [`super::call6`] says.
 pub unsafe fn call6(nr: usize, a: [usize; 6]) -> isize {
     let ret: isize;
     // SAFETY: the kernel keeps all registers but a0, and those of vectors.
@@ -45,20 +31,10 @@ pub unsafe fn call6(nr: usize, a: [usize; 6]) -> isize {
     ret
 }
 
-/// `clone(flags, stack)` whose child calls `entry(arg)` on that stack.
-///
-/// # Safety
-/// `stack` is the 16-byte aligned top of memory that nothing else uses while the child
-/// does; `entry` never returns.
-pub unsafe fn clone_call(
-    flags: usize,
-    stack: *mut u8,
-    entry: unsafe extern "C" fn(*mut u8) -> !,
-    arg: *mut u8,
-) -> isize {
+/// As [`super::clone_call`] says.
+pub unsafe fn clone_call(flags: usize, stack: *mut u8, entry: Entry, arg: *mut u8) -> isize {
     let ret: isize;
-    // SAFETY: the child leaves this frame at once, on its own stack, for a function
-    // that never returns; the parent continues behind the label.
+    // SAFETY: the child leaves this frame at once; the parent continues behind the label.
     unsafe {
         asm!(
             "ecall",
