@@ -4,9 +4,9 @@ use super::control::{self, Code, Op, Packet, Request};
 use super::engine::Engine;
 use super::slot::{Phase, Slot};
 use super::wire::{self, Field};
-use crate::sys::{self, Errno};
 use crate::sys::descriptors::{self, END_ONLY, NONE, READABLE, close};
 use crate::sys::sockets::{self, Peer};
+use crate::sys::{self, Errno};
 use crate::time::Millis;
 
 /// How many may ask at a time; the others are let in when one of them has his answer.
