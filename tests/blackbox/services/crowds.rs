@@ -125,10 +125,13 @@ fn another_descriptors_number(t: &Trial) {
     signal(&c, Signal::SIGSTOP);
     c.exec(&format!("kill -9 {late}")).ok();
     let socket = connect(t, &c).expect("connect");
-    rustix::net::send(&socket, b"\x01\x01\0\0", SendFlags::NOSIGNAL).expect("ask for the list");
     let gone = || c.exec(&format!("grep -q '^State:.Z' /proc/{late}/status")).code == 0;
     wait_until("the service's end", gone);
     signal(&c, Signal::SIGCONT);
+    // By then it has seen to all that it was told of in that moment.
+    wait_for(t, &c, "late", "failed");
+    let sent = rustix::net::send(&socket, b"\x01\x01\0\0", SendFlags::NOSIGNAL);
+    assert_eq!(sent, Ok(4), "the connection was closed without a question");
     let mut bytes = [0; 4096];
     wait_until("an answer", || match rustix::net::recv(&socket, &mut bytes, RecvFlags::empty()) {
         Err(Errno::AGAIN) => false,

@@ -114,7 +114,7 @@ fn a_probe_that_hangs_has_failed(t: &Trial) {
 
 /// A server that has not sent all of its answer sees no broken connection. The port has a name.
 fn an_answer_is_taken_in_to_its_end(t: &Trial) {
-    let text = "[service.web]\ncommand = [\"nc\", \"-lk\", \"-p\", \"8005\", \"-e\", \"/tmp/serve\"]\nports = { http = 8005 }\n\
+    let text = "[service.web]\ncommand = [\"nc\", \"-ll\", \"-p\", \"8005\", \"-e\", \"/tmp/serve\"]\nports = { http = 8005 }\n\
                 readiness = { httpGet = { port = \"http\" }, timeoutSeconds = 60, periodSeconds = 1 }\n\
                 [service.main]\nneeds = []\n";
     let bundle = bundle(t, IDLE, text);
