@@ -188,7 +188,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[service.a]\ncommand = \"a\"\nliveness = { exec = \"x\", successThreshold = 2 }",
-        "line 3: service.a.liveness.successThreshold: must be between 1 and 1, not 2",
+        "line 3: service.a.liveness.successThreshold: must be between 0 and 1, not 2",
     ),
     (
         "[service.a]\ncommand = \"a\"\nreadiness = { httpGet = { port = 1, scheme = \"HTTPS\" } }",
