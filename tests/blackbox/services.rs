@@ -1,6 +1,7 @@
 //! Services of rich containers: order, restarts, readiness, exit statuses, and what can be
 //! done from outside.
 
+mod crowds;
 mod outside;
 mod probes;
 
@@ -33,6 +34,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "orphans_are_reaped", orphans_are_reaped)
         .on(ONE, "watched_files_restart", watched_files_restart)
         .on(ONE, "a_full_log_disk_stops_nobody", a_full_log_disk_stops_nobody);
+    crowds::register(suite);
     outside::register(suite);
     probes::register(suite);
 }

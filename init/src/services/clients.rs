@@ -4,13 +4,15 @@ use super::control::{self, Code, Op, Packet, Request};
 use super::engine::Engine;
 use super::slot::{Phase, Slot};
 use super::wire::{self, Field};
-use crate::sys;
 use crate::sys::descriptors::{self, END_ONLY, NONE, READABLE, close};
 use crate::sys::sockets::{self, Peer};
+use crate::sys::{self, Errno};
 use crate::time::Millis;
 
-/// How many may ask at a time.
+/// How many may ask at a time; the others are let in when one of them has his answer.
 pub(super) const CLIENTS: usize = 16;
+/// How many of them may wait for something, so that there is always room for a question.
+const WAITING: usize = 12;
 
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,9 @@ impl Clients {
 
     /// Adds what is waited for.
     pub fn gather(&self, add: &mut dyn FnMut(i32, i16)) {
-        add(self.listener, READABLE);
+        if self.all.iter().any(|(socket, _)| *socket == NONE) {
+            add(self.listener, READABLE);
+        }
         for (socket, wait) in self.all {
             // Who waits is only looked at for his end.
             add(socket, if wait == Wait::Nothing { READABLE } else { END_ONLY });
@@ -53,13 +57,12 @@ impl Clients {
         let allowed = sockets::peer(socket).is_ok_and(|peer| self.allows(peer));
         match self.all.iter_mut().find(|(socket, _)| *socket == NONE) {
             Some(free) if allowed => *free = (socket, Wait::Nothing),
-            _ => {
-                if allowed {
-                    let _ = sockets::send(socket, Packet::end(Code::Busy, b"").as_bytes());
-                }
-                close(&mut socket);
-            }
+            _ => close(&mut socket),
         }
+    }
+
+    fn waiting(&self) -> usize {
+        self.all.iter().filter(|(_, wait)| *wait != Wait::Nothing).count()
     }
 
     fn allows(&self, peer: Peer) -> bool {
@@ -86,6 +89,8 @@ impl Engine {
                     Err(code) => self.end(at, code, b""),
                 }
             }
+            // What was seen was of a descriptor that had the number before.
+            Err(Errno::EAGAIN) => {}
             _ => self.forget(at),
         }
         true
@@ -117,6 +122,10 @@ impl Engine {
             }
         }
         let now = sys::now();
+        let waits = matches!(request.op, Op::Events | Op::Start | Op::Restart | Op::Stop);
+        if waits && self.clients.waiting() >= WAITING {
+            return self.end(at, Code::Busy, b"");
+        }
         match request.op {
             Op::List => {
                 self.list(at, now);

@@ -63,7 +63,7 @@ pub enum Code {
     Malformed = 4,
     /// Another version is spoken here: the one in this reply.
     Version = 5,
-    /// Too many others ask.
+    /// Too many others wait.
     Busy = 6,
     /// The service does not run, or lacks what is asked for.
     Impossible = 7,

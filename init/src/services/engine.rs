@@ -4,7 +4,6 @@
 use super::clients::Clients;
 use super::io::Io;
 use super::machine::{Act, Machine};
-use super::probe::http_success;
 use super::rules::Rules;
 use super::slot::{Phase, Reason, Slot};
 use super::watches::Watches;
@@ -282,12 +281,6 @@ impl Engine {
                 self.probe_process_ended(i, pid, status == 0, now);
             }
         }
-    }
-
-    /// An HTTP status is in, or none will be.
-    pub(super) fn http_answer(&mut self, i: usize, probe: usize, status: Option<u16>) {
-        self.io[i].probes[probe].close();
-        self.machine.probed(i, probe, status.is_some_and(http_success), sys::now());
     }
 
     /// Tells of a service's new phase: those who listen, and the log when it went wrong.

@@ -1,9 +1,13 @@
 //! The descriptors and probes of each service.
 
+use super::probe::http_success;
 use super::wire::{self, Field, PROBES, ProbeField};
 use crate::sys::descriptors::{self, NONE, READABLE, WRITABLE, close};
-use crate::sys::{self, sockets};
+use crate::sys::{self, Errno, sockets};
 use crate::time::Millis;
+
+/// How much of an answer is taken in after its status, as by Kubernetes.
+const REST: usize = 10 * 1024;
 
 /// One probe under way.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +20,29 @@ pub(super) struct ProbeRun {
     sent: bool,
     answer: [u8; 12],
     len: usize,
+    /// How much of the rest of the answer is still taken in, after the outcome.
+    rest: usize,
 }
 
 impl ProbeRun {
-    const NONE: ProbeRun = ProbeRun { pid: 0, socket: NONE, sent: false, answer: [0; 12], len: 0 };
+    const NONE: ProbeRun =
+        ProbeRun { pid: 0, socket: NONE, sent: false, answer: [0; 12], len: 0, rest: 0 };
 
     /// Ends the connection.
     pub fn close(&mut self) {
         close(&mut self.socket);
         *self = ProbeRun::NONE;
+    }
+
+    /// Takes in some of what comes after the status: a server that has not sent all of its
+    /// answer yet would see its connection broken.
+    fn drain(&mut self) {
+        let mut chunk = [0; 4096];
+        match sockets::receive(self.socket, &mut chunk) {
+            Ok(len) if len > 0 && len < self.rest => self.rest -= len,
+            Err(Errno::EAGAIN) => {}
+            _ => self.close(),
+        }
     }
 }
 
@@ -62,9 +80,10 @@ impl Io {
         }
     }
 
-    /// Its process has ended: nobody will say that it is ready.
+    /// Its process has ended: nobody will say that it is ready, or more of an answer.
     pub fn ended(&mut self) {
         close(&mut self.ready);
+        self.probes.iter_mut().filter(|run| run.rest > 0).for_each(ProbeRun::close);
     }
 
     /// Takes in some output; the last of it is kept, round and round.
@@ -125,6 +144,7 @@ impl super::engine::Engine {
 
     /// Takes a probe.
     pub(super) fn probe(&mut self, i: usize, probe: usize, now: Millis) {
+        self.io[i].probes[probe].close();
         if self.machine.slots()[i].rules.probes[probe].kind == wire::PROBE_EXEC {
             let words = self.plan.probe_command(i, probe);
             match self.launch_beside(i, words, b"", self.null) {
@@ -178,11 +198,23 @@ impl super::engine::Engine {
 
     fn attend_answer(&mut self, i: usize, probe: usize) {
         let run = &mut self.io[i].probes[probe];
-        let len = sockets::receive(run.socket, &mut run.answer[run.len..]).unwrap_or(0);
+        if run.rest > 0 {
+            return run.drain();
+        }
+        let len = match sockets::receive(run.socket, &mut run.answer[run.len..]) {
+            Err(Errno::EAGAIN) => return,
+            received => received.unwrap_or(0),
+        };
         run.len += len;
         let status = super::probe::http_status(&run.answer[..run.len]);
-        if status.is_some() || len == 0 || run.len == run.answer.len() {
-            self.http_answer(i, probe, status);
+        if status.is_some() {
+            run.rest = REST;
+        } else if len == 0 || run.len == run.answer.len() {
+            run.close();
+        } else {
+            return;
         }
+        let good = status.is_some_and(http_success);
+        self.machine.probed(i, probe, good, sys::now());
     }
 }

@@ -209,12 +209,13 @@ impl<'a> Machine<'a> {
         slot.restarts += u32::from(slot.ran);
         (slot.ran, slot.finished) = (true, false);
         slot.reason = Reason::None;
+        (slot.started, slot.passes, slot.judged) = (now, false, false);
         let [startup, liveness, readiness] = &mut slot.rules.probes;
         if startup.exists() {
-            startup.begin(now);
+            startup.begin(now, now);
         } else {
-            liveness.begin(now);
-            readiness.begin(now);
+            liveness.begin(now, now);
+            readiness.begin(now, now);
         }
         if slot.rules.ready == wire::READY_STARTED && !slot.rules.oneshot {
             self.ready(service, now);
@@ -241,7 +242,7 @@ impl<'a> Machine<'a> {
         let slot = &mut self.slots[service];
         if slot.phase == Phase::Starting {
             slot.enter(Phase::Up, FOREVER, now);
-            slot.ready = true;
+            slot.ready = slot.passes || !slot.rules.probes[READINESS].exists();
             slot.up_at = now;
         }
     }
@@ -344,11 +345,16 @@ impl<'a> Machine<'a> {
             return;
         }
         let passed = verdict == Verdict::Passed;
+        if probe == READINESS {
+            slot.told &= slot.judged || slot.phase != Phase::Up;
+            (slot.passes, slot.judged) = (passed, true);
+        }
         match (probe, passed) {
             (STARTUP, true) => {
                 slot.rules.probes[STARTUP].end();
-                slot.rules.probes[LIVENESS].begin(now);
-                slot.rules.probes[READINESS].begin(now);
+                let started = slot.started;
+                slot.rules.probes[LIVENESS].begin(started, now);
+                slot.rules.probes[READINESS].begin(started, now);
                 if slot.waits_for_probe() && !slot.rules.probes[READINESS].exists() {
                     self.ready(service, now);
                 }
@@ -360,6 +366,7 @@ impl<'a> Machine<'a> {
             (READINESS, true) if slot.waits_for_probe() => self.ready(service, now),
             (STARTUP | LIVENESS, false) => {
                 slot.reason = Reason::Liveness;
+                slot.probe_grace = slot.rules.probes[probe].grace;
                 slot.rules.probes[probe].end();
             }
             _ => {}
@@ -383,7 +390,9 @@ impl<'a> Machine<'a> {
     /// The health of the whole.
     pub fn health(&self) -> Health {
         let comes = |slot: &Slot| {
-            slot.wanted && matches!(slot.phase, Phase::Down | Phase::Waiting | Phase::Starting)
+            let unjudged = slot.phase == Phase::Up && !slot.ready;
+            let before_up = matches!(slot.phase, Phase::Down | Phase::Waiting | Phase::Starting);
+            slot.wanted && (before_up || unjudged)
         };
         if self.stops() {
             Health::Stopping
@@ -576,7 +585,7 @@ impl<'a> Machine<'a> {
         if late && slot.wanted {
             slot.reason = Reason::StartTimeout;
         }
-        slot.enter(Phase::Stopping, slot.rules.stop_timeout, now);
+        slot.enter(Phase::Stopping, slot.stop_span(), now);
         Some(Move::Do(Act::Signal(i, slot.rules.stop_signal)))
     }
 

@@ -18,4 +18,6 @@ mod watches;
 pub mod wire;
 
 #[cfg(test)]
+mod probing;
+#[cfg(test)]
 mod scenarios;

@@ -25,6 +25,8 @@ pub struct Probe {
     pub success: u32,
     /// Failures in a row that count.
     pub failure: u32,
+    /// How long the service may take to end when it fails; 0: as otherwise.
+    pub grace: Millis,
     /// It is taken again and again.
     pub on: bool,
     /// One is under way.
@@ -57,6 +59,7 @@ impl Probe {
         timeout: 1000,
         success: 1,
         failure: 3,
+        grace: 0,
         on: false,
         running: false,
         due: FOREVER,
@@ -75,6 +78,7 @@ impl Probe {
             timeout: millis(ProbeField::Timeout),
             success: plan.probe(service, probe, ProbeField::Success),
             failure: plan.probe(service, probe, ProbeField::Failure),
+            grace: millis(ProbeField::Grace),
             ..Probe::NONE
         }
     }
@@ -84,11 +88,11 @@ impl Probe {
         self.kind != wire::PROBE_NONE
     }
 
-    /// Begins, if there is one.
-    pub fn begin(&mut self, now: Millis) {
+    /// Begins, if there is one; the delay counts from when the service was started.
+    pub fn begin(&mut self, started: Millis, now: Millis) {
         if self.exists() {
             (self.on, self.good, self.bad) = (true, 0, 0);
-            self.due = now.saturating_add(self.initial_delay);
+            self.due = now.max(started.saturating_add(self.initial_delay));
         }
     }
 
@@ -176,7 +180,9 @@ mod tests {
     #[test]
     fn it_is_taken_after_its_delay_and_once_a_period() {
         let mut probe = Probe { initial_delay: 300, ..probe() };
-        probe.begin(1000);
+        probe.begin(900, 1250);
+        assert_eq!(probe.deadline(), 1250, "the delay is over");
+        probe.begin(1000, 1100);
         assert_eq!(probe.deadline(), 1300);
         assert!(!probe.take(1299) && probe.take(1300) && !probe.take(1301));
         assert_eq!(probe.deadline(), 2300, "its timeout");

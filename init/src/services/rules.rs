@@ -4,6 +4,10 @@ use super::probe::Probe;
 use super::wire::{self, Field, PROBES, Plan};
 use crate::time::Millis;
 
+/// The shortest pause before a restart: what cannot even be executed would otherwise be tried
+/// again and again, and nothing else done.
+pub const LEAST_PAUSE: Millis = 10;
+
 /// The scheduling rules of one service.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -123,7 +127,7 @@ impl Rules {
     /// The time before a restart: doubled with every failure in a row.
     pub fn pause(&self, failures: u32) -> Millis {
         let doubled = self.delay.saturating_mul(1 << failures.saturating_sub(1).min(30));
-        doubled.min(self.max_delay.max(self.delay))
+        doubled.min(self.max_delay.max(self.delay)).max(LEAST_PAUSE)
     }
 }
 
@@ -136,7 +140,7 @@ mod tests {
         let rules = Rules { delay: 500, max_delay: 3000, ..Rules::PLAIN };
         let pauses: Vec<Millis> = (1..=5).map(|failures| rules.pause(failures)).collect();
         assert_eq!(pauses, [500, 1000, 2000, 3000, 3000]);
-        assert_eq!(Rules { delay: 0, ..rules }.pause(90), 0);
+        assert_eq!(Rules { delay: 0, ..rules }.pause(90), LEAST_PAUSE);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One service as it is now.
 
-use super::probe::READINESS;
 use super::rules::Rules;
 use super::wire;
 use crate::time::{FOREVER, Millis};
@@ -86,8 +85,16 @@ pub struct Slot {
     pub status: u8,
     /// Why it is as it is.
     pub reason: Reason,
-    /// Its readiness probe passes, or there is none.
+    /// It is up, and its readiness probe passes, or there is none.
     pub ready: bool,
+    /// Its readiness probe's last verdict since it was started was a good one.
+    pub passes: bool,
+    /// Its readiness probe has had a verdict since it was started.
+    pub judged: bool,
+    /// When its process was started.
+    pub started: Millis,
+    /// How long it may take to end because of its probe; 0: as otherwise.
+    pub probe_grace: Millis,
     /// When a change of what it watches restarts it.
     pub change_due: Millis,
     /// It has run before.
@@ -115,6 +122,10 @@ impl Slot {
             status: 0,
             reason: Reason::None,
             ready: false,
+            passes: false,
+            judged: false,
+            started: 0,
+            probe_grace: 0,
             change_due: FOREVER,
             ran: false,
             finished: false,
@@ -155,11 +166,19 @@ impl Slot {
         self.rules.ready == wire::READY_PROBE
     }
 
-    /// Whether it is as it should be, as far as it has come.
+    /// How long it may take to end when it is asked to.
+    pub fn stop_span(&self) -> Millis {
+        match (self.reason, self.probe_grace) {
+            (Reason::Liveness, span @ 1..) => span,
+            _ => self.rules.stop_timeout,
+        }
+    }
+
+    /// Whether it is not as it should be.
     pub fn ails(&self) -> bool {
         match self.phase {
             Phase::Failed | Phase::Pausing => true,
-            Phase::Up => self.rules.probes[READINESS].exists() && !self.ready,
+            Phase::Up => self.judged && !self.ready,
             Phase::Waiting | Phase::Starting => self.wanted && self.failures > 0,
             _ => self.reason == Reason::Liveness && self.phase.runs(),
         }

@@ -156,6 +156,8 @@ pub enum ProbeField {
     Success,
     /// Failures in a row.
     Failure,
+    /// Milliseconds that the service may take to end when it fails; 0: as otherwise.
+    Grace,
     /// How many words there are.
     Words,
 }

@@ -53,7 +53,7 @@ impl Inherited {
             socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).step(step)?;
         bind(&control, &address).step(step)?;
         chmodat(entry.dir(), SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).step(step)?;
-        listen(&control, 16).step(step)?;
+        listen(&control, 128).step(step)?;
         Ok(Inherited { plan, control })
     }
 

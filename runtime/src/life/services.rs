@@ -103,12 +103,18 @@ impl Control {
         let kind = SocketType::SEQPACKET;
         let socket =
             socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).step(step)?;
-        match rustix::io::retry_on_intr(|| connect(&socket, &address)) {
-            Ok(()) => Ok(Control { socket, id: id.to_owned() }),
+        // Those who have come before may wait for a PID 1 that does not run just now.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE)).step(step)?;
+        let control = Control { socket, id: id.to_owned() };
+        match rustix::io::retry_on_intr(|| connect(&control.socket, &address)) {
+            Ok(()) => Ok(control),
             Err(Errno::NOENT) => {
                 let words = format!("container {id} has no services");
                 Err(Error::new(Kind::WrongState, words))
             }
+            Err(Errno::AGAIN) => Err(control.silence()),
+            // It is about to be seen as stopped.
+            Err(Errno::CONNREFUSED) => Err(control.failure(Answer::Gone)),
             Err(errno) => Err(Error::os(step(), errno)),
         }
     }
@@ -124,7 +130,15 @@ impl Control {
         sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Recv, patience)
             .step(|| self.step())?;
         let sent = rustix::io::retry_on_intr(|| send(&self.socket, &packet, SendFlags::NOSIGNAL));
-        sent.map(drop).step(|| self.step())
+        match sent {
+            // What it said before it hung up can still be read.
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            sent => sent.map(drop).step(|| self.step()),
+        }
+    }
+
+    fn silence(&self) -> Error {
+        Error::system(format!("{}: no answer in {} s", self.step(), PATIENCE.as_secs()))
     }
 
     /// The next answer.
@@ -135,13 +149,7 @@ impl Control {
         }) {
             Ok((size, _)) => size,
             Err(Errno::CONNRESET) => 0,
-            Err(Errno::AGAIN) => {
-                return Err(Error::system(format!(
-                    "{}: no answer in {} s",
-                    self.step(),
-                    PATIENCE.as_secs()
-                )));
-            }
+            Err(Errno::AGAIN) => return Err(self.silence()),
             Err(errno) => return Err(Error::os(self.step(), errno)),
         };
         match size {
@@ -196,10 +204,14 @@ impl Control {
         let mut bytes = [0; control::MAX_PACKET];
         let mut slice = [std::io::IoSliceMut::new(&mut bytes)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let size =
-            rustix::io::retry_on_intr(|| recvmsg(&self.socket, &mut slice, &mut ancillary, flags))
-                .step(|| self.step())?
-                .bytes;
+        let size = match rustix::io::retry_on_intr(|| {
+            recvmsg(&self.socket, &mut slice, &mut ancillary, flags)
+        }) {
+            Ok(received) => received.bytes,
+            Err(Errno::CONNRESET) => 0,
+            Err(Errno::AGAIN) => return Err(self.silence()),
+            Err(errno) => return Err(Error::os(self.step(), errno)),
+        };
         let descriptor = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut all) => all.next(),
             _ => None,
@@ -233,7 +245,7 @@ impl Control {
             Answer::End(Code::Stopping, _) => {
                 (Kind::WrongState, "the container is stopping".into())
             }
-            Answer::End(Code::Busy, _) => (Kind::System, "too many others ask".into()),
+            Answer::End(Code::Busy, _) => (Kind::System, "too many others wait".into()),
             Answer::End(Code::Impossible, name) => (
                 Kind::WrongState,
                 format!("service {name} does not run, or has nothing of that kind"),

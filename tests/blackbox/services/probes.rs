@@ -16,6 +16,8 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "liveness_restarts", liveness_restarts)
         .on(ONE, "startup_gates_the_others", startup_gates_the_others)
         .on(ONE, "a_probe_that_hangs_has_failed", a_probe_that_hangs_has_failed)
+        .on(ONE, "an_answer_is_taken_in_to_its_end", an_answer_is_taken_in_to_its_end)
+        .on(ONE, "a_probes_own_grace", a_probes_own_grace)
         .on(ONE, "idle_without_a_wake", idle_without_a_wake);
 }
 
@@ -106,6 +108,39 @@ fn a_probe_that_hangs_has_failed(t: &Trial) {
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert_eq!(told(t, &c, "a")["reason"], "probe-failed");
     wait_until("the probe to go", || !c.exec("ps").out.contains("sleep 7"));
+    c.kill("TERM");
+    running.wait().exits(7);
+}
+
+/// A server that has not sent all of its answer sees no broken connection. The port has a name.
+fn an_answer_is_taken_in_to_its_end(t: &Trial) {
+    let text = "[service.web]\ncommand = [\"nc\", \"-ll\", \"-p\", \"8005\", \"-e\", \"/tmp/serve\"]\nports = { http = 8005 }\n\
+                readiness = { httpGet = { port = \"http\" }, timeoutSeconds = 60, periodSeconds = 1 }\n\
+                [service.main]\nneeds = []\n";
+    let bundle = bundle(t, IDLE, text);
+    let serve = bundle.rootfs().join("tmp/serve");
+    let script = "#!/bin/sh\nread line\nprintf 'HTTP/1.1 200 OK\\r\\n\\r\\n'\nsleep 0.5\n\
+                  echo some\nsleep 0.2\necho more || exit 1\necho whole >> /tmp/served\n";
+    std::fs::write(&serve, script).expect("write");
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    std::fs::set_permissions(&serve, mode).expect("chmod");
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "web", "running");
+    wait_until("a whole answer", || content(&bundle, "tmp/served").contains("whole"));
+    c.kill("TERM");
+    running.wait().exits(7);
+}
+
+/// Instead of the service's own time to stop, where the probe has one.
+fn a_probes_own_grace(t: &Trial) {
+    let text = "[service.a]\ncommand = \"trap '' TERM; while :; do sleep 0.1; done\"\nrestart = \"never\"\n\
+                stop-timeout = \"forever\"\n\
+                liveness = { exec = \"exit 1\", periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1, terminationGracePeriodSeconds = 1 }\n";
+    let bundle = bundle(t, IDLE, text);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "a", "failed");
+    let a = told(t, &c, "a");
+    assert_eq!((a["reason"].as_str(), a["status"].as_u64()), (Some("probe-failed"), Some(137)));
     c.kill("TERM");
     running.wait().exits(7);
 }

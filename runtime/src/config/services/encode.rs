@@ -185,6 +185,7 @@ fn probe_record(plan: &mut Plan, probe: &Probe) -> Vec<(ProbeField, u32)> {
     let times = [ProbeField::InitialDelay, ProbeField::Period, ProbeField::Timeout];
     words.extend(times.into_iter().zip(probe.seconds.map(|seconds| seconds * 1000)));
     words.extend([ProbeField::Success, ProbeField::Failure].into_iter().zip(probe.thresholds));
+    words.push((ProbeField::Grace, probe.grace_seconds * 1000));
     words
 }
 

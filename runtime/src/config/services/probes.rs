@@ -31,39 +31,58 @@ pub struct Probe {
     pub seconds: [u32; 3],
     /// `successThreshold`, `failureThreshold`.
     pub thresholds: [u32; 2],
+    /// `terminationGracePeriodSeconds`; 0: the service's own.
+    pub grace_seconds: u32,
 }
 
 /// The longest time and the largest threshold.
 const MOST: i64 = 1_000_000;
 
-/// Reads a probe.
+impl Probe {
+    /// The seconds after which it has failed if it never passes.
+    pub fn patience(&self) -> u32 {
+        let [delay, period, timeout] = self.seconds;
+        period.max(timeout).saturating_mul(self.thresholds[1]).saturating_add(delay)
+    }
+}
+
+/// Reads a probe; `ports` are the names of the service's ports. A 0 is as good as nothing, as
+/// in Kubernetes.
 ///
 /// # Errors
 /// File, line, field and what is wrong.
-pub fn read(field: &Field<'_>, name: &str) -> Result<Probe> {
+pub fn read(field: &Field<'_>, name: &str, ports: &[(String, u16)]) -> Result<Probe> {
     let mut fields = field.table()?;
     let exec = fields.read("exec", exec)?;
-    let tcp = fields.read("tcpSocket", tcp)?;
-    let http = fields.read("httpGet", http)?;
+    let tcp = fields.read("tcpSocket", |field| tcp(field, ports))?;
+    let http = fields.read("httpGet", |field| http(field, ports))?;
     let mut actions = [exec, tcp, http].into_iter().flatten();
     let (Some(action), None) = (actions.next(), actions.next()) else {
         return Err(field.error("must have one of exec, httpGet and tcpSocket"));
     };
     let mut seconds = [0, 10, 1];
-    let rows = [("initialDelaySeconds", 0), ("periodSeconds", 1), ("timeoutSeconds", 1)];
-    for (slot, (name, least)) in seconds.iter_mut().zip(rows) {
-        let given = fields.read(name, |field| field.number(least, MOST))?;
-        *slot = given.map_or(*slot, |number| number as u32);
+    let rows = ["initialDelaySeconds", "periodSeconds", "timeoutSeconds"];
+    for (slot, name) in seconds.iter_mut().zip(rows) {
+        *slot = number(&mut fields, name, MOST)?.unwrap_or(*slot);
     }
     let mut thresholds = [1, 3];
     let most = if name == "readiness" { MOST } else { 1 };
     let rows = [("successThreshold", most), ("failureThreshold", MOST)];
     for (slot, (name, most)) in thresholds.iter_mut().zip(rows) {
-        let given = fields.read(name, |field| field.number(1, most))?;
-        *slot = given.map_or(*slot, |number| number as u32);
+        *slot = number(&mut fields, name, most)?.unwrap_or(*slot);
     }
+    let grace_seconds = match name {
+        "readiness" => None,
+        _ => number(&mut fields, "terminationGracePeriodSeconds", MOST)?,
+    };
     fields.end()?;
-    Ok(Probe { action, seconds, thresholds })
+    Ok(Probe { action, seconds, thresholds, grace_seconds: grace_seconds.unwrap_or(0) })
+}
+
+/// A number; None for 0.
+fn number(fields: &mut Fields<'_>, name: &str, most: i64) -> Result<Option<u32>> {
+    let given = fields.read(name, |field| field.number(0, most))?;
+    Ok(given.map(|number| number as u32).filter(|number| *number > 0))
 }
 
 /// `exec: {command: [...]}`, or the command itself.
@@ -78,29 +97,42 @@ fn exec(field: &Field<'_>) -> Result<Action> {
     Ok(Action::Exec(command))
 }
 
-fn tcp(field: &Field<'_>) -> Result<Action> {
+fn tcp(field: &Field<'_>, ports: &[(String, u16)]) -> Result<Action> {
     let mut fields = field.table()?;
-    let (host, port) = target(field, &mut fields)?;
+    let (host, port) = target(field, &mut fields, ports)?;
     fields.end()?;
     Ok(Action::Tcp(host, port))
 }
 
-/// Host and port. A name cannot be looked up: PID 1 has no resolver.
-fn target(field: &Field<'_>, fields: &mut Fields<'_>) -> Result<(IpAddr, u16)> {
+/// Host and port. A host's name cannot be looked up: PID 1 has no resolver.
+fn target(
+    field: &Field<'_>,
+    fields: &mut Fields<'_>,
+    ports: &[(String, u16)],
+) -> Result<(IpAddr, u16)> {
     let host = fields.read("host", |field| match field.text()? {
         "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
         text => text.parse().map_err(|_| field.error("must be an IP address or localhost")),
     })?;
     let missing = || field.error("port: missing");
-    let port = fields.read("port", |field| field.number(1, 65535))?.ok_or_else(missing)?;
-    Ok((host.unwrap_or(IpAddr::from([127, 0, 0, 1])), port as u16))
+    let port = |field: &Field<'_>| match &field.node.value {
+        Value::Text(name) => {
+            let known = ports.iter().find(|(known, _)| known == name);
+            let unknown = || field.error(format!("{name:?} is not a name in the service's ports"));
+            known.map(|(_, port)| *port).ok_or_else(unknown)
+        }
+        _ => field.number(1, 65535).map(|number| number as u16),
+    };
+    let port = fields.read("port", port)?.ok_or_else(missing)?;
+    Ok((host.unwrap_or(IpAddr::from([127, 0, 0, 1])), port))
 }
 
-fn http(field: &Field<'_>) -> Result<Action> {
+fn http(field: &Field<'_>, ports: &[(String, u16)]) -> Result<Action> {
     let mut fields = field.table()?;
-    let (host, port) = target(field, &mut fields)?;
+    let (host, port) = target(field, &mut fields, ports)?;
     let path = fields.read("path", |field| header_text(field, field.text()?))?;
     let path = path.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
+    let path = fit_for_a_request(&path);
     fields.read("scheme", |field| match field.text()? {
         "HTTP" => Ok(()),
         "HTTPS" => Err(field.error("PID 1 speaks no TLS: use exec")),
@@ -124,6 +156,15 @@ fn http(field: &Field<'_>) -> Result<Action> {
     let lines: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     Ok(Action::Http(host, port, format!("GET {slash}{path} HTTP/1.1\r\n{lines}\r\n")))
+}
+
+/// A path with blanks, and what is not ASCII, as `%20` and its like.
+fn fit_for_a_request(path: &str) -> String {
+    let fit = |byte: u8| match byte {
+        b'!'..=b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    path.bytes().map(fit).collect()
 }
 
 fn header(field: &Field<'_>) -> Result<(String, String)> {

@@ -74,6 +74,8 @@ pub struct Service {
     pub log_size: u32,
     /// For showing.
     pub ports: String,
+    /// Those of them that have names.
+    pub named_ports: Vec<(String, u16)>,
     /// Absolute paths.
     pub watch: Vec<String>,
     /// Milliseconds.
@@ -163,6 +165,7 @@ impl Service {
             log_path: None,
             log_size: 64 * 1024,
             ports: String::new(),
+            named_ports: Vec::new(),
             watch: Vec::new(),
             watch_delay: 1000,
             probes: [const { None }; wire::PROBES],
@@ -196,8 +199,12 @@ impl Service {
         service.read_surroundings(&mut fields, accounts)?;
         service.read_output(&mut fields)?;
         for (slot, name) in service.probes.iter_mut().zip(probes::NAMES) {
-            *slot = fields.read(name, |field| probes::read(field, name))?;
+            *slot = fields.read(name, |field| probes::read(field, name, &service.named_ports))?;
         }
+        let startup = service.probes[0].as_ref().map_or(0, Probe::patience);
+        service.start_timeout = fields
+            .read("start-timeout", Field::span)?
+            .unwrap_or(Some(startup.saturating_mul(1000).saturating_add(START_TIMEOUT)));
         service.settle_readiness(field)?;
         fields.end()?;
         Ok(service)
@@ -231,8 +238,6 @@ impl Service {
         };
         self.success = fields.read("success", statuses)?.unwrap_or_else(|| vec![0]);
         self.ready = fields.read("ready", ready)?.unwrap_or(self.ready);
-        self.start_timeout =
-            fields.read("start-timeout", Field::span)?.unwrap_or(self.start_timeout);
         self.stop_signal = fields.read("stop-signal", Field::signal)?.unwrap_or(self.stop_signal);
         self.stop_timeout = fields.read("stop-timeout", Field::span)?.unwrap_or(self.stop_timeout);
         self.finish = fields.read("finish", Field::command)?.unwrap_or_default();
@@ -289,7 +294,7 @@ impl Service {
         (self.log, self.log_path) = fields.read("log", log)?.unwrap_or((self.log, None));
         let size = fields.read("log-size", |field| field.number(1, 1024))?;
         self.log_size = size.map_or(self.log_size, |kib| kib as u32 * 1024);
-        self.ports = fields.read("ports", ports)?.unwrap_or_default();
+        (self.ports, self.named_ports) = fields.read("ports", ports)?.unwrap_or_default();
         self.watch = fields
             .read("watch", |field| field.list()?.iter().map(absolute).collect())?
             .unwrap_or_default();
@@ -413,13 +418,19 @@ fn log(field: &Field<'_>) -> Result<(u32, Option<String>)> {
     })
 }
 
-/// A list of numbers and texts, or a table of names and numbers; `web: 8000, ...`.
-fn ports(field: &Field<'_>) -> Result<String> {
+/// A list of numbers and texts, or a table of names and numbers; `web: 8000, ...`, and the
+/// table.
+fn ports(field: &Field<'_>) -> Result<(String, Vec<(String, u16)>)> {
+    let mut named = Vec::new();
     let port = |field: &Field<'_>| field.number(1, 65535);
     let list: Vec<String> = match &field.node.value {
         Value::Table(_) => {
             let rows = field.table()?.rest();
-            let one = |(name, value): (&str, Field<'_>)| Ok(format!("{name}: {}", port(&value)?));
+            let one = |(name, value): (&str, Field<'_>)| {
+                let number = port(&value)?;
+                named.push((name.to_owned(), number as u16));
+                Ok(format!("{name}: {number}"))
+            };
             rows.into_iter().map(one).collect::<Result<_>>()?
         }
         _ => {
@@ -432,7 +443,7 @@ fn ports(field: &Field<'_>) -> Result<String> {
     };
     let text = list.join(", ");
     match text.len() <= 200 && !text.contains(char::is_control) {
-        true => Ok(text),
+        true => Ok((text, named)),
         false => Err(field.error("too long, or with control characters")),
     }
 }

@@ -188,7 +188,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[service.a]\ncommand = \"a\"\nliveness = { exec = \"x\", successThreshold = 2 }",
-        "line 3: service.a.liveness.successThreshold: must be between 1 and 1, not 2",
+        "line 3: service.a.liveness.successThreshold: must be between 0 and 1, not 2",
     ),
     (
         "[service.a]\ncommand = \"a\"\nreadiness = { httpGet = { port = 1, scheme = \"HTTPS\" } }",
@@ -239,6 +239,35 @@ fn only_root_becomes_another_user() {
         error.starts_with("s.toml: line 2: service.a.user: rich-init runs as user 7"),
         "{error}"
     );
+}
+
+/// Zeros are Kubernetes' defaults; a port may be a name of the service's own.
+#[test]
+fn probes_are_read_as_kubernetes_does() {
+    let text = "[service.a]\ncommand = \"x\"\nports = { web = 8000 }\n\
+                startup = { tcpSocket = { port = \"web\" }, periodSeconds = 10, failureThreshold = 30, initialDelaySeconds = 5, terminationGracePeriodSeconds = 7 }\n\
+                readiness = { httpGet = { port = \"web\", path = \"/a b/\u{e9}?c=%20\" }, initialDelaySeconds = 0, periodSeconds = 0, timeoutSeconds = 0, successThreshold = 0, failureThreshold = 0 }\n";
+    let explicit = plan(&text.replace("ports", "start-timeout = 9\nports"));
+    assert_eq!(Rules::read(&Plan::new(&explicit).unwrap(), 0).start_timeout, 9000);
+    let bytes = plan(text);
+    let plan = Plan::new(&bytes).unwrap();
+    let rules = Rules::read(&plan, 0);
+    let [startup, _, readiness] = rules.probes;
+    assert_eq!((readiness.initial_delay, readiness.period, readiness.timeout), (0, 10_000, 1000));
+    assert_eq!((readiness.success, readiness.failure, readiness.grace), (1, 3, 0));
+    assert_eq!(plan.probe_blob(0, 0, ProbeField::Address)[2..4], 8000_u16.to_be_bytes());
+    let request = plan.probe_blob(0, 2, ProbeField::Request);
+    assert!(request.starts_with(b"GET /a%20b/%C3%A9?c=%20 HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"));
+    // A startup probe has its own bound, which the default of start-timeout does not cut.
+    assert_eq!((startup.grace, rules.start_timeout), (7000, 305_000 + 60_000));
+    for (from, to, says) in [
+        ("port = \"web\"", "port = \"http\"", "\"http\" is not a name in the service's ports"),
+        ("failureThreshold = 0", "terminationGracePeriodSeconds = 1", "no such field"),
+        ("failureThreshold = 0", "failureThreshold = -1", "failureThreshold"),
+    ] {
+        let error = read(&text.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]
