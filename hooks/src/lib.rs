@@ -20,7 +20,7 @@
 //!
 //! - its path (absolute, never searched for) and exactly the arguments given; without any, its path alone;
 //! - exactly the `env` given; a hook without `env` gets the environment that its phase's row
-//!   names ([`Environment`]), as runc and crun do;
+//!   names ([`Environment`]);
 //! - the caller's working directory, or [`Options::cwd`];
 //! - the state document on standard input, a sealed file in memory: reading little of it, or
 //!   none, is no error, and its size does not matter;
