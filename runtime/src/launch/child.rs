@@ -256,7 +256,7 @@ impl First<'_> {
         self.channel.expect(Word::HooksDone)?;
         let cwd = Some(plan.root.path.as_path());
         let tell = |line| self.tell(line);
-        let place = Place { cwd, env: None, tell: self.teller(&tell) };
+        let place = Place { cwd, tell: self.teller(&tell), ..Place::default() };
         let umask = rustix::process::umask(callers_umask);
         hooks::run_in(Phase::CreateContainer, &plan.hooks, state, own_pid(), place)?;
         rustix::process::umask(umask);
@@ -267,7 +267,7 @@ impl First<'_> {
         let Order { plan, state, .. } = self.order;
         let cwd: Option<&Path> = Some(&plan.process.cwd);
         let env = Some(armed.env.as_slice());
-        let place = Place { cwd, env, tell };
+        let place = Place { cwd, env, tell, ..Place::default() };
         hooks::run_in(Phase::StartContainer, &plan.hooks, state, own_pid(), place)?;
         Ok(())
     }

@@ -34,6 +34,7 @@ pub fn run(args: &HooksRunArgs) -> Result<u8> {
         container_env: env,
         sink: Some(&show),
         phase_timeout: args.timeout,
+        ..Options::default()
     };
     let list = phase.of(&hooks);
     log::debug(|| {
