@@ -59,8 +59,11 @@ pub struct HooksD {
 }
 
 /// Reads `directories`, lowest precedence first. Files that do not end in `.json` do not
-/// count, nor do directories that do not exist. As with podman 4.3, except that there a tmpfs
-/// that a user asks for counts as a bind mount ([`Facts::of`]).
+/// count, nor do directories that do not exist. As with podman 4.3, except that
+///
+/// - there a tmpfs that a user asks for counts as a bind mount ([`Facts::of`]);
+/// - it also reads files of the schema 0.1.0, which has no conditions that must all hold;
+/// - of a key that is there twice in other cases it takes the last, this one that in lower case.
 pub fn read<P: AsRef<Path>>(directories: &[P]) -> HooksD {
     let mut merged: BTreeMap<String, Definition> = BTreeMap::new();
     let (mut problems, mut skipped) = (Vec::new(), Vec::new());
@@ -75,9 +78,10 @@ pub fn read<P: AsRef<Path>>(directories: &[P]) -> HooksD {
         };
         for file in files {
             match read_file(&file) {
-                Ok(Some(definition)) => match missing_program(&definition) {
-                    None => drop(merged.insert(definition.name.clone(), definition)),
-                    Some(what) => skipped.push(Problem { file, what }),
+                Ok(Some(definition)) => match look_for_program(&definition) {
+                    Ok(()) => drop(merged.insert(definition.name.clone(), definition)),
+                    Err((true, what)) => skipped.push(Problem { file, what }),
+                    Err((false, what)) => problems.push(Problem { file, what }),
                 },
                 Ok(None) => {}
                 Err(what) => problems.push(Problem { file, what }),
@@ -112,11 +116,13 @@ fn is_missing(directory: &Path) -> bool {
     std::fs::metadata(directory).is_err_and(missing)
 }
 
-/// What keeps a definition's program from being found, if it is not there.
-fn missing_program(definition: &Definition) -> Option<String> {
+/// Looks for a definition's program; an error says whether it does not exist, and what is wrong.
+fn look_for_program(definition: &Definition) -> Result<(), (bool, String)> {
     let program = definition.hook.path();
-    let error = std::fs::metadata(program).err()?;
-    Some(format!("hook.path: {}: {}", program.display(), cause(&error)))
+    std::fs::metadata(program).map(drop).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        (missing, format!("hook.path: {}: {}", program.display(), cause(&error)))
+    })
 }
 
 /// One definition; `None` where the file has vanished or is a link that leads nowhere.
