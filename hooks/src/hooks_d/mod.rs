@@ -3,6 +3,35 @@
 //!
 //! The files of all directories merge by name, a later directory's file in place of an earlier one's;
 //! they apply in the order of their names in lower case. Reading has effects, deciding has none.
+//!
+//! ```
+//! use rich_hooks::Phase;
+//! use rich_hooks::hooks_d::{self, Facts};
+//!
+//! # let directory = std::env::temp_dir().join(format!("hooks.d-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! // In DIRECTORY/10-greet.json:
+//! let definition = r#"{
+//!     "version": "1.0.0",
+//!     "hook": {"path": "/bin/sh", "args": ["sh", "-c", "echo hello"]},
+//!     "when": {"annotations": {"^org\\.example\\.greet$": "^yes$"}},
+//!     "stages": ["poststart"]
+//! }"#;
+//! # std::fs::write(directory.join("10-greet.json"), definition)?;
+//! let found = hooks_d::read(&[&directory]);
+//! # std::fs::remove_dir_all(&directory)?;
+//! if let Some(problem) = found.problems.into_iter().next() {
+//!     return Err(problem.into()); // as the engines do
+//! }
+//! let spec: oci_spec::runtime::Spec = serde_json::from_str(
+//!     r#"{"ociVersion": "1.3.0", "annotations": {"org.example.greet": "yes"}}"#,
+//! )?;
+//! let mut hooks = spec.hooks().clone().unwrap_or_default();
+//! let verdicts = hooks_d::inject(&found.definitions, &Facts::of(&spec), &mut hooks)?;
+//! assert_eq!(verdicts[0].why, "annotation org.example.greet=yes");
+//! assert_eq!(Phase::Poststart.of(&hooks).len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod definition;
 mod pattern;
