@@ -7,20 +7,50 @@
 //! whose environment, and what a failure means: one row each) and runs what
 //! stands there ([`run_phase`]).
 //!
-//! ```no_run
-//! use rich_hooks::{Options, Phase, run_phase};
+//! Hooks are the types of the `oci-spec` crate. The caller is in the namespaces that the phase's row
+//! names when it calls; a hook's program inherits them.
 //!
-//! let hooks: Vec<oci_spec::runtime::Hook> = Vec::new(); // from config.json
-//! let state = br#"{"ociVersion":"1.3.0","id":"web","status":"creating"}"#;
-//! run_phase(Phase::CreateRuntime, &hooks, state, &Options::default())?;
-//! # Ok::<(), rich_hooks::HookError>(())
+//! ```
+//! use std::cell::RefCell;
+//! use std::time::Duration;
+//!
+//! use rich_hooks::{OnFailure, Options, OutputLine, Phase, run_phase};
+//!
+//! let hooks: oci_spec::runtime::Hooks = serde_json::from_str(
+//!     r#"{"createRuntime": [
+//!         {"path": "/bin/sh", "args": ["sh", "-c", "cat; echo; echo $COLOUR"], "env": ["COLOUR=red"]},
+//!         {"path": "/bin/sh", "args": ["sh", "-c", "echo no >&2; exit 3"], "timeout": 10}
+//!     ]}"#,
+//! )?;
+//! let phase = Phase::CreateRuntime;
+//! assert_eq!(phase.row().on_failure, OnFailure::StopContainer);
+//!
+//! let state = br#"{"ociVersion":"1.3.0","id":"web","status":"creating","pid":1,"bundle":"/tmp"}"#;
+//! let printed = RefCell::new(Vec::new());
+//! let sink = |line: OutputLine<'_>| {
+//!     printed.borrow_mut().push(format!("#{} {}: {}", line.index, line.hook, line.text));
+//! };
+//! let options = Options {
+//!     sink: Some(&sink),
+//!     phase_timeout: Some(Duration::from_secs(30)),
+//!     ..Options::default()
+//! };
+//! let error = run_phase(phase, phase.of(&hooks), state, &options).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "error running createRuntime hook #1: exit status 3, stdout: , stderr: no"
+//! );
+//! let printed = printed.into_inner();
+//! assert!(printed[0].starts_with(r##"#0 sh: {"ociVersion":"1.3.0""##));
+//! assert_eq!(printed[1..], ["#0 sh: red", "#1 sh: no"]);
+//! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
 //! # What a hook gets
 //!
 //! - its path (absolute, never searched for) and exactly the arguments given; without any, its path alone;
 //! - exactly the `env` given; a hook without `env` gets the environment that its phase's row
-//!   names ([`Environment`]), as runc and crun do;
+//!   names ([`Environment`]);
 //! - the caller's working directory, or [`Options::cwd`];
 //! - the state document on standard input, a sealed file in memory: reading little of it, or
 //!   none, is no error, and its size does not matter;

@@ -31,7 +31,9 @@ pub enum Namespaces {
 }
 
 /// Whose environment a hook gets when its definition has no `env`. The
-/// specification does not say; this is what runc 1.1.5 and crun (since 1.4.5) do.
+/// specification does not say. This is what runc 1.1 and crun do, but for createContainer,
+/// whose program is the host's and starts in the container's root: runc gives it the container's
+/// environment, so that an image with `LD_PRELOAD` runs its own code there (CVE-2025-23266), and crun the runtime's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// The runtime's.

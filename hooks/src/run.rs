@@ -32,6 +32,11 @@ pub struct Options<'a> {
     pub sink: Option<&'a dyn Fn(OutputLine<'_>)>,
     /// The longest that all hooks of the phase together may take.
     pub phase_timeout: Option<Duration>,
+    /// The place of the first hook to run: those before it are passed over.
+    pub first: usize,
+    /// Is told the place of each hook before it begins, for a record of it: who
+    /// goes on after an interruption at the hook behind the last one begun runs each once.
+    pub begin: Option<&'a dyn Fn(usize)>,
 }
 
 /// Runs `hooks` in their order, each with `state` (a JSON document) on its standard input.
@@ -51,7 +56,10 @@ pub fn run_phase(
     let _reapable = ReapableChildren::new();
     let phase_limit = options.phase_timeout.and_then(|limit| Limit::from_now(limit, true));
     let mut failures = Vec::new();
-    for (index, hook) in hooks.iter().enumerate() {
+    for (index, hook) in hooks.iter().enumerate().skip(options.first) {
+        if let Some(begin) = options.begin {
+            begin(index);
+        }
         let run = HookRun { phase, index, hook, options };
         if let Err(failure) = run.run(state, phase_limit) {
             failures.push(*failure);

@@ -29,6 +29,8 @@ fn main() {
         trial("the_same_hooks_in_the_same_order", the_same_hooks_in_the_same_order),
         trial("a_later_directory_replaces_a_name", a_later_directory_replaces_a_name),
         trial("broken_files_are_refused_by_both", broken_files_are_refused_by_both),
+        trial("odd_files_are_read_alike", odd_files_are_read_alike),
+        trial("random_directories_are_read_alike", random_directories_are_read_alike),
     ];
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1); // they share podman's storage
@@ -332,4 +334,211 @@ fn broken_files_are_refused_by_both(podman: &Podman) -> Result<(), Failed> {
     assert!(podman.configure(&[&directory], &[]).is_err());
     assert_eq!(hooks_d::read(&[&directory]).problems.len(), 1);
     Ok(())
+}
+
+/// Files as no person writes them: taken or refused by both, and with the same hooks.
+fn odd_files_are_read_alike(podman: &Podman) -> Result<(), Failed> {
+    let good = r#"{"version":"1.0.0","hook":{"path":"/bin/sh"},"when":{"always":true},"stages":["prestart"]}"#;
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from));
+        good.replace(from, to).into_bytes()
+    };
+    let hook = r#"{"path":"/bin/sh"}"#;
+    let mut cases: Vec<Vec<u8>> = vec![
+        with(hook, r#"{"path":"/bin/sh","args":["a",null,"b"]}"#),
+        with(hook, r#"{"path":"/bin/sh","env":[null]}"#),
+        with(hook, r#"{"path":"/bin/sh","args":null,"env":null,"timeout":null}"#),
+        with(hook, r#"{"path":"/bin/sh","args":[],"env":[]}"#),
+        with(hook, r#"{"path":"/bin/sh","timeout":1.0}"#),
+        with(hook, r#"{"path":"/bin/sh","timeout":1e2}"#),
+        with(hook, r#"{"path":"/bin/sh","timeout":9223372036854775808}"#),
+        with(hook, r#"{"path":"/bin/true","path":"/bin/sh"}"#),
+        with(hook, r#"{"path":"/bin/sh/"}"#),
+        with(hook, r#"{"path":null}"#),
+        with(hook, "null"),
+        with(r#"{"always":true}"#, "null"),
+        with(r#"{"always":true}"#, r#"{"always":true,"commands":null,"annotations":null}"#),
+        with(r#"{"always":true}"#, r#"{"always":true,"commands":[null]}"#),
+        with(r#"{"always":true}"#, r#"{"annotations":{"nothing":null}}"#),
+        with(r#"{"always":true}"#, r#"{"always":true},"when":{"commands":["^nothing$"]}"#),
+        with(r#"{"always":true}"#, r#"{"always":true,"or":true,"Or":true,"commands":["^x$"]}"#),
+        with(r#"{"always":true}"#, r#"{"always":false,"always":true}"#),
+        with(r#"{"always":true}"#, r#"{"always":true,"always":null}"#),
+        with(r#"{"always":true}"#, "{}"),
+        with(r#"["prestart"]"#, r#"["prestart",null]"#),
+        with(r#"["prestart"]"#, r#"["poststop"]"#),
+        with(r#"["prestart"]"#, r#"[]"#),
+        with(r#"["prestart"]"#, r#"["prestart"],"stages":["poststart"]"#),
+        with(r#"["prestart"]"#, r#"["prestart"],"stages":null"#),
+        with(r#""version":"1.0.0""#, r#""version":"1.0.0","version":"0.1.0""#),
+        with(r#""version":"1.0.0""#, r#""Version":"1.0.0""#),
+        with(r#""version":"1.0.0","#, ""),
+        with(r#""1.0.0""#, r#""0.1.0""#),
+        [b"\xef\xbb\xbf", good.as_bytes()].concat(),
+        [good.as_bytes(), b"\n\t \r\n"].concat(),
+        [good.as_bytes(), b"\0"].concat(),
+        with(hook, "{\"path\":\"/bin/sh\",\"args\":[\"a\tb\"]}"),
+    ];
+    let mut raw = with(hook, r#"{"path":"/bin/sh","args":["~","~~"]}"#);
+    raw.iter_mut().filter(|byte| **byte == b'~').for_each(|byte| *byte = 0xff);
+    cases.push(raw);
+    let mut wrong = String::new();
+    for text in cases {
+        let directory = podman.directory("odd");
+        fs::write(directory.join("x.json"), &text)?;
+        wrong += &disagreement(podman, &[&directory], &[], &String::from_utf8_lossy(&text));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
+}
+
+/// What podman and this crate make of the directories, unless it is the same.
+fn disagreement(
+    podman: &Podman,
+    directories: &[&Path],
+    arguments: &[String],
+    told: &str,
+) -> String {
+    let theirs = podman.configure(directories, arguments);
+    // What the configuration is does not matter to a file that is refused.
+    let process = json!({"args": ["/bin/app"], "cwd": "/", "user": {"uid": 0, "gid": 0}});
+    let plain = json!({"ociVersion": "1.0.2", "process": process});
+    let ours = ours(directories, theirs.as_ref().unwrap_or(&plain));
+    let theirs = theirs.map(|config| match &config["hooks"] {
+        Value::Null => json!({}),
+        hooks => hooks.clone(),
+    });
+    match theirs.as_ref().ok() == ours.as_ref().ok() {
+        true => String::new(),
+        false => format!("{told}\n    podman: {theirs:?}\n    ours: {ours:?}\n"),
+    }
+}
+
+/// How many random sets of directories are compared.
+const ROUNDS: usize = 60;
+
+/// A small generator of numbers (xorshift64*): the directories are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
+    }
+
+    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.roll(list.len())]
+    }
+
+    /// Up to `most` of the list, perhaps one twice.
+    fn some(&mut self, list: &[&str], most: usize) -> Vec<String> {
+        (0..self.roll(most + 1)).map(|_| (*self.pick(list)).to_owned()).collect()
+    }
+}
+
+const NAMES: [&str; 14] = [
+    "a.json",
+    "B.json",
+    "10-x.json",
+    "9-x.json",
+    "_.json",
+    "A1.json",
+    "z.JSON",
+    "note.txt",
+    "x.json.bak",
+    ".json",
+    ".dot.json",
+    "É.json",
+    "a b.json",
+    "json",
+];
+const PATTERNS: [&str; 10] =
+    ["", ".*", "^/bin/app$", "app", "^io\\.", "x$", "^(one|two)$", "[0-9]+", "(?i)ONE", "^$"];
+const PROGRAMS: [&str; 5] = ["/bin/sh", "/bin/true", "/nonexistent/program", "/usr", "/bin/cat"];
+const STAGES: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// A definition; now and then one that is wrong.
+fn definition(dice: &mut Dice, mark: usize, may_be_wrong: bool) -> Value {
+    let mut hook = json!({"path": dice.pick(&PROGRAMS), "args": ["sh", mark.to_string()]});
+    match dice.roll(6) {
+        0 => hook["timeout"] = json!(1 + dice.roll(9)),
+        1 => hook["env"] = json!(dice.some(&["A=b", "C=", "D"], 3)),
+        2 => drop(hook.as_object_mut().unwrap().remove("args")),
+        _ => {}
+    }
+    let mut when = serde_json::Map::new();
+    if dice.roll(3) == 0 {
+        when.insert("always".into(), json!(dice.roll(4) > 0));
+    }
+    if dice.roll(4) == 0 {
+        when.insert("hasBindMounts".into(), json!(dice.roll(3) > 0));
+    }
+    if dice.roll(2) == 0 {
+        when.insert("commands".into(), json!(dice.some(&PATTERNS, 2)));
+    }
+    if dice.roll(3) == 0 {
+        let pairs =
+            dice.some(&PATTERNS, 2).into_iter().map(|key| (key, json!(dice.pick(&PATTERNS))));
+        when.insert("annotations".into(), Value::Object(pairs.collect()));
+    }
+    let mut all =
+        json!({"version": "1.0.0", "hook": hook, "when": when, "stages": dice.some(&STAGES, 3)});
+    if may_be_wrong && dice.roll(4) == 0 {
+        let place = dice.pick(&["/version", "/hook", "/hook/path", "/when", "/stages"]);
+        let value = [json!(null), json!("x"), json!(7), json!(["prestart"]), json!({}), json!([])];
+        *all.pointer_mut(place).unwrap() = dice.pick(&value).clone();
+    }
+    all
+}
+
+/// Directories of generated files, under random command lines.
+fn random_directories_are_read_alike(podman: &Podman) -> Result<(), Failed> {
+    let mut wrong = String::new();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut accepted = 0;
+    for round in 0..ROUNDS {
+        let directories = ["one", "two", "three"].map(|name| podman.directory(name));
+        let used = 1 + dice.roll(3);
+        let (mut told, mut mark) = (format!("round {round}\n"), 0);
+        for directory in &directories[..used] {
+            let mut lower = Vec::new();
+            for _ in 0..dice.roll(9) {
+                let name = *dice.pick(&NAMES);
+                let text = definition(&mut dice, mark, round % 3 == 0).to_string();
+                mark += 1;
+                let file = directory.join(name);
+                if lower.contains(&name) {
+                    continue;
+                }
+                lower.push(name);
+                told += &format!("{} {text}\n", file.display());
+                match dice.roll(8) {
+                    0 => {
+                        let elsewhere = podman.home.join(format!("target{mark}"));
+                        fs::write(&elsewhere, &text)?;
+                        std::os::unix::fs::symlink(&elsewhere, &file)?;
+                    }
+                    1 => std::os::unix::fs::symlink("/nonexistent/file", &file)?,
+                    _ => fs::write(&file, &text)?,
+                }
+            }
+        }
+        let mut arguments = Vec::new();
+        for pair in dice.some(&["io.x=one", "io.y=two", "x=x1", "n=", "io.z=a/bin/app"], 3) {
+            arguments.extend(["--annotation".to_owned(), pair]);
+        }
+        if dice.roll(2) == 0 {
+            arguments.extend(words(&["-v", "/tmp:/data"]));
+        }
+        arguments.push("--".into());
+        arguments.push((*dice.pick(&["/bin/app", "app", "x", "1"])).to_owned());
+        told += &format!("{arguments:?}");
+        let used: Vec<&Path> = directories[..used].iter().map(PathBuf::as_path).collect();
+        wrong += &disagreement(podman, &used, &arguments, &told);
+        accepted += usize::from(hooks_d::read(&used).problems.is_empty());
+    }
+    assert!((ROUNDS / 2..ROUNDS).contains(&accepted), "{accepted} of {ROUNDS} are accepted");
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
 }

@@ -31,6 +31,27 @@ fn several_run_in_their_order_and_the_first_failure_ends_the_phase() {
 }
 
 #[test]
+fn who_was_interrupted_goes_on_behind_what_had_begun() {
+    let stage = Stage::new();
+    let log = stage.path("log");
+    let hooks = ["one", "two", "three"].map(|text| shell(&format!("echo {text} >> {log}; exit 1")));
+    let begun = std::cell::RefCell::new(Vec::new());
+    let begin = |at: usize| {
+        // It is told before the hook has done anything.
+        let lines = std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+        begun.borrow_mut().push((at, lines));
+    };
+    let options = Options { first: 1, begin: Some(&begin), ..Options::default() };
+    let error = run_phase(Phase::Poststop, &hooks, STATE, &options).unwrap_err();
+    assert_eq!(stage.read("log"), "two\nthree\n");
+    assert_eq!(begun.into_inner(), [(1, 0), (2, 1)]);
+    let failed: Vec<usize> = error.failures().iter().map(|failure| failure.index).collect();
+    assert_eq!(failed, [1, 2], "each has its own place in the list");
+    let none_left = Options { first: 3, ..Options::default() };
+    run_phase(Phase::Poststop, &hooks, STATE, &none_left).unwrap();
+}
+
+#[test]
 fn after_the_end_all_hooks_run_and_every_failure_is_told() {
     let stage = Stage::new();
     let log = stage.path("log");

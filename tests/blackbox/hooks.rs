@@ -17,6 +17,7 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "each_at_its_time", each_at_its_time)
         .on(ONE, "each_in_its_namespaces", each_in_its_namespaces)
         .on(ONE, "the_root_is_not_yet_entered", the_root_is_not_yet_entered)
+        .on(BOTH, "umask_and_environment", umask_and_environment)
         .on(ONE, "poststart_finds_the_payload", poststart_finds_the_payload)
         .on(ONE, "poststop_finds_nothing", poststop_finds_nothing)
         .on(BOTH, "failure_ends_create", failure_ends_create)
@@ -179,6 +180,39 @@ fn the_root_is_not_yet_entered(t: &Trial) {
     let text = fs::read_to_string(bundle.rootfs().join("tmp/where")).expect("what it saw");
     assert_eq!(text, "inside\n/\n");
     c.remove();
+}
+
+/// What a hook makes has the modes that the runtime's caller chose. The environment of an image is no
+/// environment for a program of the host.
+fn umask_and_environment(t: &Trial) {
+    t.only(&[Kind::Richrun], "gives a host's program the container's environment, or no umask");
+    let script = "{ umask; /bin/busybox env; } > FILE";
+    let bundle = bundle_with(t, &ALL, script);
+    bundle.edit(|c| {
+        sh(c, "true");
+        c["process"]["env"] = json!(["PATH=/bin", "FROM_IMAGE=x"]);
+        for kind in ALL {
+            c["hooks"][kind][0].as_object_mut().expect("a hook").remove("env");
+        }
+    });
+    let (runtime, root) = (t.runtime_path(), t.root());
+    let run = format!(
+        "umask 027; FROM_CALLER=x exec {} --root {} run -b {} {}",
+        runtime.display(),
+        root.display(),
+        bundle.path(),
+        bundle.id
+    );
+    t.cmd("/bin/sh", &["-c", &run]).ok();
+    let texts = written(t, &bundle);
+    assert_eq!(kinds_of(&texts), ALL);
+    for (kind, text) in texts {
+        let inside = kind == "startContainer";
+        assert_eq!(text.lines().next(), Some(if inside { "0022" } else { "0027" }), "{kind}");
+        assert_eq!(text.contains("FROM_IMAGE"), inside, "{kind}: {text}");
+        let callers = !inside && kind != "createContainer";
+        assert_eq!(text.contains("FROM_CALLER"), callers, "{kind}: {text}");
+    }
 }
 
 fn poststart_finds_the_payload(t: &Trial) {

@@ -197,6 +197,23 @@ fn run_by_hand(t: &Trial) {
     t.rt(&["hooks", "run", "--phase", "poststop", "--hooks", &file]).ok();
     t.rt(&["hooks", "run", "--phase", "prestart", "--hooks", &file]).ok();
     assert_eq!(read(&log), "note creating\nnote stopped\n");
+    // A file's hooks for a bundle: its annotations, and its environment where that is inherited.
+    bundle.edit(|c| {
+        c["annotations"] = json!({"k": "v"});
+        c["process"]["env"] = json!(["PATH=/bin:/usr/bin", "OF_THE_BUNDLE=yes"]);
+    });
+    let hooks = t.dir.join("run/hooks.json");
+    let script = "cat; echo; echo $OF_THE_BUNDLE; pwd";
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    fs::write(&hooks, json!({"startContainer": hook}).to_string()).expect("write");
+    let words = ["hooks", "run", "--phase", "startContainer", "--hooks", &text(&hooks), "-b"];
+    let head = "startContainer hook #0 sh: ";
+    let out = t.rt(&words).arg(bundle.path()).ok().out;
+    assert!(out.contains(r#""annotations":{"k":"v"}"#), "{out}");
+    assert!(out.contains(&format!("{head}yes\n{head}{}\n", bundle.path())), "{out}");
+    // A directory without a configuration will do.
+    let out = t.rt(&words).arg(&text(&none)).ok().out;
+    assert!(out.contains(&format!("{head}\n{head}{}\n", text(&none))), "{out}");
 }
 
 fn run_with_a_state(t: &Trial) {

@@ -24,7 +24,8 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "poststop_once_after_a_crash", poststop_once_after_a_crash)
         .on(BOTH, "poststop_once_after_a_crash_of_run", poststop_once_after_a_crash_of_run)
         .on(BOTH, "poststop_once_of_a_half_made", poststop_once_of_a_half_made)
-        .on(BOTH, "poststop_once_of_a_killed_run", poststop_once_of_a_killed_run);
+        .on(BOTH, "poststop_once_of_a_killed_run", poststop_once_of_a_killed_run)
+        .on(BOTH, "poststop_each_once_of_a_killed_delete", poststop_each_once_of_a_killed_delete);
 }
 
 const ALL: [&str; 6] =
@@ -288,4 +289,33 @@ fn poststop_once_of_a_killed_run(t: &Trial) {
     c.remove();
     c.remove();
     assert_eq!(lines(&file), 1);
+}
+
+/// `delete` is killed while the second of three hooks runs: the next one goes on at the third.
+fn poststop_each_once_of_a_killed_delete(t: &Trial) {
+    t.only(&[Kind::Richrun], "begins again at the first");
+    let (file, go) = (record(t, "poststop"), record(t, "go"));
+    let bundle = t.bundle(|c| {
+        sh(c, IDLE);
+        let name = file.display();
+        let wait = format!("while ! test -e {}; do sleep 0.01; done", go.display());
+        c["hooks"]["poststop"] = json!([
+            script(&format!("echo first >> {name}")),
+            script(&format!("echo second >> {name}; {wait}; echo over >> {name}")),
+            script(&format!("echo third >> {name}")),
+        ]);
+    });
+    let c = t.detach(&bundle);
+    let delete = t.rt(&["delete", "--force", &c.id]).spawn();
+    wait_until("the second hook", || lines(&file) == 2);
+    delete.kill(9);
+    delete.wait();
+    fs::write(&go, "").expect("let it end");
+    // The hook itself is not the runtime's to end: it finishes.
+    wait_until("the end of the second hook", || lines(&file) == 3);
+    t.rt(&["delete", "--force", &c.id]).ok();
+    t.rt(&["delete", "--force", &c.id]).ok();
+    let text = fs::read_to_string(&file).expect("what ran");
+    assert_eq!(text, "first\nsecond\nover\nthird\n");
+    assert!(!t.root().join(&c.id).exists());
 }

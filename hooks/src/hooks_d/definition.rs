@@ -43,7 +43,9 @@ pub struct Definition {
 impl Definition {
     /// `file` names it, `text` is what it holds. An error is what is wrong, starting with the field.
     pub fn parse(file: &Path, text: &[u8]) -> Result<Self, String> {
-        let document: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        // Bytes that are not UTF-8 are replaced.
+        let text = String::from_utf8_lossy(text);
+        let document: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let Value::Object(document) = document else { return Err("is not an object".into()) };
         match string(&document, "version")? {
             Some(version) if version == VERSION => {}
@@ -67,8 +69,10 @@ impl Definition {
 fn hook(object: &Map<String, Value>) -> Result<Hook, String> {
     let mut hook = Hook::default();
     hook.set_path(string(object, "path")?.unwrap_or_default().into());
-    hook.set_args(strings(object, "args")?);
-    hook.set_env(strings(object, "env")?);
+    // The engines pass an empty list on as none at all, also of `env`.
+    let list = |key| Ok::<_, String>(strings(object, key)?.filter(|list| !list.is_empty()));
+    hook.set_args(list("args")?);
+    hook.set_env(list("env")?);
     hook.set_timeout(integer(object, "timeout")?);
     if hook.path().as_os_str().is_empty() {
         return Err("hook.path: is missing".into());
@@ -87,9 +91,7 @@ fn when(object: &Map<String, Value>) -> Result<When, String> {
         ..When::default()
     };
     for (key, value) in self::object(object, "annotations")?.unwrap_or_default() {
-        let Value::String(value) = value else {
-            return Err(format!("when.annotations[{key:?}]: must be a string"));
-        };
+        let value = text(&value).ok_or(format!("when.annotations[{key:?}]: must be a string"))?;
         let place = || "annotations".to_owned();
         when.annotations.push((pattern(&key, place())?, pattern(&value, place())?));
     }
@@ -147,13 +149,20 @@ fn integer(from: &Map<String, Value>, key: &str) -> Result<Option<i64>, String> 
     }
 }
 
+/// A string within an array or a map, where null is the empty one.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some(String::new()),
+        value => value.as_str().map(str::to_owned),
+    }
+}
+
 fn strings(from: &Map<String, Value>, key: &str) -> Result<Option<Vec<String>>, String> {
     let error = || format!("{key}: must be an array of strings");
     match field(from, key) {
         None => Ok(None),
         Some(Value::Array(items)) => {
-            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>().map(Some).ok_or_else(error)
+            items.iter().map(text).collect::<Option<Vec<_>>>().map(Some).ok_or_else(error)
         }
         Some(_) => Err(error()),
     }
@@ -183,6 +192,24 @@ mod tests {
         assert_eq!(definition.stages, [Stage::Precreate, Stage::Phase(Phase::Poststop)]);
         assert_eq!(definition.priority, -3);
         assert_eq!(definition.when.has_bind_mounts, Some(true));
+    }
+
+    #[test]
+    fn null_and_emptiness_are_as_in_go() {
+        let path = r#""path":"/bin/x""#;
+        let read = |more: &str| parse(&GOOD.replace(path, &format!("{path},{more}"))).unwrap().hook;
+        let nulls = read(r#""args":["a",null],"env":[null]"#);
+        assert_eq!(nulls.args().as_deref(), Some(&["a".to_owned(), String::new()][..]));
+        assert_eq!(nulls.env().as_deref(), Some(&[String::new()][..]));
+        let empty = read(r#""args":[],"env":[]"#);
+        assert_eq!((empty.args(), empty.env()), (&None, &None));
+        for when in [r#"{"annotations":{"a":null}}"#, r#"{"commands":[null]}"#] {
+            parse(&GOOD.replace(r#"{"always":true}"#, when)).unwrap();
+        }
+        let bytes = GOOD.replace("/bin/x", "/bin/~").replace('~', "\u{1}").into_bytes();
+        let bytes: Vec<u8> = bytes.into_iter().map(|b| if b == 1 { 0xff } else { b }).collect();
+        let definition = Definition::parse("/d/10-x.json".as_ref(), &bytes).unwrap();
+        assert_eq!(definition.hook.path().to_str(), Some("/bin/\u{fffd}"));
     }
 
     #[test]

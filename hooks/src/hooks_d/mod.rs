@@ -3,6 +3,35 @@
 //!
 //! The files of all directories merge by name, a later directory's file in place of an earlier one's;
 //! they apply in the order of their names in lower case. Reading has effects, deciding has none.
+//!
+//! ```
+//! use rich_hooks::Phase;
+//! use rich_hooks::hooks_d::{self, Facts};
+//!
+//! # let directory = std::env::temp_dir().join(format!("hooks.d-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! // In DIRECTORY/10-greet.json:
+//! let definition = r#"{
+//!     "version": "1.0.0",
+//!     "hook": {"path": "/bin/sh", "args": ["sh", "-c", "echo hello"]},
+//!     "when": {"annotations": {"^org\\.example\\.greet$": "^yes$"}},
+//!     "stages": ["poststart"]
+//! }"#;
+//! # std::fs::write(directory.join("10-greet.json"), definition)?;
+//! let found = hooks_d::read(&[&directory]);
+//! # std::fs::remove_dir_all(&directory)?;
+//! if let Some(problem) = found.problems.into_iter().next() {
+//!     return Err(problem.into()); // as the engines do
+//! }
+//! let spec: oci_spec::runtime::Spec = serde_json::from_str(
+//!     r#"{"ociVersion": "1.3.0", "annotations": {"org.example.greet": "yes"}}"#,
+//! )?;
+//! let mut hooks = spec.hooks().clone().unwrap_or_default();
+//! let verdicts = hooks_d::inject(&found.definitions, &Facts::of(&spec), &mut hooks)?;
+//! assert_eq!(verdicts[0].why, "annotation org.example.greet=yes");
+//! assert_eq!(Phase::Poststart.of(&hooks).len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod definition;
 mod pattern;
@@ -59,8 +88,11 @@ pub struct HooksD {
 }
 
 /// Reads `directories`, lowest precedence first. Files that do not end in `.json` do not
-/// count, nor do directories that do not exist. As with podman 4.3, except that there a tmpfs
-/// that a user asks for counts as a bind mount ([`Facts::of`]).
+/// count, nor do directories that do not exist. As with podman 4.3, except that
+///
+/// - there a tmpfs that a user asks for counts as a bind mount ([`Facts::of`]);
+/// - it also reads files of the schema 0.1.0, which has no conditions that must all hold;
+/// - of a key that is there twice in other cases it takes the last, this one that in lower case.
 pub fn read<P: AsRef<Path>>(directories: &[P]) -> HooksD {
     let mut merged: BTreeMap<String, Definition> = BTreeMap::new();
     let (mut problems, mut skipped) = (Vec::new(), Vec::new());
@@ -75,9 +107,10 @@ pub fn read<P: AsRef<Path>>(directories: &[P]) -> HooksD {
         };
         for file in files {
             match read_file(&file) {
-                Ok(Some(definition)) => match missing_program(&definition) {
-                    None => drop(merged.insert(definition.name.clone(), definition)),
-                    Some(what) => skipped.push(Problem { file, what }),
+                Ok(Some(definition)) => match look_for_program(&definition) {
+                    Ok(()) => drop(merged.insert(definition.name.clone(), definition)),
+                    Err((true, what)) => skipped.push(Problem { file, what }),
+                    Err((false, what)) => problems.push(Problem { file, what }),
                 },
                 Ok(None) => {}
                 Err(what) => problems.push(Problem { file, what }),
@@ -112,11 +145,13 @@ fn is_missing(directory: &Path) -> bool {
     std::fs::metadata(directory).is_err_and(missing)
 }
 
-/// What keeps a definition's program from being found, if it is not there.
-fn missing_program(definition: &Definition) -> Option<String> {
+/// Looks for a definition's program; an error says whether it does not exist, and what is wrong.
+fn look_for_program(definition: &Definition) -> Result<(), (bool, String)> {
     let program = definition.hook.path();
-    let error = std::fs::metadata(program).err()?;
-    Some(format!("hook.path: {}: {}", program.display(), cause(&error)))
+    std::fs::metadata(program).map(drop).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        (missing, format!("hook.path: {}: {}", program.display(), cause(&error)))
+    })
 }
 
 /// One definition; `None` where the file has vanished or is a link that leads nowhere.

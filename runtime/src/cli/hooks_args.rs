@@ -43,7 +43,8 @@ pub struct HooksRunArgs {
     /// [default: the state's bundle, or the current directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// Take the hooks from FILE: a config.json, the value of its `hooks`, or a definition of hooks.d
+    /// Take the hooks from FILE: a config.json, the value of its `hooks`, or a definition of hooks.d;
+    /// what the container is stays as --bundle says
     #[arg(long, value_name = "FILE")]
     pub hooks: Option<PathBuf>,
     /// Add the hooks that this directory defines for the bundle (hooks.d);

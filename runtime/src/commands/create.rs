@@ -23,7 +23,7 @@ use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify, own_image};
 use crate::life::delete::destroy;
-use crate::life::{Entry, State, Store, signal};
+use crate::life::{Entry, State, Store, hooks, signal};
 use crate::plan::boot::{BootHost, Family};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::process::deduplicated;
@@ -180,8 +180,7 @@ impl Job {
             init: None,
             cgroup: planned(&self.plan.cgroup),
             ready: false,
-            // Without such hooks, nothing is left to run.
-            poststop_ran: Phase::Poststop.of(&self.plan.hooks).is_empty(),
+            poststop_next: hooks::any(&self.plan.hooks, &[Phase::Poststop]).then_some(0),
             rich: self.plan.rich.clone(),
             stop_signal: self.stop_signal,
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
@@ -87,7 +88,7 @@ impl First<'_> {
         let plan = order.plan;
         process::reset_signals();
         // Modes are as they are said to be, whatever the caller's umask.
-        rustix::process::umask(rustix::fs::Mode::empty());
+        let callers_umask = rustix::process::umask(Mode::empty());
         // A session of its own: signals of the caller's terminal are not for it.
         rustix::process::setsid().step(|| "setsid")?;
         join_groups(&self.groups)?;
@@ -100,7 +101,7 @@ impl First<'_> {
         }
         devices::make(root.as_fd(), plan, self.binds_devices())?;
         let terminal = ManuallyDrop::new(self.open_terminal(&root)?);
-        self.hooks_before_the_root()?;
+        self.hooks_before_the_root(callers_umask)?;
         root.enter(&plan.root)?;
         self.name_host()?;
         if let Some(plan) = &plan.boot {
@@ -218,8 +219,8 @@ impl First<'_> {
         }
         let path = "/proc/self/ns/time_for_children";
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let namespace = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-            .step(|| format!("open {path}"))?;
+        let namespace =
+            rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open {path}"))?;
         process::setns(namespace.as_fd(), flag(Kind::Time))
             .step(|| format!("enter the new {} namespace", proc_name(Kind::Time)))
     }
@@ -244,8 +245,9 @@ impl First<'_> {
         Ok(Some(pty.terminal))
     }
 
-    /// The runtime's hooks, then those in the container's namespaces.
-    fn hooks_before_the_root(&self) -> Result<()> {
+    /// The runtime's hooks, then those in the container's namespaces; what these make is not
+    /// for everybody to write to.
+    fn hooks_before_the_root(&self, callers_umask: Mode) -> Result<()> {
         let Order { plan, state, .. } = self.order;
         if !hooks::any(&plan.hooks, &HOOKED) {
             return Ok(());
@@ -254,8 +256,10 @@ impl First<'_> {
         self.channel.expect(Word::HooksDone)?;
         let cwd = Some(plan.root.path.as_path());
         let tell = |line| self.tell(line);
-        let place = Place { cwd, env: None, tell: self.teller(&tell) };
+        let place = Place { cwd, tell: self.teller(&tell), ..Place::default() };
+        let umask = rustix::process::umask(callers_umask);
         hooks::run_in(Phase::CreateContainer, &plan.hooks, state, own_pid(), place)?;
+        rustix::process::umask(umask);
         Ok(())
     }
 
@@ -263,7 +267,7 @@ impl First<'_> {
         let Order { plan, state, .. } = self.order;
         let cwd: Option<&Path> = Some(&plan.process.cwd);
         let env = Some(armed.env.as_slice());
-        let place = Place { cwd, env, tell };
+        let place = Place { cwd, env, tell, ..Place::default() };
         hooks::run_in(Phase::StartContainer, &plan.hooks, state, own_pid(), place)?;
         Ok(())
     }

@@ -134,14 +134,12 @@ fn empties(cgroup: &Cgroup) -> Result<bool> {
     Ok(true)
 }
 
-/// Runs the poststop hooks unless that was done before. Nothing here stops the
+/// Runs the poststop hooks that have not begun before. Nothing here stops the
 /// deletion (runtime-spec, runtime.md "Lifecycle", step 12).
 fn run_poststop(entry: &Entry, state: &State) {
     // What the caller holds may be older than what is on disk.
-    let ran = state.poststop_ran || entry.read_state().is_ok_and(|saved| saved.poststop_ran);
-    if ran {
-        return;
-    }
+    let saved = || entry.read_state().map_or(state.poststop_next, |saved| saved.poststop_next);
+    let Some(first) = state.poststop_next.and_then(|_| saved()) else { return };
     let bytes = match entry.read_config() {
         Ok(bytes) => bytes,
         // `create` had not come far enough to have hooks.
@@ -153,14 +151,14 @@ fn run_poststop(entry: &Entry, state: &State) {
         Err(error) => return log::warn(error.within("poststop hooks")),
     };
     let Some(all) = config.spec.hooks().as_ref() else { return };
-    if !hooks::any(all, &[Phase::Poststop]) {
-        return;
-    }
-    let marked = State { poststop_ran: true, ..state.clone() };
-    if let Err(error) = entry.save(&marked) {
-        log::warn(error.within("poststop hooks"));
-    }
-    if let Err(error) = hooks::run(Phase::Poststop, all, state, 0) {
+    let count = Phase::Poststop.of(all).len();
+    let begin = |at: usize| {
+        let next = Some(at + 1).filter(|next| *next < count);
+        if let Err(error) = entry.save(&State { poststop_next: next, ..state.clone() }) {
+            log::warn(error.within("poststop hooks"));
+        }
+    };
+    if let Err(error) = hooks::run_from(Phase::Poststop, all, state, 0, first, Some(&begin)) {
         error.failures().iter().for_each(log::warn);
     }
 }

@@ -116,7 +116,7 @@ mod tests {
             init: Some(ProcessId { pid: 7, start_time: 1 }),
             cgroup: None,
             ready: true,
-            poststop_ran: false,
+            poststop_next: None,
             rich: None,
             stop_signal: None,
         }

@@ -25,14 +25,29 @@ pub fn any(hooks: &Hooks, phases: &[Phase]) -> bool {
 /// # Errors
 /// Hooks failed, in runc's words.
 pub fn run(phase: Phase, hooks: &Hooks, state: &State, pid: i32) -> Result<(), HookError> {
+    run_from(phase, hooks, state, pid, 0, None)
+}
+
+/// As [`run`], from the hook at place `first` on; `begin` is told of each before it begins.
+///
+/// # Errors
+/// Hooks failed, in runc's words.
+pub fn run_from(
+    phase: Phase,
+    hooks: &Hooks,
+    state: &State,
+    pid: i32,
+    first: usize,
+    begin: Option<&dyn Fn(usize)>,
+) -> Result<(), HookError> {
     // An engine may have taken the bundle away before the end.
     let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
     let tell = |line: String| log::debug(|| line);
-    run_in(phase, hooks, state, pid, Place { cwd, env: None, tell: Some(&tell) })
+    run_in(phase, hooks, state, pid, Place { cwd, env: None, tell: Some(&tell), first, begin })
 }
 
 /// What hooks of the container's own process have in another way.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Place<'a> {
     /// Their directory; the caller's where none is given.
     pub cwd: Option<&'a Path>,
@@ -40,6 +55,10 @@ pub struct Place<'a> {
     pub env: Option<&'a [String]>,
     /// Where to say what they print; nowhere, if nobody wants to know.
     pub tell: Option<Tell<'a>>,
+    /// The first hook to run ([`Options::first`]).
+    pub first: usize,
+    /// Who is told of each before it begins ([`Options::begin`]).
+    pub begin: Option<&'a dyn Fn(usize)>,
 }
 
 /// As [`run`], elsewhere.
@@ -63,8 +82,9 @@ pub fn run_in(
             tell(said(&line));
         }
     };
-    let (cwd, container_env) = (place.cwd, place.env);
-    let options = Options { cwd, container_env, sink: Some(&sink), ..Options::default() };
+    let Place { cwd, env: container_env, first, begin, .. } = place;
+    let sink: Option<&dyn Fn(OutputLine<'_>)> = Some(&sink);
+    let options = Options { cwd, container_env, sink, phase_timeout: None, first, begin };
     run_phase(phase, list, &document, &options)
 }
 

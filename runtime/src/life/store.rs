@@ -59,9 +59,10 @@ pub struct State {
     /// Set once `create` has finished: what is killed before is "creating".
     #[serde(default)]
     pub ready: bool,
-    /// Set before the poststop hooks run, so that they run once.
-    #[serde(default)]
-    pub poststop_ran: bool,
+    /// The place of the poststop hook that is to run next, written before each
+    /// begins, so that each runs once; absent where none is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poststop_next: Option<usize>,
     /// What it was resolved to, if it is a rich container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rich: Option<RichConfig>,

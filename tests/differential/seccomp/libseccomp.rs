@@ -5,21 +5,19 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use super::compare::compile;
+use super::peer::{Peer, list};
+use super::random::{Rules, profile, shares_a_call, statements};
 use richrun::plan::seccomp::calls;
 use richrun_tests::Trial;
 use seccompiler::sock_filter;
-use serde_json::{Value, json};
-
-use super::compare::{EDGES, compile};
-use super::peer::{Peer, list};
-use super::profiles::IDLE_CALLS;
 
 /// x86's numbers of the calls through which others are made.
 const SOCKETCALL: u32 = 102;
 const IPC: u32 = 117;
 
 /// How many random profiles are compared.
-const PROFILES: u64 = 60;
+const PROFILES: u64 = 300;
 
 /// Builds the program that asks libseccomp; ends the trial where it cannot be built.
 fn build(t: &Trial) -> PathBuf {
@@ -93,7 +91,7 @@ pub fn same_verdicts(t: &Trial) {
     let peer = Peer::lacking(None, |name, _| known.contains_key(name));
     let (mut compared, mut odd) = (0, 0u64);
     for seed in 0..PROFILES {
-        let profile = random(seed);
+        let profile = profile(seed, Rules::Meeting);
         let agreed = match (export(t, &program, &statements(&profile)), compile(&profile)) {
             (None, Err(_)) => continue,
             (None, Ok(_)) => false,
@@ -112,16 +110,6 @@ pub fn same_verdicts(t: &Trial) {
     eprintln!("{compared} profiles compared, {odd} of them odd");
     assert!(compared > PROFILES * 3 / 4, "{compared} of {PROFILES} profiles were compared");
     assert!(odd * 5 < compared, "{odd} of {compared} profiles differ");
-}
-
-/// Whether a call has several conditional rules.
-fn shares_a_call(profile: &Value) -> bool {
-    let entries = profile["syscalls"].as_array().expect("syscalls");
-    let conditional =
-        entries.iter().filter(|e| e["args"].as_array().is_some_and(|a| !a.is_empty()));
-    let mut names: Vec<_> = conditional.map(|entry| entry["names"].to_string()).collect();
-    names.sort_unstable();
-    names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// The program that libseccomp makes of the statements, unless it refuses them or
@@ -147,111 +135,4 @@ fn export(t: &Trial, program: &Path, statements: &str) -> Option<Vec<sock_filter
         k: u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
     };
     Some(lines.iter().map(line).collect())
-}
-
-/// A small generator of numbers (xorshift64*): the profiles are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-
-    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.roll(list.len() as u64) as usize]
-    }
-}
-
-const ACTIONS: [(&str, u32); 5] = [
-    ("ALLOW", 0x7fff_0000),
-    ("ERRNO", 0x0005_0000),
-    ("TRAP", 0x0003_0000),
-    ("LOG", 0x7ffc_0000),
-    ("KILL_PROCESS", 0x8000_0000),
-];
-
-/// Operators in the order of libseccomp's `enum scmp_compare`, which starts at 1.
-const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
-
-/// Architectures and libseccomp's tokens for them.
-const ARCHITECTURES: [(&str, u32); 3] =
-    [("X86_64", 0xc000_003e), ("X86", 0x4000_0003), ("X32", 0x4000_003e)];
-
-/// A profile of up to eight rules on few calls, so that rules meet.
-fn random(seed: u64) -> Value {
-    let values = [&EDGES[..], &[2, 0xff]].concat();
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut architectures = Vec::new();
-    for (name, _) in ARCHITECTURES {
-        if dice.roll(3) > 0 {
-            architectures.push(format!("SCMP_ARCH_{name}"));
-        }
-    }
-    let mut entries = Vec::new();
-    for _ in 0..1 + dice.roll(8) {
-        let mut args = Vec::new();
-        let count = dice.roll(4).saturating_sub(1);
-        for index in 0..count {
-            args.push(json!({
-                "index": index * 2 + dice.roll(2),
-                "op": format!("SCMP_CMP_{}", dice.pick(&OPERATORS)),
-                "value": dice.pick(&values),
-                "valueTwo": dice.pick(&values),
-            }));
-        }
-        let action = dice.pick(&ACTIONS).0;
-        let mut entry = json!({
-            "names": [dice.pick(&IDLE_CALLS[..8])],
-            "action": format!("SCMP_ACT_{action}"),
-            "args": args,
-        });
-        if action == "ERRNO" {
-            entry["errnoRet"] = json!(dice.roll(40));
-        }
-        entries.push(entry);
-    }
-    let default = dice.pick(&ACTIONS).0;
-    json!({
-        "defaultAction": format!("SCMP_ACT_{default}"),
-        "architectures": architectures,
-        "syscalls": entries,
-    })
-}
-
-/// What a rule's action returns.
-fn action(entry: &Value, field: &str, errno: &str) -> u32 {
-    let word = entry[field].as_str().expect("an action").trim_start_matches("SCMP_ACT_");
-    let (_, value) = ACTIONS.iter().find(|(name, _)| *name == word).expect("a known action");
-    let errno = entry[errno].as_u64().unwrap_or(1) as u32;
-    if word == "ERRNO" { value | errno } else { *value }
-}
-
-/// A profile as the calls of libseccomp that runc makes for it.
-fn statements(profile: &Value) -> String {
-    let default = action(profile, "defaultAction", "defaultErrnoRet");
-    let mut text = format!("default {default:x}\n");
-    for arch in profile["architectures"].as_array().into_iter().flatten() {
-        let word = arch.as_str().expect("an architecture").trim_start_matches("SCMP_ARCH_");
-        let (_, token) = ARCHITECTURES.iter().find(|(name, _)| *name == word).expect("known");
-        let _ = writeln!(text, "arch {token:x}");
-    }
-    for entry in profile["syscalls"].as_array().into_iter().flatten() {
-        let action = action(entry, "action", "errnoRet");
-        if action == default {
-            continue;
-        }
-        let _ = write!(text, "rule {action:x} {}", entry["names"][0].as_str().expect("a name"));
-        for arg in entry["args"].as_array().into_iter().flatten() {
-            let op = arg["op"].as_str().expect("an operator").trim_start_matches("SCMP_CMP_");
-            let op = OPERATORS.iter().position(|name| *name == op).expect("a known operator") + 1;
-            let number = |field: &str| arg[field].as_u64().expect("a number");
-            let (index, one, two) = (number("index"), number("value"), number("valueTwo"));
-            let _ = write!(text, " {index:x} {op:x} {one:x} {two:x}");
-        }
-        text.push('\n');
-    }
-    text
 }

@@ -24,6 +24,7 @@ mod libseccomp;
 mod notify;
 mod peer;
 mod profiles;
+mod random;
 
 use richrun_tests::bundle::args;
 use richrun_tests::suite::ONE;
@@ -31,7 +32,8 @@ use richrun_tests::{Kind, Suite, Trial};
 use serde_json::Value;
 
 pub fn register(suite: &mut Suite) {
-    for (name, profile) in profiles::engines().into_iter().chain(profiles::crafted()) {
+    for (name, profile) in profiles::engines().into_iter().chain(profiles::crafted()).chain(lone())
+    {
         suite.compare(ONE, &name, move |t| same_verdicts(t, &profile));
     }
     for profile in profiles::refused() {
@@ -45,6 +47,12 @@ pub fn register(suite: &mut Suite) {
     suite.compare(ONE, "names", names_are_known);
     suite.on(ONE, "libseccomp_table", libseccomp::same_table);
     suite.on(ONE, "libseccomp_random_profiles", libseccomp::same_verdicts);
+}
+
+/// Random profiles for the runtimes themselves, which also decide what is newer than a
+/// profile and which conventions it names.
+fn lone() -> impl Iterator<Item = (String, Value)> {
+    (0..12).map(|seed| (format!("random_{seed}"), random::profile(seed, random::Rules::Lone)))
 }
 
 /// The loaded program answers as the library's.

@@ -34,6 +34,7 @@ pub fn run(args: &HooksRunArgs) -> Result<u8> {
         container_env: env,
         sink: Some(&show),
         phase_timeout: args.timeout,
+        ..Options::default()
     };
     let list = phase.of(&hooks);
     log::debug(|| {
@@ -56,7 +57,10 @@ fn hooks(args: &HooksRunArgs, bundle: &Path) -> Result<(Hooks, Option<Spec>)> {
         let found = HookFile::parse(file, &text).map_err(|problems| {
             Error::config(format!("{}: {}", file.display(), problems.join("; ")))
         })?;
-        return Ok((found.into_hooks(), None));
+        // A bundle that was named says what the container is, if it has a configuration.
+        let named = args.bundle.as_ref().filter(|bundle| bundle.join("config.json").exists());
+        let config = named.map(|bundle| Config::load(bundle)).transpose()?;
+        return Ok((found.into_hooks(), config.map(|config| config.spec)));
     }
     let mut config = Config::load(bundle)?;
     let settings = Settings::load()?;
