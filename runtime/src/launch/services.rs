@@ -16,7 +16,7 @@ use rustix::net::{
 
 use super::own_image::sealed_image;
 use crate::config::services::{Accounts, Format, Services, Source};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Result, Step};
 use crate::life::Entry;
 use crate::life::services::SOCKET;
 use crate::sys::inroot;
