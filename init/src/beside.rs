@@ -108,10 +108,10 @@ fn hold(listener: i32) -> ! {
 /// # Errors
 /// What to tell, and the errno.
 pub fn describe(file: &CStr) -> Result<Described, (&'static str, Errno)> {
-    let text = sys::map_file(file).map_err(|errno| ("read the payload's file", errno))?;
-    let described = parse(text).ok_or(("the payload's file is damaged", Errno(22)))?;
+    // First of all: what goes wrong is told on them.
     sys::fetch_streams(STREAMS).map_err(|errno| ("fetch the standard streams", errno))?;
-    Ok(described)
+    let text = sys::map_file(file).map_err(|errno| ("read the payload's file", errno))?;
+    parse(text).ok_or(("the payload's file is damaged", Errno(22)))
 }
 
 /// The NUL-ended texts of a file, one after the other.

@@ -1,7 +1,7 @@
 //! The command lines of tini, dumb-init and catatonit, for being started under their names.
 
 use crate::options::{
-    Options, Request, Session, Target, VERSION, Words, Wrong, exit_status, own_option, rewrite,
+    Options, Request, Session, Target, Words, Wrong, exit_status, own_option, rewrite,
 };
 use crate::signals::{self, SignalSet};
 
@@ -193,7 +193,7 @@ pub(crate) fn read_dumb_init(words: &dyn Words) -> Result<Request, Wrong<'_>> {
         return Ok(Request::Print(DUMB_INIT_HELP));
     }
     if is_word(words, &[b"-V", b"--version"]) {
-        return Ok(Request::Print(VERSION));
+        return Ok(Request::Print(DUMB_INIT_VERSION));
     }
     let mut options = Dialect::DumbInit.options();
     options.last_term = true;
@@ -231,7 +231,7 @@ pub(crate) fn read_catatonit(words: &dyn Words) -> Result<Request, Wrong<'_>> {
         return Ok(Request::Print(CATATONIT_HELP));
     }
     if is_word(words, &[b"-V", b"--version"]) {
-        return Ok(Request::Print(VERSION));
+        return Ok(Request::Print(CATATONIT_VERSION));
     }
     if is_word(words, &[b"-L", b"--license"]) {
         return Ok(Request::Print(LICENSE));
@@ -261,6 +261,11 @@ pub(crate) fn read_catatonit(words: &dyn Words) -> Result<Request, Wrong<'_>> {
 
 const TINI_VERSION: &str =
     concat!("tini version 0.19.0 (rich-init ", env!("CARGO_PKG_VERSION"), ")\n");
+const DUMB_INIT_VERSION: &str =
+    concat!("dumb-init v1.2.5 (rich-init ", env!("CARGO_PKG_VERSION"), ")\n");
+/// It calls itself tini: Docker looks for that in its init's answer.
+const CATATONIT_VERSION: &str =
+    concat!("tini version 0.1.7_catatonit (rich-init ", env!("CARGO_PKG_VERSION"), ")\n");
 const LICENSE: &str = "rich-init is free software under the Apache License, version 2.0.\n";
 const TINI_HELP: &str = "\
 Usage: tini [-p SIGNAL] [-e CODE]... [-svwg] [--] command [argument...]

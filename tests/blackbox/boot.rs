@@ -28,6 +28,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "systemd_passes_the_exit_code", systemd_passes_the_exit_code)
         .on(ROOT, "systemd_payload_is_what_was_asked", systemd_payload_is_what_was_asked)
         .on(V2, "systemd_streams_are_the_containers", systemd_streams_are_the_containers)
+        .on(V2, "systemd_streams_are_the_users", systemd_streams_are_the_users)
         .on(V2, "systemd_signal_deaths", systemd_signal_deaths)
         .on(ROOT, "systemd_stops", systemd_stops)
         .on(V2, "systemd_foreground_term", systemd_foreground_term)
@@ -179,6 +180,14 @@ fn systemd_streams_are_the_containers(t: &Trial) {
     let lines: Vec<&str> = out.out.lines().collect();
     assert_eq!((lines[0], out.err.trim()), ("fed in", "told"));
     assert!(lines[1].ends_with(".in") && lines[2] == "/dev/null", "{}", out.out);
+}
+
+/// Another user than root opens its streams again, as programs that log to a file do.
+fn systemd_streams_are_the_users(t: &Trial) {
+    let bundle = systemd(t, "echo out >>/dev/stdout; echo err >>/dev/stderr");
+    bundle.edit(|config| config["process"]["user"] = json!({"uid": 1000, "gid": 1000}));
+    let out = boot(t, &bundle, &[]).ok();
+    assert_eq!((out.out.trim(), out.err.trim()), ("out", "err"));
 }
 
 fn systemd_signal_deaths(t: &Trial) {

@@ -315,6 +315,8 @@ fn environment_file(t: &Trial) {
     bundle.edit(|config| {
         let env = config["process"]["env"].as_array_mut().unwrap();
         env.extend([json!(format!("ODD={odd}")), json!("EQ=x=y"), json!("HOME=/root")]);
+        // Such would end the shell that reads the file.
+        env.extend(["UID=1000", "OPTIND=x"].map(|own| json!(own)));
     });
     let file = bundle.rootfs().join("etc/profile.d/richrun.sh");
     // Where there is no such directory, none is made.

@@ -111,6 +111,12 @@ fn mistakes_name_line_and_field(t: &Trial) {
         .run()
         .exits(1)
         .says("must first enable rich mode");
+    bundle.edit(|config| config["annotations"] = json!({"io.richrun.services": "/none"}));
+    let refused = "must first enable rich mode, then specify services";
+    t.run(&bundle).exits(1).says(refused);
+    let other = ["--rich", "--rich-mode", "systemd"];
+    t.run_cmd(&bundle, &other).run().exits(1).says("services need rich mode dumb-init");
+    bundle.edit(|config| config["annotations"] = json!({}));
     t.run_cmd(&bundle, &["--rich", "--services", "/no/such"])
         .run()
         .exits(1)
@@ -137,6 +143,8 @@ fn four_places_for_the_file(t: &Trial) {
     t.run_cmd(&bundle, &["--rich"]).ok().prints("annotation");
     command(t, &bundle).ok().prints("option");
     fs::remove_file(bundle.rootfs().join("tmp/by")).expect("remove a file");
+    // The image's are for whoever asks for a rich container.
+    bundle.edit(|config| config["annotations"] = json!({}));
     t.run(&bundle).says("can't open");
 }
 

@@ -81,6 +81,7 @@ const ROWS: &[Row] = &[
     Row { title: "TERM passed on as INT", act: rewritten, same: false },
     Row { title: "exit status 7 taken for 0", act: mapped, same: false },
     Row { title: "exit statuses that can be replaced", act: start::replaced, same: false },
+    Row { title: "its version begins with", act: start::version, same: true },
 ];
 
 /// A program under a name.

@@ -16,6 +16,14 @@ pub fn statuses(init: &Init) -> String {
     if wrong.is_empty() { "all passed on".to_owned() } else { format!("not {}", wrong.join(" ")) }
 }
 
+/// What `--version` calls it: Docker asks its init.
+pub fn version(init: &Init) -> String {
+    let output = Command::new(&init.path).arg("--version").output().expect("ask its version");
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    told.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().trim().to_owned()
+}
+
 /// Each status with an option that replaces it.
 pub fn replaced(init: &Init) -> String {
     let all = |option: &dyn Fn(u8) -> [String; 2], wanted: &dyn Fn(u8) -> u8| {

@@ -108,6 +108,7 @@ fn run(start: Start, options: Options, plan: i32, control: i32) -> u8 {
     let slots = arena::take(plan.count(), Slot::new(Rules::PLAIN));
     for (i, slot) in slots.iter_mut().enumerate() {
         slot.rules = Rules::read(&plan, i);
+        slot.since = sys::now();
     }
     let limit = |head| match plan.head(head) {
         UNSET => FOREVER,

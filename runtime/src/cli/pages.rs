@@ -46,7 +46,7 @@ const RUN: Page = Page {
            runs, deletes the container when it ends, and exits with the payload's status \
            (128+n when signal n ended it).\n\nA rich container (--rich) has an init: rich-init, \
            or the image's own. It is also asked for by annotations (io.richrun.rich, .mode, \
-           .initscript, .initcmd, .init-timeout, .environment-file, .stop-signal), by the \
+           .initscript, .initcmd, .init-timeout, .environment-file, .stop-signal, .services), by the \
            variables rich_mode and rich_mode_launch_manner, by the table [rich] of \
            /etc/richrun/config.toml, and by the program's second name, richrun-rich: the \
            command line is the strongest, the name the weakest.",

@@ -224,14 +224,12 @@ fn services_asked(
     config: &Config,
     rich: Option<&RichConfig>,
 ) -> Result<Option<Services>> {
-    let file = args.services.as_deref();
-    services::check_asked(file, rich.map(|rich| rich.mode))?;
     if rich.is_none_or(|rich| rich.mode != RichMode::DumbInit) {
         return Ok(None);
     }
     let process = config.spec.process().as_ref();
     services::find(Places {
-        file,
+        file: args.services.as_deref(),
         annotations: config.spec.annotations().as_ref(),
         root: &services::root_of(config),
         user: process.map_or(0, |process| process.user().uid()),

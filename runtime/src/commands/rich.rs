@@ -55,6 +55,7 @@ fn of_command_line(args: &LaunchArgs) -> Request {
         mode: args.rich_mode.clone(),
         initscript: args.initscript.clone(),
         initcmd: args.initcmd.clone(),
+        services: args.services.is_some(),
         ..Request::default()
     }
 }

@@ -47,6 +47,7 @@ impl Settings {
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             wrong(&format!("{place}{}", error.message().replace('\n', " ")))
         })?;
+        settings.rich.check().map_err(|what| wrong(&format!("rich.{what}")))?;
         match settings.hooks_dirs.iter().find(|dir| !dir.is_absolute()) {
             Some(dir) => Err(wrong(&format!("hooks_dirs: {}: must be absolute", dir.display()))),
             None => Ok(settings),
@@ -72,6 +73,9 @@ mod tests {
         for (text, what) in [
             ("[rich]\nmood = 1\n", "line 2: unknown field `mood`"),
             ("[rich]\n\nrich = 7\n", "line 3: invalid type"),
+            ("[rich]\nmode = \"upstart\"\n", "rich.mode: not supported rich mode: upstart"),
+            ("[rich]\ninitscript = \"'/x\"\n", "rich.initscript: a quotation mark is not closed"),
+            ("[rich]\ninitcmd = \" \"\n", "rich.initcmd: no command"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("parse {PATH}: {what}")), "{error}");

@@ -122,6 +122,9 @@ pub struct Request {
     pub environment_file: Option<bool>,
     /// What `kill` sends in the place of TERM; `TERM`: itself.
     pub stop_signal: Option<String>,
+    /// Whether services are described for this container (docs/services.md).
+    #[serde(skip)]
+    pub services: bool,
 }
 
 /// What comes before the name of every annotation.
@@ -148,7 +151,7 @@ impl Request {
                 "environment-file" => request.environment_file = Some(truth(full, value)?),
                 "stop-signal" => request.stop_signal = text(),
                 // Read where the root file system can be looked into.
-                "services" => {}
+                "services" => request.services = true,
                 _ => unknown.push(full.clone()),
             }
         }
@@ -166,6 +169,24 @@ impl Request {
         Ok(Request { rich, mode: given(mode), ..Request::default() })
     }
 
+    /// Whether everything that it says can be followed: a field and what is
+    /// wrong there.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if let Some(name) = &self.mode {
+            mode_named(name).map_err(|what| format!("mode: {what}"))?;
+        }
+        if let Some(text) = &self.initscript {
+            split_words(text).map_err(|why| format!("initscript: {why}"))?;
+        }
+        match &self.initcmd {
+            Some(line) if !is_line(line) => Err("initcmd: no command".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// What this request, being the stronger one, leaves open is taken from `other`.
     fn or(self, other: Request) -> Request {
         Request {
@@ -176,6 +197,7 @@ impl Request {
             init_timeout: self.init_timeout.or(other.init_timeout),
             environment_file: self.environment_file.or(other.environment_file),
             stop_signal: self.stop_signal.or(other.stop_signal),
+            services: self.services || other.services,
         }
     }
 }
@@ -210,8 +232,12 @@ impl RichConfig {
             requests.iter().filter(|row| row.0 < Origin::File).map(|row| &row.1).collect();
         let mode = meant.iter().any(|request| request.mode.is_some());
         let script = meant.iter().find_map(|request| {
-            let names = [(&request.initscript, "initscript"), (&request.initcmd, "initcmd")];
-            names.into_iter().find(|row| row.0.is_some()).map(|row| row.1)
+            let names = [
+                (request.initscript.is_some(), "an initscript"),
+                (request.initcmd.is_some(), "an initcmd"),
+                (request.services, "services"),
+            ];
+            names.into_iter().find(|row| row.0).map(|row| row.1)
         });
         let all = requests.into_iter().fold(Request::default(), |all, row| all.or(row.1));
         let usage = |text: String| Err(Error::new(Kind::Usage, text));
@@ -223,14 +249,18 @@ impl RichConfig {
                 );
             }
             (None, false, Some(name)) => {
-                return usage(format!("must first enable rich mode, then specify an {name}"));
+                return usage(format!("must first enable rich mode, then specify {name}"));
             }
             (Some(false), ..) | (None, false, None) => return Ok(None),
         }
         let name = all.mode.as_deref().unwrap_or(MODES[0].0);
-        let Some(row) = MODES.iter().find(|row| row.0 == name) else {
-            return usage(format!("not supported rich mode: {name}"));
-        };
+        let named = mode_named(name).map_err(|what| Error::new(Kind::Usage, what))?;
+        let mode = named.unwrap_or_else(|| settle(args));
+        if all.services && mode != RichMode::DumbInit {
+            return usage(
+                "services need rich mode dumb-init: another init runs its own".to_owned(),
+            );
+        }
         let mut scripts = Vec::new();
         if let Some(text) = &all.initscript {
             let words = split_words(text)
@@ -238,19 +268,30 @@ impl RichConfig {
             scripts.push(InitScript::File(words));
         }
         if let Some(line) = all.initcmd {
-            if line.trim().is_empty() || line.contains('\0') {
+            if !is_line(&line) {
                 return usage("initcmd: no command".to_owned());
             }
             scripts.push(InitScript::Command(line));
         }
         Ok(Some(RichConfig {
-            mode: row.1.unwrap_or_else(|| settle(args)),
+            mode,
             scripts,
             init_timeout: all.init_timeout.unwrap_or(INIT_TIMEOUT),
             environment_file: all.environment_file.unwrap_or(true),
             stop_signal: all.stop_signal,
         }))
     }
+}
+
+/// The mode of that name; `None` for `auto`. Or, in Pouch's words, that there is none.
+fn mode_named(name: &str) -> std::result::Result<Option<RichMode>, String> {
+    let row = MODES.iter().find(|row| row.0 == name);
+    row.map(|row| row.1).ok_or_else(|| format!("not supported rich mode: {name}"))
+}
+
+/// Whether a text is something for a shell to do.
+fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && !text.contains('\0')
 }
 
 /// The programs that are an init themselves: as the command of a container

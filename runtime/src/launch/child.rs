@@ -27,6 +27,7 @@ use crate::error::{Error, Result, Step};
 use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
 use crate::plan::namespaces::{flag, proc_name};
+use crate::plan::process::ProcessPlan;
 use crate::plan::rich;
 use crate::sys::{net, process};
 
@@ -127,6 +128,7 @@ impl First<'_> {
         }
         let payload = Payload {
             process: &plan.process,
+            owner: self.payload().user.uid,
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),
             rich: plan.rich.as_ref().zip(self.image.as_ref()),
@@ -230,6 +232,14 @@ impl First<'_> {
         self.order.plan.namespaces.has(Kind::User) || self.order.host.unprivileged
     }
 
+    /// Whom the container is for: this process, or who starts beside the init
+    /// that it becomes.
+    fn payload(&self) -> &ProcessPlan {
+        let plan = self.order.plan;
+        let beside = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
+        beside.unwrap_or(&plan.process)
+    }
+
     /// The pty of the container's own devpts; its master end goes out.
     fn open_terminal(&self, root: &Root) -> Result<Option<OwnedFd>> {
         let plan = &self.order.plan.process;
@@ -277,11 +287,7 @@ impl First<'_> {
         let plan = self.order.plan;
         let wanted = plan.rich.as_ref().is_some_and(|rich| rich.environment_file);
         match wanted && !plan.root.readonly {
-            true => {
-                let payload = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
-                let env = &payload.unwrap_or(&plan.process).env;
-                profile::write(root.as_fd(), &rich::profile(env))
-            }
+            true => profile::write(root.as_fd(), &rich::profile(&self.payload().env)),
             false => Ok(()),
         }
     }
@@ -298,8 +304,7 @@ impl First<'_> {
             state: &state,
         };
         let one = |script| {
-            let payload = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
-            let process = rich::script_process(script, payload.unwrap_or(&plan.process))?;
+            let process = rich::script_process(script, self.payload())?;
             scripts::prepare(script, &process, ground)
         };
         scripts.map(one).collect()

@@ -191,6 +191,7 @@ impl Entrant<'_> {
         }
         let payload = Payload {
             process: &plan.process,
+            owner: plan.process.user.uid,
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),
             rich: None,

@@ -17,16 +17,16 @@ use crate::sys::{inroot, process};
 
 /// Gives the standard streams to the user, so that it can open them again by
 /// `/dev/stdout` (not the null device, which belongs to all).
-pub fn give_streams(process: &ProcessPlan) -> Result<()> {
+pub fn give_streams(uid: u32) -> Result<()> {
     let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev).ok();
     for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         // A stream may be closed.
         let Ok(stat) = rustix::fs::fstat(stream) else { continue };
         let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-        if stat.st_uid == process.user.uid || (device && Some(stat.st_rdev) == null) {
+        if stat.st_uid == uid || (device && Some(stat.st_rdev) == null) {
             continue;
         }
-        let owner = Some(Uid::from_raw(process.user.uid));
+        let owner = Some(Uid::from_raw(uid));
         match rustix::fs::fchown(stream, owner, None) {
             // Somebody else's file, an unmapped id, a read-only file system:
             // the payload can use the descriptor all the same.

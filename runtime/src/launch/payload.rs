@@ -20,6 +20,9 @@ use crate::sys::{process, seccomp};
 pub struct Payload<'a> {
     /// Who it is.
     pub process: &'a ProcessPlan,
+    /// The user whose the standard streams become: the process's own, or that of
+    /// the payload to which it hands them on.
+    pub owner: u32,
     /// What it may call.
     pub seccomp: Option<&'a Filter>,
     /// The session keyring that it joins.
@@ -76,7 +79,7 @@ impl<'a> Payload<'a> {
         keep: &[i32],
     ) -> Result<Armed<'a>> {
         let plan = self.process;
-        identity::give_streams(plan)?;
+        identity::give_streams(self.owner)?;
         if let Some(umask) = plan.user.umask {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
         }

@@ -106,6 +106,7 @@ fn input(state: &[u8]) -> std::result::Result<OwnedFd, Errno> {
 fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
     let payload = Payload {
         process: plan,
+        owner: plan.user.uid,
         seccomp: ground.seccomp,
         keyring: None,
         rich: None,

@@ -15,9 +15,8 @@ use rustix::net::{
 };
 
 use super::own_image::sealed_image;
-use crate::config::rich::RichMode;
 use crate::config::services::{Accounts, Format, Services, Source};
-use crate::error::{Error, Kind, Result, Step};
+use crate::error::{Result, Step};
 use crate::life::Entry;
 use crate::life::services::SOCKET;
 use crate::sys::inroot;
@@ -163,19 +162,6 @@ fn read_bounded(file: OwnedFd) -> rustix::io::Result<String> {
         Ok(_) => Err(Errno::FBIG),
         Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::ILSEQ)),
     }
-}
-
-/// `--services` where there is no rich-init to run them.
-///
-/// # Errors
-/// In the words of Pouch's other errors.
-pub fn check_asked(file: Option<&Path>, mode: Option<RichMode>) -> Result<()> {
-    let words = match (file, mode) {
-        (None, _) | (Some(_), Some(RichMode::DumbInit)) => return Ok(()),
-        (Some(_), None) => "must first enable rich mode, then specify services",
-        (Some(_), Some(_)) => "services need rich mode dumb-init: another init runs its own",
-    };
-    Err(Error::new(Kind::Usage, words))
 }
 
 /// The root file system's path, for [`Places`].

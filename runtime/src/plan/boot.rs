@@ -132,6 +132,9 @@ const NEEDED: &[Capability] = &[
     Capability::CAP_SETUID,
 ];
 
+/// At most so many supplementary groups has a payload beside an init.
+pub const MAX_GROUPS: usize = 256;
+
 /// What an init in a container must not have: there is one audit for all.
 const NOT_TAKEN: &[Capability] =
     &[Capability::CAP_AUDIT_CONTROL, Capability::CAP_AUDIT_READ, Capability::CAP_AUDIT_WRITE];
@@ -155,6 +158,12 @@ pub fn boot(
     // It has nothing that its init does not have.
     payload.caps = payload.caps.map(without_audit);
     check(spec, &payload, rich.mode, init.family, mode)?;
+    let groups = payload.user.groups.len();
+    if groups > MAX_GROUPS {
+        return Err(Error::config(format!(
+            "process.user.additionalGids: {groups} groups, beside an init at most {MAX_GROUPS}"
+        )));
+    }
     let own = process.args().as_deref().unwrap_or_default();
     let beside = crate::config::rich::init_named(own).is_none();
     let uuid = uuid(id);

@@ -37,6 +37,20 @@ pub fn whole(caps: &CapPlan) -> CapPlan {
 
 /// Variables that a login sets by itself, for another user or another terminal.
 const LOGINS_OWN: &[&str] = &["HOME", "PWD", "OLDPWD", "SHLVL", "TERM", "USER", "LOGNAME", "_"];
+/// Variables that a shell takes for its own state, not from its environment: one
+/// that is read-only, or a number, ends a shell that goes by POSIX.
+const SHELLS_OWN: &[&str] = &[
+    "UID",
+    "EUID",
+    "GID",
+    "EGID",
+    "PPID",
+    "IFS",
+    "OPTIND",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "BASH_VERSINFO",
+];
 
 /// The text of `/etc/profile.d/richrun.sh`: the environment for later logins.
 /// What a shell could not name is left out.
@@ -45,7 +59,7 @@ pub fn profile(env: &[String]) -> String {
         String::from("# Written by richrun at every start: the container's environment.\n");
     for entry in env {
         let Some((name, value)) = entry.split_once('=') else { continue };
-        if !is_name(name) || LOGINS_OWN.contains(&name) {
+        if !is_name(name) || [LOGINS_OWN, SHELLS_OWN].iter().any(|names| names.contains(&name)) {
             continue;
         }
         text.push_str("export ");
@@ -76,6 +90,8 @@ mod tests {
             "EQ=a=b",
             "EMPTY=",
             "HOME=/root",
+            "UID=1000",
+            "OPTIND=x",
             "1X=no",
             "A-B=no",
             "lonely",

@@ -1,6 +1,7 @@
 //! Services from outside: listed, steered, watched, and who may do so.
 
 use std::fs;
+use std::time::Instant;
 
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
@@ -28,8 +29,12 @@ const QPOD: &str = "[service.web]\ncommand = [\"sleep\", \"100\"]\nports = { web
 
 fn list_start_stop(t: &Trial) {
     let bundle = bundle(t, IDLE, QPOD);
+    let begun = Instant::now();
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "main", "running");
+    // Since the container's start, which is not the machine's.
+    let since = told(t, &c, "grafana")["since"].as_u64().expect("since");
+    assert!(since <= begun.elapsed().as_millis() as u64, "{since} ms");
     let list = t.rt(&["service", "list", &c.id]).ok();
     let rows: Vec<Vec<&str>> =
         list.out.lines().map(|row| row.split_whitespace().collect()).collect();

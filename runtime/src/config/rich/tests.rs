@@ -177,3 +177,22 @@ fn a_pods_holder_is_known_by_its_engines_annotation() {
         assert_eq!(holds_a_pod(&all), holds, "{name}={value}");
     }
 }
+
+#[test]
+fn services_are_meant_for_this_container() {
+    let asks = |rich, mode: Option<&str>| {
+        let services = HashMap::from([("io.richrun.services".to_owned(), "{}".to_owned())]);
+        let (mut request, unknown) = Request::of_annotations(&services).unwrap();
+        assert!(unknown.is_empty());
+        (request.rich, request.mode) = (rich, mode.map(str::to_owned));
+        resolve(vec![(Annotations, request)])
+    };
+    let error = asks(None, None).unwrap_err().to_string();
+    assert_eq!(error, "must first enable rich mode, then specify services");
+    for mode in ["systemd", "sbin-init"] {
+        let error = asks(Some(true), Some(mode)).unwrap_err().to_string();
+        assert_eq!(error, "services need rich mode dumb-init: another init runs its own");
+    }
+    assert!(asks(Some(true), None).unwrap().is_some());
+    assert_eq!(asks(Some(false), None), Ok(None));
+}

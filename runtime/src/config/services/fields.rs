@@ -68,12 +68,13 @@ impl<'a> Field<'a> {
 
     /// A command: its words, or a line for the container's shell.
     pub fn command(&self) -> Result<Vec<String>> {
-        let words = match &self.node.value {
-            Value::Text(_) => vec!["/bin/sh".into(), "-c".into(), self.text()?.to_owned()],
-            _ => self.texts()?,
-        };
+        let line = matches!(self.node.value, Value::Text(_));
+        let words = if line { vec![self.text()?.to_owned()] } else { self.texts()? };
         match words.first() {
-            Some(name) if !name.is_empty() => Ok(words),
+            Some(first) if line && !first.trim().is_empty() => {
+                Ok(["/bin/sh", "-c", first].map(str::to_owned).to_vec())
+            }
+            Some(first) if !line && !first.is_empty() => Ok(words),
             _ => Err(self.error("must name a program")),
         }
     }

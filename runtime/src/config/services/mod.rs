@@ -67,6 +67,8 @@ impl Source {
 struct Read {
     all: Vec<Service>,
     main: Option<String>,
+    /// What to say if there is no such service.
+    no_main: Option<Error>,
     grace: Option<Option<u32>>,
     shutdown: Option<Option<u32>>,
 }
@@ -121,10 +123,12 @@ impl Services {
 impl Read {
     fn settings(&mut self, source: &Source, node: &Node) -> Result<()> {
         let mut fields = Field { file: &source.name, path: String::new(), node }.table()?;
-        if let Some(main) = fields.take("main")
-            && self.main.replace(main.text()?.to_owned()).is_some()
-        {
-            return Err(main.error("given twice"));
+        if let Some(main) = fields.take("main") {
+            let name = main.text()?;
+            self.no_main = Some(main.error(format!("no service is named {name:?}")));
+            if self.main.replace(name.to_owned()).is_some() {
+                return Err(main.error("given twice"));
+            }
         }
         self.grace = fields.read("grace", Field::span)?.or(self.grace);
         self.shutdown = fields.read("shutdown-timeout", Field::span)?.or(self.shutdown);
@@ -154,11 +158,9 @@ impl Read {
     fn finish(mut self) -> Result<Services> {
         let name = self.main.clone().unwrap_or_else(|| PAYLOAD.to_owned());
         let found = self.all.iter().position(|service| service.name == name);
-        let main = match (found, &self.main) {
+        let main = match (found, self.no_main.take()) {
             (Some(main), _) => main,
-            (None, Some(name)) => {
-                return Err(Error::config(format!("main: no service is named {name:?}")));
-            }
+            (None, Some(error)) => return Err(error),
             (None, None) => {
                 self.all.push(Service::payload(PAYLOAD));
                 self.all.len() - 1

@@ -116,8 +116,9 @@ fn what_waits_for_the_payload_is_not_needed_by_it() {
 /// Text, and how the error ends after `s.toml: line N: `.
 const WRONG: &[(&str, &str)] = &[
     ("main = 3", "line 1: main: must be a text, not a number"),
-    ("main = \"x\"", "main: no service is named \"x\""),
+    ("main = \"x\"", "line 1: main: no service is named \"x\""),
     ("what = 1", "line 1: what: no such field"),
+    ("[service.a]\ncommand = \" \"", "line 2: service.a.command: must name a program"),
     ("[service.a]\ncommand = []", "line 2: service.a.command: must name a program"),
     (
         "[service.a]\ncommand = [\n\"a\",\n3]",

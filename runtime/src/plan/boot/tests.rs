@@ -144,6 +144,17 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn more_groups_than_the_payloads_file_has_room_for_are_refused() {
+    let many = |count: u32| {
+        spec(|v| v["process"]["user"]["additionalGids"] = (1..=count).collect::<Vec<_>>().into())
+    };
+    assert!(booted(&many(256), Family::Systemd, Mode::V2).is_ok());
+    let error = booted(&many(257), Family::SysV, Mode::V2).unwrap_err().to_string();
+    let what = "process.user.additionalGids: 257 groups, beside an init at most 256";
+    assert_eq!(error, what);
+}
+
+#[test]
 fn busyboxs_inittab_keeps_the_images_lines() {
     let own = "# comment\n::sysinit:/etc/rc\n::askfirst:-/bin/sh\n::restart:/sbin/init\n";
     let init = FoundInit { inittab: Some(own.to_owned()), ..found(Family::Busybox) };
