@@ -75,6 +75,19 @@ fn process(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     }
 }
 
+/// Whether these are variables; `field` is where they come from.
+pub fn environment<'e>(entries: impl IntoIterator<Item = &'e String>, field: &str) -> Result<()> {
+    for entry in entries {
+        if entry.contains('\0') {
+            return Err(wrong(field, "must not contain a NUL byte"));
+        }
+        if !entry.contains('=') || entry.starts_with('=') {
+            return Err(wrong(field, format!("{entry:?} is not NAME=value")));
+        }
+    }
+    Ok(())
+}
+
 /// The checks on a process, also for `exec --process`.
 pub fn validate_process(process: &Process, warnings: &mut Vec<String>) -> Result<()> {
     if process.args().as_ref().is_none_or(Vec::is_empty) {
@@ -90,14 +103,7 @@ pub fn validate_process(process: &Process, warnings: &mut Vec<String>) -> Result
             format!("cwd must be an absolute path, not {cwd:?}", cwd = cwd.to_string()),
         ));
     }
-    for entry in process.env().iter().flatten() {
-        if entry.contains('\0') {
-            return Err(wrong("process.env", "must not contain a NUL byte"));
-        }
-        if !entry.contains('=') || entry.starts_with('=') {
-            return Err(wrong("process.env", format!("{entry:?} is not NAME=value")));
-        }
-    }
+    environment(process.env().iter().flatten(), "process.env")?;
     rlimits(process)?;
     if let Some(adj) = process.oom_score_adj()
         && !(-1000..=1000).contains(&adj)
