@@ -266,6 +266,10 @@ fn exec_refused(t: &Trial) {
         (All, "args", json!([]), &["process.args: "]),
         (Ours, "cwd", json!("tmp"), &["process.cwd: "]),
         (All, "user.uid", json!(-1), &["process.json", "column"]),
+        // The kernel takes it for "as it is", which is root.
+        (All, "user.uid", json!(u32::MAX), &["process.user.uid: 4294967295"]),
+        (All, "user.gid", json!(u32::MAX), &["process.user.gid: 4294967295"]),
+        (All, "user.additionalGids", json!([u32::MAX]), &["process.user.additionalGids: "]),
     ];
     for (who, field, value, words) in documents {
         if *who == Ours && !t.is_richrun() {

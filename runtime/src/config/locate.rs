@@ -17,8 +17,7 @@ enum Step {
 /// as long as the document.
 pub fn describe(text: &[u8], error: &Error) -> String {
     let field = if error.classify() == Category::Data && error.line() > 0 {
-        let within = error.to_string().starts_with("missing field");
-        field_at(&text[..offset(text, error.line(), error.column())], within)
+        field_at(&text[..offset(text, error.line(), error.column())])
     } else {
         String::new()
     };
@@ -54,8 +53,9 @@ fn offset(text: &[u8], line: usize, column: usize) -> usize {
 }
 
 /// The field that the last value of `read` (the beginning of a well-formed
-/// document) belongs to; with `within` the object or list around it.
-fn field_at(read: &[u8], within: bool) -> String {
+/// document) belongs to. Of a missing field the parser tells behind the object,
+/// which is then that value.
+fn field_at(read: &[u8]) -> String {
     let mut path: Vec<Step> = Vec::new();
     let mut at = 0;
     while at < read.len() {
@@ -79,9 +79,6 @@ fn field_at(read: &[u8], within: bool) -> String {
             _ => {}
         }
         at += 1;
-    }
-    if within {
-        path.pop();
     }
     print(&path)
 }
