@@ -46,6 +46,11 @@ fn documents(t: &Trial) {
     let pretty = serde_json::to_string_pretty(&good).expect("JSON");
     let mut wrong_type = good.clone();
     wrong_type["process"]["args"] = json!("sh");
+    // The field is named also where the text had to be altered first.
+    let mut newer = wrong_type.clone();
+    newer["process"]["capabilities"] = json!({"bounding": ["CAP_FLY"]});
+    let mut long = good.clone();
+    long["mounts"][1]["options"] = json!("x".repeat(100_000));
     let nested = format!("{{\"ociVersion\":\"1.0.0\",\"x\":{}", "[".repeat(1_000_000));
     let texts: &[(&str, Vec<u8>, &[&str])] = &[
         ("empty", Vec::new(), &["config.json", "line 1 column 0"]),
@@ -56,13 +61,20 @@ fn documents(t: &Trial) {
         ("null", b"null".to_vec(), &["config.json", "line 1 column "]),
         ("not UTF-8", b"{\"ociVersion\": \"\xff\"}".to_vec(), &["config.json", "line 1 column "]),
         ("nested", nested.into_bytes(), &["config.json", "line 1 column "]),
-        ("a type", wrong_type.to_string().into_bytes(), &["config.json", "line 1 column "]),
+        (
+            "a type",
+            wrong_type.to_string().into_bytes(),
+            &["config.json: process.args: ", "line 1 column "],
+        ),
+        ("a newer one's type", newer.to_string().into_bytes(), &["config.json: process.args: "]),
+        ("a long value", long.to_string().into_bytes(), &["config.json: mounts[1].options: "]),
         ("17 MiB", vec![b' '; 17 << 20], &["config.json", "larger than 16 MiB"]),
     ];
     for (what, text, words) in texts {
         // runc stops reading at the document's end and panics over null; crun
         // takes values of other types.
-        if ["a tail", "null", "a type"].contains(what) && !t.is_richrun() {
+        let ours = ["a tail", "null", "a type", "a newer one's type", "a long value"];
+        if ours.contains(what) && !t.is_richrun() {
             continue;
         }
         fs::write(&file, text).expect("write config.json");
@@ -236,6 +248,7 @@ fn exec_refused(t: &Trial) {
         (&["exec", "--cwd", "tmp", id, "true"], &["cwd", "absolute"]),
         (&["exec", "--user", "nobody", id, "true"], &["--user", "nobody"]),
         (&["exec", "--user", "4294967296", id, "true"], &["--user", "4294967296"]),
+        (&["exec", "-e", "NO_VALUE", id, "true"], &["--env", "NO_VALUE"]),
         (&["exec", "-p", "/no/such.json", id], &["/no/such.json", "no such file or directory"]),
         (&["exec", "--pid-file", "/nowhere/pid", id, "true"], &["/nowhere", "no such file"]),
     ];
@@ -253,6 +266,10 @@ fn exec_refused(t: &Trial) {
         (All, "args", json!([]), &["process.args: "]),
         (Ours, "cwd", json!("tmp"), &["process.cwd: "]),
         (All, "user.uid", json!(-1), &["process.json", "column"]),
+        // The kernel takes it for "as it is", which is root.
+        (All, "user.uid", json!(u32::MAX), &["process.user.uid: 4294967295"]),
+        (All, "user.gid", json!(u32::MAX), &["process.user.gid: 4294967295"]),
+        (All, "user.additionalGids", json!([u32::MAX]), &["process.user.additionalGids: "]),
     ];
     for (who, field, value, words) in documents {
         if *who == Ours && !t.is_richrun() {

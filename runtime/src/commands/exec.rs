@@ -34,6 +34,7 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
     let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;
     let plan = ExecPlan::new(&config, asked(args, passed.count)?, &passed.env)?;
+    plan.warnings.iter().for_each(log::warn);
     if let Some(filter) = &plan.seccomp {
         filter.warnings.iter().for_each(log::warn);
     }

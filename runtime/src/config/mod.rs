@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod hooks;
+mod locate;
 mod resources;
 pub mod rich;
 pub mod services;
@@ -125,7 +126,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
         Ok(document) => return Ok(document),
         Err(error) => error,
     };
-    let report = || Error::config(format!("parse {}: {first}", path.display()));
+    let wrong = |words: String| Error::config(format!("parse {}: {words}", path.display()));
+    let report = || wrong(locate::describe(bytes, &first));
     let mut value: Value = serde_json::from_slice(bytes).map_err(|_| report())?;
     let unknown = drop_unknown_capabilities(&mut value);
     let respelled = respell_scheduler_flags(&mut value);
@@ -133,8 +135,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
         return Err(report());
     }
     warnings.extend(unknown.iter().map(|name| format!("ignoring unknown capability {name}")));
-    serde_json::from_value(value)
-        .map_err(|error| Error::config(format!("parse {}: {error}", path.display())))
+    serde_json::from_value(value.clone()).map_err(|_| {
+        // A value knows no places: its text does, though not the file's lines.
+        let text = serde_json::to_vec(&value).unwrap_or_default();
+        let error = serde_json::from_slice::<T>(&text).err();
+        wrong(error.map(|error| locate::describe_altered(&text, &error)).unwrap_or_default())
+    })
 }
 
 fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {

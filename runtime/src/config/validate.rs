@@ -75,6 +75,36 @@ fn process(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     }
 }
 
+/// Whether these are variables; `field` is where they come from.
+pub fn environment<'e>(entries: impl IntoIterator<Item = &'e String>, field: &str) -> Result<()> {
+    for entry in entries {
+        if entry.contains('\0') {
+            return Err(wrong(field, "must not contain a NUL byte"));
+        }
+        if !entry.contains('=') || entry.starts_with('=') {
+            return Err(wrong(field, format!("{entry:?} is not NAME=value")));
+        }
+    }
+    Ok(())
+}
+
+/// The id -1 means "no change" to the kernel: such a process would keep root's
+/// (CVE-2024-40635 and kin).
+fn ids(process: &Process) -> Result<()> {
+    let user = process.user();
+    let groups = user.additional_gids().iter().flatten();
+    let named = [("uid", user.uid()), ("gid", user.gid())].into_iter();
+    for (field, id) in named.chain(groups.map(|gid| ("additionalGids", *gid))) {
+        if id == u32::MAX {
+            return Err(wrong(
+                &format!("process.user.{field}"),
+                format!("{id} is not in 0..={}", u32::MAX - 1),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The checks on a process, also for `exec --process`.
 pub fn validate_process(process: &Process, warnings: &mut Vec<String>) -> Result<()> {
     if process.args().as_ref().is_none_or(Vec::is_empty) {
@@ -90,14 +120,8 @@ pub fn validate_process(process: &Process, warnings: &mut Vec<String>) -> Result
             format!("cwd must be an absolute path, not {cwd:?}", cwd = cwd.to_string()),
         ));
     }
-    for entry in process.env().iter().flatten() {
-        if entry.contains('\0') {
-            return Err(wrong("process.env", "must not contain a NUL byte"));
-        }
-        if !entry.contains('=') || entry.starts_with('=') {
-            return Err(wrong("process.env", format!("{entry:?} is not NAME=value")));
-        }
-    }
+    environment(process.env().iter().flatten(), "process.env")?;
+    ids(process)?;
     rlimits(process)?;
     if let Some(adj) = process.oom_score_adj()
         && !(-1000..=1000).contains(&adj)
@@ -539,6 +563,15 @@ mod tests {
             (r#"{"process": {"args": []}}"#, "process.args: "),
             (r#"{"process": {"cwd": "tmp"}}"#, "process.cwd: "),
             (r#"{"process": {"env": ["A"]}}"#, "process.env: "),
+            (
+                r#"{"process": {"user": {"uid": 4294967295}}}"#,
+                "process.user.uid: 4294967295 is not",
+            ),
+            (r#"{"process": {"user": {"gid": 4294967295}}}"#, "process.user.gid: "),
+            (
+                r#"{"process": {"user": {"additionalGids": [5, 4294967295]}}}"#,
+                "process.user.additionalGids: ",
+            ),
             (r#"{"process": {"oomScoreAdj": 1001}}"#, "process.oomScoreAdj: "),
             (
                 r#"{"process": {"rlimits": [{"type":"RLIMIT_CORE","soft":2,"hard":1}]}}"#,

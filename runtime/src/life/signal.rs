@@ -31,13 +31,14 @@ const NAMES: &[(&str, i32)] = &[
 
 /// The number of a signal: a number from 0 (which only asks whether the
 /// process is there) to 64, a name with or without `SIG` in any case, or
-/// `RTMIN+n` and `RTMAX-n`.
+/// `RTMIN+n` and `RTMAX-n`. An empty word is TERM, as with runc.
 ///
 /// # Errors
 /// Anything else, in runc's words.
 pub fn number(word: &str) -> Result<i32> {
     let unknown = || Error::new(Kind::Usage, format!("unknown signal {word:?}"));
-    if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()) {
+    let word = if word.is_empty() { "TERM" } else { word };
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
         return word.parse().ok().filter(|number| (0..=64).contains(number)).ok_or_else(unknown);
     }
     let upper = word.to_ascii_uppercase();
@@ -161,8 +162,8 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused_in_runcs_words() {
+        assert_eq!(number("").unwrap(), 15, "runc's default");
         let odd = [
-            "",
             "SIG",
             "NOSUCH",
             "65",

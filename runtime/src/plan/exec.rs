@@ -1,6 +1,5 @@
 //! Another process in a running container, as data.
 
-use std::collections::HashSet;
 use std::ffi::CString;
 
 use caps::{Capability, CapsHashSet};
@@ -10,7 +9,7 @@ use super::namespaces::Namespaces;
 use super::process::{CapPlan, ProcessPlan};
 use super::seccomp::Filter;
 use super::{filter, keyring_name, process};
-use crate::config::Config;
+use crate::config::{Config, validate};
 use crate::error::{Error, Kind, Result};
 
 /// Everything that `exec` will do.
@@ -33,6 +32,8 @@ pub struct ExecPlan {
     pub last_cpus: Vec<u64>,
     /// Descriptors from 3 on that it gets.
     pub descriptors: u32,
+    /// What is tolerated and should be told.
+    pub warnings: Vec<String>,
 }
 
 /// What the command line says about the process.
@@ -83,12 +84,13 @@ impl ExecPlan {
         let first_cpus = cpus(affinity.and_then(|cpus| cpus.initial().as_ref()), "initial")?;
         let last_cpus =
             cpus(affinity.and_then(|cpus| cpus.cpu_affinity_final().as_ref()), "final")?;
+        let mut warnings = Vec::new();
         let mut process = match &asked.process {
             Some(process) => ProcessPlan::new(process)?,
             None => {
                 let none = || Error::config("process: missing");
                 let own = spec.process().as_ref().ok_or_else(none)?;
-                changed(ProcessPlan::new(own)?, &asked, env)?
+                changed(ProcessPlan::new(own)?, &asked, env, &mut warnings)?
             }
         };
         if asked.process.is_some() {
@@ -106,12 +108,19 @@ impl ExecPlan {
             first_cpus,
             last_cpus,
             process,
+            warnings,
         })
     }
 }
 
 /// The container's process with what the command line changes.
-fn changed(mut plan: ProcessPlan, asked: &ExecAsked, env: &[String]) -> Result<ProcessPlan> {
+fn changed(
+    mut plan: ProcessPlan,
+    asked: &ExecAsked,
+    env: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<ProcessPlan> {
+    validate::environment(&asked.env, "--env")?;
     plan.args =
         asked.command.iter().map(|arg| process::c_string(arg, "command")).collect::<Result<_>>()?;
     plan.env = process::deduplicated(&[&plan.env[..], &asked.env, env].concat());
@@ -137,23 +146,27 @@ fn changed(mut plan: ProcessPlan, asked: &ExecAsked, env: &[String]) -> Result<P
         plan.apparmor = Some(profile.clone());
     }
     plan.no_new_privs |= asked.no_new_privs;
-    add_capabilities(&mut plan.caps, &asked.caps)?;
+    let unknown = add_capabilities(&mut plan.caps, &asked.caps);
+    warnings.extend(unknown.iter().map(|name| format!("ignoring unknown capability {name}")));
     Ok(plan)
 }
 
 /// `--cap` goes into bounding, permitted and effective; into inheritable only
 /// where the container has inheritable ones, and into ambient only then: else
 /// a set-uid program's loss of rights would be undone (CVE-2022-29162).
-fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
+/// Unknown names come back: as in a document, they are ignored.
+fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Vec<String> {
+    let mut added = CapsHashSet::new();
+    let mut unknown = Vec::new();
+    for name in names {
+        match name.to_uppercase().parse::<Capability>() {
+            Ok(capability) => _ = added.insert(capability),
+            Err(_) => unknown.push(name.clone()),
+        }
     }
-    let unknown =
-        |name: &String| Error::new(Kind::Usage, format!("--cap: unknown capability {name:?}"));
-    let added: CapsHashSet = names
-        .iter()
-        .map(|name| name.to_uppercase().parse::<Capability>().map_err(|_| unknown(name)))
-        .collect::<Result<HashSet<_>>>()?;
+    if added.is_empty() {
+        return unknown;
+    }
     let plan = caps.get_or_insert_default();
     let inherits = !plan.inheritable.is_empty();
     for set in [&mut plan.bounding, &mut plan.permitted, &mut plan.effective] {
@@ -163,7 +176,7 @@ fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Result<()> 
         plan.inheritable.extend(&added);
         plan.ambient.extend(&added);
     }
-    Ok(())
+    unknown
 }
 
 #[cfg(test)]
@@ -175,15 +188,22 @@ mod tests {
         let kill = CapsHashSet::from([Capability::CAP_KILL]);
         let chown = vec!["CAP_CHOWN".to_owned()];
         let mut plain = Some(CapPlan { bounding: kill.clone(), ..CapPlan::default() });
-        add_capabilities(&mut plain, &chown).unwrap();
+        assert!(add_capabilities(&mut plain, &chown).is_empty());
         let plain = plain.unwrap();
         assert_eq!(plain.bounding.len(), 2);
         assert!(plain.inheritable.is_empty() && plain.ambient.is_empty());
 
         let mut heir = Some(CapPlan { inheritable: kill, ..CapPlan::default() });
-        add_capabilities(&mut heir, &chown).unwrap();
+        assert!(add_capabilities(&mut heir, &chown).is_empty());
         let heir = heir.unwrap();
         assert_eq!((heir.inheritable.len(), heir.ambient.len()), (2, 1));
-        assert!(add_capabilities(&mut None, &["CAP_FLY".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn unknown_capabilities_are_told_and_change_nothing() {
+        let names = ["CAP_FLY".to_owned()];
+        let mut none = None;
+        assert_eq!(add_capabilities(&mut none, &names), names);
+        assert!(none.is_none());
     }
 }

@@ -26,6 +26,10 @@ pub fn create_refused(t: &Trial) {
         (Ours, "process.env.+", json!("NAME"), &["process.env: ", "NAME"]),
         (All, "process.user.uid", json!(-1), &["config.json", "column"]),
         (All, "process.user.uid", json!(1u64 << 32), &["config.json", "column"]),
+        // The kernel takes it for "as it is", which is root.
+        (All, "process.user.uid", json!(u32::MAX), &["process.user.uid: 4294967295"]),
+        (All, "process.user.gid", json!(u32::MAX), &["process.user.gid: 4294967295"]),
+        (All, "process.user.additionalGids", json!([u32::MAX]), &["process.user.additionalGids: "]),
         (All, "process.rlimits.0.type", json!("RLIMIT_NONE"), &["RLIMIT_NONE", "column"]),
         (
             Ours,
