@@ -23,8 +23,6 @@ use richrun_engines::{Verdict, sandbox};
 #[derive(Clone, Copy)]
 struct Scenario {
     name: &'static str,
-    /// The cgroup controllers without which it cannot be seen.
-    controllers: &'static [&'static str],
     /// The system in the image that it needs.
     boots: Option<System>,
     run: fn(&Kube<'_>) -> Verdict,
@@ -32,12 +30,7 @@ struct Scenario {
 
 impl Scenario {
     const fn new(name: &'static str, run: fn(&Kube<'_>) -> Verdict) -> Self {
-        Self { name, controllers: &[], boots: None, run }
-    }
-
-    /// The same where it needs these controllers.
-    const fn needs(self, controllers: &'static [&'static str]) -> Self {
-        Self { controllers, ..self }
+        Self { name, boots: None, run }
     }
 
     /// The same where it needs the image with this system.
@@ -72,7 +65,7 @@ fn main() -> ExitCode {
 fn trial(world: &Arc<World>, runtime: &Runtime, scenario: Scenario) -> Trial {
     let view = world.view;
     let programs = ["containerd", "containerd-shim-runc-v2", "busybox", "curl"];
-    let missing = scenario.controllers.iter().find(|controller| !view.has(controller));
+    let missing = kubernetes::CONTROLLERS.iter().find(|controller| !view.has(controller));
     let lacks = world::lacks(&programs, &[])
         .or_else(kubernetes::lacks)
         .or_else(|| runtime.lacks.clone())

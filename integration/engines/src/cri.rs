@@ -43,7 +43,8 @@ impl PodDaemon {
         let networks = sandbox.work.join("networks");
         fs::create_dir_all(&networks).map_err(told)?;
         let addresses = home.join("addresses").to_string_lossy().into_owned();
-        fs::write(networks.join("pods.conflist"), NETWORK.replace("DIR", &addresses)).map_err(told)?;
+        fs::write(networks.join("pods.conflist"), NETWORK.replace("DIR", &addresses))
+            .map_err(told)?;
         let mut config = format!(
             "version = 2\nroot = \"{home}/root\"\nstate = \"{home}/state\"\n\
              [grpc]\naddress = \"{home}/sock\"\n[ttrpc]\naddress = \"{home}/sock.ttrpc\"\n\

@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 use crate::command::{Outcome, PATIENCE, find, run};
 use crate::cri::PodDaemon;
 use crate::sandbox::Sandbox;
-use crate::view::View;
 use crate::world::{RICH_NAME, peers};
 use crate::{Verdict, within};
 
 /// What must be there besides a CRI plugin.
 const PROGRAMS: [&str; 6] =
     ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"];
+
+/// The cgroup controllers without which a kubelet starts no pod, or no runtime does as it says.
+pub const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
 /// The node's address, on the sandbox's loopback interface.
 const NODE: &str = "10.87.0.1";
@@ -213,11 +215,6 @@ fn kubeconfig() -> Value {
     })
 }
 
-/// Whether the kubelet can keep a cgroup for each pod: it wants these controllers for that.
-fn pods_have_groups(view: View) -> bool {
-    ["cpu", "cpuset", "memory", "pids"].iter().all(|controller| view.has(controller))
-}
-
 fn kubelet(sandbox: &Sandbox, dir: &Path) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
@@ -225,7 +222,6 @@ fn kubelet(sandbox: &Sandbox, dir: &Path) -> Value {
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": format!("/{}", sandbox.cgroup),
-        "cgroupsPerQOS": pods_have_groups(sandbox.view),
         "enforceNodeAllocatable": [],
         "protectKernelDefaults": true,
         "makeIPTablesUtilChains": false,
@@ -275,7 +271,12 @@ impl Kube<'_> {
 
     /// Makes an object; it is removed when dropped. `kind` as `kubectl` has it, `name`
     /// with the RuntimeClass before it.
-    pub fn create(&self, kind: &'static str, what: &str, object: &Value) -> Result<Object<'_>, String> {
+    pub fn create(
+        &self,
+        kind: &'static str,
+        what: &str,
+        object: &Value,
+    ) -> Result<Object<'_>, String> {
         let name = format!("{}-{what}", self.class);
         let mut object = object.clone();
         object["metadata"]["name"] = json!(name);

@@ -25,9 +25,9 @@ SETTINGS
 # On the loopback interface, but not a loopback address, which no node may have.
 ip address add "$address/32" dev lo
 
-# The cgroup of the pods, in each hierarchy.
+# The cgroup of the pods, in the root of each hierarchy, which has no type on cgroup2.
 for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    if [ -e "$root/cgroup.procs" ]; then
+    if [ -e "$root/cgroup.procs" ] && [ ! -e "$root/cgroup.type" ]; then
         mkdir -p "$root/$cgroup"
         for file in cpuset.cpus cpuset.mems; do
             [ ! -e "$root/cpuset.cpu_exclusive" ] || cat "$root/$file" >"$root/$cgroup/$file"
