@@ -53,7 +53,7 @@ fn once_with(script: &str, more: Value) -> Value {
 
 /// Adds a directory of the sandbox to the first container, at `/shared`.
 fn share(kube: &Kube<'_>, what: &str, mut spec: Value) -> (Value, std::path::PathBuf) {
-    let dir = kube.sandbox.work.join(format!("pods-{}-{what}", kube.class));
+    let dir = kube.sandbox.work.join(kube.unique(what));
     spec["volumes"] =
         json!([{"name": "shared", "hostPath": {"path": dir, "type": "DirectoryOrCreate"}}]);
     spec["containers"][0]["volumeMounts"] = json!([{"name": "shared", "mountPath": "/shared"}]);
@@ -192,13 +192,15 @@ fn readiness_over_the_network(kube: &Kube<'_>) -> Verdict {
 }
 
 /// An orphan whose new parent is a payload that does not care: without an init it stays.
+/// It ends when the payload is there, since the shell before it would care.
 /// (Kubernetes makes one `$` of two.)
 fn orphans(kube: &Kube<'_>) -> Verdict {
-    let script =
-        "(sh -c 'echo $$$$ >/tmp/orphan.new; mv /tmp/orphan.new /tmp/orphan' &); exec sleep 100000";
-    let pod = kube.pod("orphans", json!({}), once(script))?;
+    let orphan = "echo $$$$ >/tmp/orphan; while [ ! -e /tmp/go ]; do sleep 0.05; done";
+    let pod =
+        kube.pod("orphans", json!({}), once(&format!("(sh -c '{orphan}' &); exec nc -l -p 9")))?;
     pod.ready()?;
-    let look = "read pid </tmp/orphan && if [ -e /proc/$pid ]; then grep State /proc/$pid/status; else echo gone; fi";
+    let look = "cat /proc/[0-9]*/comm | grep -qx nc && touch /tmp/go && read pid </tmp/orphan && \
+                if [ -e /proc/$pid ]; then grep State /proc/$pid/status; else echo gone; fi";
     let wanted = if kube.is_rich() { "gone" } else { "State:\tZ (zombie)" };
     within(&format!("the orphan is {wanted:?}"), || {
         pod.exec(&[], &["sh", "-c", look]).ok().filter(|said| said.stdout.trim() == wanted)
@@ -311,7 +313,8 @@ fn hooks(kube: &Kube<'_>) -> Verdict {
 
 /// Two pods of a Deployment, scaled and rolled on.
 fn deployment(kube: &Kube<'_>) -> Verdict {
-    let label = json!({"app": format!("{}-deployment", kube.class)});
+    let app = kube.unique("deployment");
+    let label = json!({"app": app});
     let mut spec = once(OBEDIENT);
     spec["restartPolicy"] = json!("Always");
     let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {},
@@ -323,7 +326,7 @@ fn deployment(kube: &Kube<'_>) -> Verdict {
     kube.call(&["set", "env", &name, "NEW=1"])?.exits(0)?;
     kube.call(&["rollout", "status", &name, "--timeout=170s"])?.exits(0)?;
     kube.call(&["scale", &name, "--replicas=1"])?.exits(0)?;
-    let selector = format!("app={}-deployment", kube.class);
+    let selector = format!("app={app}");
     let left = within("one pod", || {
         let list = kube.call(&["get", "pods", "-l", &selector, "-o", "name"]).ok()?.text().ok()?;
         (list.lines().count() == 1).then_some(list)

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -269,15 +270,20 @@ impl Kube<'_> {
         command
     }
 
-    /// Makes an object; it is removed when dropped. `kind` as `kubectl` has it, `name`
-    /// with the RuntimeClass before it.
+    /// A name that no other trial, and no other attempt at one, has.
+    pub fn unique(&self, what: &str) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        format!("{}-{what}-{}", self.class, NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes an object, of a kind as `kubectl` has it; it is removed when dropped.
     pub fn create(
         &self,
         kind: &'static str,
         what: &str,
         object: &Value,
     ) -> Result<Object<'_>, String> {
-        let name = format!("{}-{what}", self.class);
+        let name = self.unique(what);
         let mut object = object.clone();
         object["metadata"]["name"] = json!(name);
         let made = Object { kube: self, kind, name };
