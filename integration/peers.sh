@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prepares what the tests and benchmarks compare richrun with: the peers
 # (runc, crun old and new, tini, dumb-init, catatonit, s6, supervisord,
-# systemd-nspawn, youki), the engines (podman, containerd, Docker) and an
+# systemd-nspawn, youki), the engines (podman, containerd, Docker, Kubernetes) and an
 # ordinary user for the rootless tests.
 #
 #   integration/peers.sh            all that the tests need
@@ -16,6 +16,8 @@
 #   integration/peers.sh sysv       one with SysV's init and scripts, into build/rootfs/sysv
 #   integration/peers.sh openrc     one with SysV's init and OpenRC, into build/rootfs/openrc
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
+#   integration/peers.sh kubernetes Debian bookworm's Kubernetes, into PEERS_DIR/kubernetes: the client
+#                                   unpacked, the rest built from Debian's source (minutes, 5 GB for a while)
 #   integration/peers.sh check      what is there and what is missing; changes nothing
 #
 # Idempotent: what is there is left alone. It never asks a question. Without
@@ -105,17 +107,17 @@ install_packages() {
 # stable Docker knows no `--annotation`, and systemd-nspawn as a package would
 # upgrade the machine's own systemd.
 #
-# unpack NAME PACKAGES TREE: the packages and what they need, into PEERS_DIR/TREE.
+# unpack NAME PACKAGES TREE [SUITE]: the packages and what they need, into PEERS_DIR/TREE.
 unpack() {
-    name=$1 tree=$peers/$3
-    as_root "unpacking trixie's $name" "$name"
+    name=$1 tree=$peers/$3 suite=${4:-trixie}
+    as_root "unpacking $suite's $name" "$name"
     for tool in mmdebstrap patchelf; do
         command -v $tool >/dev/null || fail "$name: $tool is missing: run 'integration/peers.sh packages'"
     done
-    say "$name: unpacking trixie's"
+    say "$name: unpacking $suite's"
     mkdir -p "$peers/bin"
     rm -rf "$tree"
-    mmdebstrap --quiet --variant=extract --include="$2" trixie "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
+    mmdebstrap --quiet --variant=extract --include="$2" "$suite" "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
         tail -n 5 "$peers/mmdebstrap.log" >&2
         fail "$name: mmdebstrap failed (log: $peers/mmdebstrap.log)"
     }
@@ -195,6 +197,31 @@ install_docker() {
         mv "$peers/docker.new" "$peers/docker"
     fi
     say "docker: $("$peers/docker/dockerd" --version) in $peers/docker"
+}
+
+# Debian packs Kubernetes' client only, but its source package is whole, with all that
+# it needs, and Debian's Go builds it.
+install_kubernetes() {
+    kubernetes=$peers/kubernetes
+    if ! "$kubernetes/kubelet" --version >/dev/null 2>&1; then
+        unpack kubernetes kubernetes-client,etcd-server,golang-1.19-go,golang-github-modern-go-reflect2-dev \
+            bookworm-kubernetes bookworm
+        rm -rf "$kubernetes.new"
+        mkdir "$kubernetes.new"
+        for program in kubectl etcd; do
+            adopt "bin/$program" "$kubernetes.new/$program"
+        done
+        "$kubernetes.new/kubectl" version --client >/dev/null || fail "kubernetes: the unpacked kubectl does not run here"
+        "$kubernetes.new/etcd" --version >/dev/null || fail "kubernetes: the unpacked etcd does not run here"
+        say "kubernetes: building it (10 minutes)"
+        "$here/integration/kubernetes.sh" "$tree" "$peers/kubernetes-build" "$kubernetes.new" >"$peers/kubernetes.log" 2>&1 || {
+            tail -n 5 "$peers/kubernetes.log" >&2
+            fail "kubernetes: it cannot be built (log: $peers/kubernetes.log)"
+        }
+        rm -rf "$tree" "$kubernetes" "$peers/kubernetes-build"
+        mv "$kubernetes.new" "$kubernetes"
+    fi
+    say "kubernetes: $("$kubernetes/kubelet" --version) in $kubernetes"
 }
 
 # What boots in the tests of rich containers with another PID 1: NAME PACKAGE...
@@ -283,6 +310,7 @@ check() {
     for part in "nspawn $peers/bin/systemd-nspawn" "inits $here/build/rootfs/inits/usr/bin/supervisord"; do
         [ -e "${part#* }" ] || say "${part%% *} is not there (for make bench only: integration/peers.sh bench)"
     done
+    [ -x "$peers/kubernetes/kubelet" ] || say "Kubernetes is not there (optional: integration/peers.sh kubernetes)"
     [ -x "$peers/bin/youki" ] || say "youki is not there (optional: integration/peers.sh youki)"
     if [ $status = 0 ]; then
         say "all there"
@@ -330,6 +358,7 @@ case $what in
         install_inits
         ;;
     youki) install_youki ;;
+    kubernetes) install_kubernetes ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, nspawn, inits, youki or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, nspawn, inits, youki, kubernetes or check" ;;
 esac

@@ -7,6 +7,8 @@
 #   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
 #   engines       podman, Docker and containerd, natively; and the pages of bundles/
+#   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
+#                 Debian has its source only, and the first run builds it, in minutes)
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
 #
 # Root installs what is missing (integration/peers.sh; INSTALL=no to leave the
@@ -27,6 +29,8 @@ prepare() {
         integration/peers.sh check || true
     elif [ "${INSTALL:-yes}" = yes ]; then
         integration/peers.sh
+        # Where it cannot be had, its trials are ignored, with the reason.
+        case " ${suites[*]} " in *' kubernetes '*) integration/peers.sh kubernetes || true ;; esac
     fi
 }
 
@@ -46,7 +50,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' inits '* | *' differential '* | *' engines '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' inits '* | *' differential '* | *' engines '* | *' kubernetes '*) return 0 ;; esac
     return 1
 }
 
@@ -61,7 +65,8 @@ for name in "${suites[@]}"; do
         ;;
     inits) suite inits cargo test --locked --package richrun-tests --test inits ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
-    engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast ;;
+    engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
+    kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
     long) suite long cargo test --locked --package richrun-tests --test long ;;
     *)
         echo "test.sh: no suite $name" >&2

@@ -13,6 +13,15 @@ use crate::image;
 use crate::sandbox::Sandbox;
 use crate::{Verdict, within};
 
+/// Where Debian has the plugins for the networks of pods.
+pub const PLUGINS: &str = "/usr/lib/cni";
+
+/// The network of pods that do not use the sandbox's own: a bridge.
+const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
+    "type": "bridge", "bridge": "pods0", "isGateway": true, "ipam": {
+        "type": "host-local", "dataDir": "DIR", "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": "10.86.0.0/16"}]]}}]}"#;
+
 /// A containerd of its own in a sandbox, with the CRI plugin; it ends with the value.
 #[derive(Debug)]
 pub struct PodDaemon {
@@ -31,6 +40,11 @@ impl PodDaemon {
         let told = |error: std::io::Error| format!("containerd: {error}");
         let home = sandbox.private().join("cri");
         let socket = home.join("sock");
+        let networks = sandbox.work.join("networks");
+        fs::create_dir_all(&networks).map_err(told)?;
+        let addresses = home.join("addresses").to_string_lossy().into_owned();
+        fs::write(networks.join("pods.conflist"), NETWORK.replace("DIR", &addresses))
+            .map_err(told)?;
         let mut config = format!(
             "version = 2\nroot = \"{home}/root\"\nstate = \"{home}/state\"\n\
              [grpc]\naddress = \"{home}/sock\"\n[ttrpc]\naddress = \"{home}/sock.ttrpc\"\n\
@@ -38,7 +52,10 @@ impl PodDaemon {
              [plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{pause}\"\n\
              restrict_oom_score_adj = true\ndisable_apparmor = true\n\
              [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n\
-             default_runtime_name = \"richrun\"\n",
+             default_runtime_name = \"richrun\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+             bin_dir = \"{PLUGINS}\"\nconf_dir = \"{networks}\"\n",
+            networks = networks.display(),
             home = home.display(),
             pause = image::PAUSE
         );
@@ -68,6 +85,11 @@ impl PodDaemon {
             daemon.import(sandbox, archive)?;
         }
         Ok(daemon)
+    }
+
+    /// Its socket, inside.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Imports an image.

@@ -1,5 +1,5 @@
 //! Scenarios under real engines, with the OCI runtime as a parameter: what
-//! podman, Docker and containerd do with runc or crun they must do with richrun.
+//! podman, Docker, containerd and Kubernetes do with runc or crun they must do with richrun.
 //!
 //! Everything happens in a [`sandbox::Sandbox`]: private mount, network, pid
 //! and ipc namespaces, private engine roots and sockets, a cgroup of its own.
@@ -12,6 +12,7 @@ pub mod cri;
 pub mod docker;
 pub mod engine;
 pub mod image;
+pub mod kubernetes;
 pub mod podman;
 pub mod sandbox;
 pub mod system;

@@ -8,6 +8,7 @@ use crate::containerd::Containerd;
 use crate::cri::PodDaemon;
 use crate::docker::Dockerd;
 use crate::engine::{Engine, Kind};
+use crate::kubernetes::Cluster;
 use crate::sandbox::{Sandbox, ordinary_user};
 use crate::system::System;
 use crate::view::View;
@@ -57,7 +58,7 @@ pub fn peers() -> PathBuf {
     )
 }
 
-/// The runtimes under Docker: its own default, which serves every view, then richrun
+/// The runtimes under Docker and Kubernetes: their own default, which serves every view, then richrun
 /// under both its names.
 pub fn docker_runtimes() -> [Runtime; 3] {
     let own = |name| named(name, richrun(), UNBUILT);
@@ -142,7 +143,7 @@ impl World {
     pub fn close(self) -> Verdict {
         match self.inside.into_inner() {
             Some(Ok(inside)) => {
-                drop((inside.containerd, inside.dockerd, inside.pods));
+                drop((inside.cluster, inside.containerd, inside.dockerd, inside.pods));
                 inside.sandbox.close()
             }
             _ => Ok(()),
@@ -158,6 +159,7 @@ pub struct Inside {
     containerd: OnceLock<Result<Containerd, String>>,
     dockerd: OnceLock<Result<Dockerd, String>>,
     pods: OnceLock<Result<PodDaemon, String>>,
+    cluster: OnceLock<Result<Cluster, String>>,
     ready: [Ready; 3],
     pods_systems: [OnceLock<Verdict>; 3],
     archiving: Mutex<()>,
@@ -180,6 +182,7 @@ impl Inside {
             containerd: OnceLock::new(),
             dockerd: OnceLock::new(),
             pods: OnceLock::new(),
+            cluster: OnceLock::new(),
             ready: Default::default(),
             pods_systems: Default::default(),
             archiving: Mutex::new(()),
@@ -261,12 +264,23 @@ impl Inside {
         let [peer, own, rich] = runtimes(self.sandbox.view);
         let own = self.stage(&own)?;
         let configured = self.sandbox.configured(&own)?;
-        let paths = [self.stage(&peer)?, own, self.stage(&rich)?, configured];
+        let mut paths = vec![self.stage(&peer)?, own, self.stage(&rich)?, configured];
+        let [runc, ..] = docker_runtimes();
+        if runc.lacks.is_none() && peer.name != runc.name {
+            paths.push(self.stage(&runc)?);
+        }
         let archives = [
             image::oci_archive(work, &self.archive, image::NAME, &["sh"])?,
             image::oci_archive(work, &self.archive, image::PAUSE, &["sleep", "100000"])?,
         ];
         PodDaemon::start(&self.sandbox, &paths, &archives)
+    }
+
+    /// A Kubernetes whose pods that one runs.
+    pub fn cluster(&self) -> Result<&Cluster, String> {
+        let classes = docker_runtimes().map(|runtime| runtime.name);
+        let start = || Cluster::start(&self.sandbox, self.pods()?, &classes);
+        self.cluster.get_or_init(start).as_ref().map_err(Clone::clone)
     }
 
     /// dockerd with every runtime that a trial may name.

@@ -158,7 +158,7 @@ impl Job {
         let filter = plan.seccomp.iter().flat_map(|filter| &filter.warnings);
         config.warnings.iter().chain(filter).for_each(log::warn);
         let asked = plan.rich.as_ref().and_then(|rich| rich.stop_signal.as_deref());
-        let asked = asked.map(|word| signal::number(word).map_err(|e| e.within("stop-signal")));
+        let asked = asked.map(|word| signal::that_ends(word).map_err(|e| e.within("stop-signal")));
         let stop_signal = asked.transpose()?.or(plan.boot.as_ref().map(|boot| boot.stop));
         Ok(Job { config, host, plan, notifies, stop_signal })
     }

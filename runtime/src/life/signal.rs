@@ -47,6 +47,17 @@ pub fn number(word: &str) -> Result<i32> {
     standard.or_else(|| real_time(name)).ok_or_else(unknown)
 }
 
+/// A signal that asks for the end: any but 0, which would be none.
+///
+/// # Errors
+/// 0, and what [`number`] refuses.
+pub fn that_ends(word: &str) -> Result<i32> {
+    match number(word)? {
+        0 => Err(Error::new(Kind::Usage, "signal 0 is none".to_owned())),
+        number => Ok(number),
+    }
+}
+
 /// `RTMIN`, `RTMIN+n`, `RTMAX`, `RTMAX-n`.
 fn real_time(name: &str) -> Option<i32> {
     let distance = |rest: &str, sign: char| match rest {
@@ -158,6 +169,8 @@ mod tests {
         for (word, expected) in table {
             assert_eq!(number(word).unwrap(), expected, "{word}");
         }
+        assert_eq!(that_ends("QUIT").unwrap(), 3);
+        assert_eq!(that_ends("0").unwrap_err().to_string(), "signal 0 is none");
     }
 
     #[test]

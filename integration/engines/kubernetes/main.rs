@@ -1,0 +1,95 @@
+//! Pods of a real Kubernetes of one node, the runtime chosen by a RuntimeClass: first
+//! runc's, then richrun's, then that of `richrun-rich`, same expectations.
+//!
+//! `v1::runc::life` is such a trial. What only a rich container has has no peer:
+//! `v1::richrun::rich::by_annotation`. Without Kubernetes
+//! (`integration/peers.sh kubernetes`) all are ignored, with the reason. A trial of the
+//! peer has a second attempt, and the failure of the first one is printed.
+
+mod pods;
+mod rich;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use richrun_engines::kubernetes::{self, Kube};
+use richrun_engines::system::System;
+use richrun_engines::view::View;
+use richrun_engines::world::{self, Runtime, World};
+use richrun_engines::{Verdict, sandbox};
+
+/// A behaviour of pods.
+#[derive(Clone, Copy)]
+struct Scenario {
+    name: &'static str,
+    /// The system in the image that it needs.
+    boots: Option<System>,
+    run: fn(&Kube<'_>) -> Verdict,
+}
+
+impl Scenario {
+    const fn new(name: &'static str, run: fn(&Kube<'_>) -> Verdict) -> Self {
+        Self { name, boots: None, run }
+    }
+
+    /// The same where it needs the image with this system.
+    const fn boots(self, system: System) -> Self {
+        Self { boots: Some(system), ..self }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    sandbox::sweep();
+    let mut worlds = Vec::new();
+    let mut trials = Vec::new();
+    for view in View::available() {
+        let world = Arc::new(World::new(view));
+        for runtime in world::docker_runtimes() {
+            let rich = if runtime.name == "richrun" { rich::PODS } else { &[] };
+            let all = pods::PODS.iter().chain(rich);
+            trials.extend(all.map(|scenario| trial(&world, &runtime, *scenario)));
+        }
+        worlds.push(world);
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut left = Vec::new();
+    for world in worlds.into_iter().filter_map(Arc::into_inner) {
+        left.extend(world.close().err());
+    }
+    left.iter().for_each(|what| eprintln!("{what}"));
+    if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
+}
+
+fn trial(world: &Arc<World>, runtime: &Runtime, scenario: Scenario) -> Trial {
+    let view = world.view;
+    let programs = ["containerd", "containerd-shim-runc-v2", "busybox", "curl"];
+    let missing = kubernetes::CONTROLLERS.iter().find(|controller| !view.has(controller));
+    let lacks = world::lacks(&programs, &[])
+        .or_else(kubernetes::lacks)
+        .or_else(|| runtime.lacks.clone())
+        .or_else(|| missing.map(|name| format!("no {name} controller in the {} view", view.name())))
+        .or_else(|| scenario.boots.and_then(System::lacks));
+    let name = format!("{}::{}::{}", view.name(), runtime.name, scenario.name);
+    let (world, class) = (Arc::clone(world), runtime.name);
+    let again = runtime.is_peer().then(|| name.clone());
+    let trial = Trial::test(name, move || {
+        let act = || {
+            let inside = world.inside()?;
+            let cluster = inside.cluster()?;
+            scenario.boots.map_or(Ok(()), |system| inside.import_for_pods(system))?;
+            (scenario.run)(&Kube { sandbox: &inside.sandbox, cluster, class })
+        };
+        let verdict = act().or_else(|first| {
+            let Some(name) = &again else { return Err(first) };
+            eprintln!("{name} failed, and is tried once more: {first}");
+            act()
+        });
+        verdict.map_err(Into::into)
+    });
+    match lacks {
+        Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+        None => trial,
+    }
+}
