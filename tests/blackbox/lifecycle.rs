@@ -20,6 +20,7 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "created_runs_no_code", created_runs_no_code)
         .on(BOTH, "config_changes_after_create", config_changes_after_create)
         .on(BOTH, "start_twice", start_twice)
+        .on(BOTH, "created_ends_when_asked", created_ends_when_asked)
         .on(BOTH, "missing_binary_fails_at_create", missing_binary_fails_at_create)
         .on(BOTH, "delete_created_ends_it", delete_created_ends_it)
         .on(ROOT, "wrong_states", wrong_states)
@@ -140,6 +141,35 @@ fn start_twice(t: &Trial) {
     c.verb("start", &[]).run().fails();
     assert_eq!(c.status(), "running", "the second start has no effect");
     c.remove();
+}
+
+/// Engines send TERM and wait, also to what they have never started.
+fn created_ends_when_asked(t: &Trial) {
+    t.only(&[Kind::Richrun, Kind::Runc], "its first process ignores them before start");
+    // And systemd's, for which runc has no name.
+    let own: &[&str] = if t.is_richrun() { &["SIGRTMIN+3"] } else { &[] };
+    for signal in ["TERM", "INT", "HUP", "QUIT"].iter().chain(own) {
+        let bundle = t.bundle(|c| sh(c, "echo never"));
+        let c = t.create(&bundle);
+        c.verb("kill", &[signal]).ok();
+        c.wait("stopped");
+        let words = if t.is_richrun() { "cannot start a container that has stopped" } else { "" };
+        c.verb("start", &[]).run().fails().says(words);
+        c.verb("delete", &[]).ok();
+    }
+    // What it was is gone with the payload: its own signals are as they always are.
+    let bundle =
+        t.bundle(|c| sh(c, "trap 'exit 3' TERM; touch /tmp/up; while :; do sleep 0.02; done"));
+    let c = t.create(&bundle);
+    c.start();
+    wait_until("the payload", || bundle.rootfs().join("tmp/up").exists());
+    for signal in ["HUP", "USR1"].iter().chain(own) {
+        c.verb("kill", &[signal]).ok();
+    }
+    assert_eq!(c.status(), "running");
+    c.kill("TERM");
+    c.wait("stopped");
+    c.verb("delete", &[]).ok();
 }
 
 fn missing_binary_fails_at_create(t: &Trial) {

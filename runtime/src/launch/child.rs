@@ -26,10 +26,15 @@ use crate::cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
+use crate::plan::boot::SYSTEMD_STOP;
 use crate::plan::namespaces::{flag, proc_name};
 use crate::plan::process::ProcessPlan;
 use crate::plan::rich;
 use crate::sys::{net, process};
+
+/// What engines, and people at a keyboard, send for an end.
+const ASK_FOR_AN_END: [i32; 5] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, SYSTEMD_STOP];
 
 /// The phases whose hooks run before the root is entered.
 pub(super) const HOOKED: [Phase; 3] =
@@ -88,6 +93,10 @@ impl First<'_> {
         let order = self.order;
         let plan = order.plan;
         process::reset_signals();
+        if order.gate.is_some() {
+            // Whoever stops a container that was never started need not wait, as with runc.
+            process::end_by(&ASK_FOR_AN_END);
+        }
         // Modes are as they are said to be, whatever the caller's umask.
         let callers_umask = rustix::process::umask(Mode::empty());
         // A session of its own: signals of the caller's terminal are not for it.
