@@ -12,12 +12,11 @@ mod rich;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
+use richrun_engines::Verdict;
 use richrun_engines::kubernetes::{self, Kube};
 use richrun_engines::system::System;
-use richrun_engines::view::View;
 use richrun_engines::world::{self, Runtime, World};
-use richrun_engines::{Verdict, sandbox};
 
 /// A behaviour of pods.
 #[derive(Clone, Copy)]
@@ -40,26 +39,15 @@ impl Scenario {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    sandbox::sweep();
-    let mut worlds = Vec::new();
-    let mut trials = Vec::new();
-    for view in View::available() {
-        let world = Arc::new(World::new(view));
+    world::run(|world| {
+        let mut trials = Vec::new();
         for runtime in world::docker_runtimes() {
             let rich = if runtime.name == "richrun" { rich::PODS } else { &[] };
             let all = pods::PODS.iter().chain(rich);
-            trials.extend(all.map(|scenario| trial(&world, &runtime, *scenario)));
+            trials.extend(all.map(|scenario| trial(world, &runtime, *scenario)));
         }
-        worlds.push(world);
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    let mut left = Vec::new();
-    for world in worlds.into_iter().filter_map(Arc::into_inner) {
-        left.extend(world.close().err());
-    }
-    left.iter().for_each(|what| eprintln!("{what}"));
-    if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
+        trials
+    })
 }
 
 fn trial(world: &Arc<World>, runtime: &Runtime, scenario: Scenario) -> Trial {

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use richrun_engines::command::{PATIENCE, run};
 use richrun_engines::sandbox::ordinary_user;
 use richrun_engines::transcript::Transcript;
-use richrun_engines::view::View;
 use richrun_engines::world::{self, Runtime, World};
 use richrun_engines::{Verdict, ensure};
 
@@ -45,26 +44,15 @@ const PAGES: [Page; 7] = [
 static TURN: Mutex<()> = Mutex::new(());
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    richrun_engines::sandbox::sweep();
-    let mut worlds = Vec::new();
-    let mut trials = Vec::new();
-    for view in View::available() {
-        let world = Arc::new(World::new(view));
+    world::run(|world| {
+        let mut trials = Vec::new();
         for page in PAGES {
-            for runtime in world::runtimes(view).into_iter().filter(|one| page.suits(one.name)) {
-                trials.push(trial(&world, &runtime, page));
-            }
+            let suited = world::runtimes(world.view).into_iter();
+            let suited = suited.filter(|runtime| page.suits(runtime.name));
+            trials.extend(suited.map(|runtime| trial(world, &runtime, page)));
         }
-        worlds.push(world);
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    let mut left = Vec::new();
-    for world in worlds.into_iter().filter_map(Arc::into_inner) {
-        left.extend(world.close().err());
-    }
-    left.iter().for_each(|what| eprintln!("{what}"));
-    if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
+        trials
+    })
 }
 
 fn trial(world: &Arc<World>, runtime: &Runtime, page: Page) -> Trial {

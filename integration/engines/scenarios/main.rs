@@ -26,7 +26,7 @@ mod streams;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use richrun_engines::containerd::Ctr;
 use richrun_engines::cri::Cri;
 use richrun_engines::engine::{Engine, Kind};
@@ -105,33 +105,19 @@ const fn scenario(name: &'static str, run: fn(&Engine<'_>) -> Verdict) -> Engine
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    richrun_engines::sandbox::sweep();
-    let podmans = richrun_engines::sandbox::absent_default_groups();
-    let mut worlds = Vec::new();
-    let mut trials = Vec::new();
-    for view in View::available() {
-        let world = Arc::new(World::new(view));
-        for runtime in world::runtimes(view) {
-            trials.extend(podman_trials(&world, &runtime));
-            trials.extend(rootless_trials(&world, &runtime));
-            trials.extend(containerd_trials(&world, &runtime));
-            trials.extend(cri_trials(&world, &runtime));
+    world::run(|world| {
+        let mut trials = Vec::new();
+        for runtime in world::runtimes(world.view) {
+            trials.extend(podman_trials(world, &runtime));
+            trials.extend(rootless_trials(world, &runtime));
+            trials.extend(containerd_trials(world, &runtime));
+            trials.extend(cri_trials(world, &runtime));
         }
         for runtime in world::docker_runtimes() {
-            trials.extend(docker_trials(&world, &runtime));
+            trials.extend(docker_trials(world, &runtime));
         }
-        worlds.push(world);
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    // Sandboxes end, and say what they could not remove, before the verdict.
-    let mut left = Vec::new();
-    for world in worlds.into_iter().filter_map(Arc::into_inner) {
-        left.extend(world.close().err());
-    }
-    richrun_engines::sandbox::remove_empty(&podmans);
-    left.iter().for_each(|what| eprintln!("{what}"));
-    if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
+        trials
+    })
 }
 
 fn podman_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {

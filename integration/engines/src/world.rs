@@ -1,7 +1,10 @@
 //! What trials share: the runtimes, and per cgroup view one sandbox, made when the first trial needs it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use libtest_mimic::{Arguments, Trial};
 
 use crate::command::find;
 use crate::containerd::Containerd;
@@ -9,7 +12,7 @@ use crate::cri::PodDaemon;
 use crate::docker::Dockerd;
 use crate::engine::{Engine, Kind};
 use crate::kubernetes::Cluster;
-use crate::sandbox::{Sandbox, ordinary_user};
+use crate::sandbox::{self, Sandbox, ordinary_user};
 use crate::system::System;
 use crate::view::View;
 use crate::{Verdict, image, podman};
@@ -33,6 +36,23 @@ impl Runtime {
     pub fn is_peer(&self) -> bool {
         !self.name.starts_with("richrun")
     }
+}
+
+/// A test program: runs the trials `of` every world of this host. Sandboxes end, and say
+/// what they could not remove, before the verdict.
+pub fn run(of: impl Fn(&Arc<World>) -> Vec<Trial>) -> ExitCode {
+    let arguments = Arguments::from_args();
+    sandbox::sweep();
+    let podmans = sandbox::absent_default_groups();
+    let worlds: Vec<_> =
+        View::available().into_iter().map(|view| Arc::new(World::new(view))).collect();
+    let trials = worlds.iter().flat_map(of).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let ended = worlds.into_iter().filter_map(Arc::into_inner);
+    let left: Vec<_> = ended.filter_map(|world| world.close().err()).collect();
+    sandbox::remove_empty(&podmans);
+    left.iter().for_each(|what| eprintln!("{what}"));
+    if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
 /// The peer that can serve `view`, then richrun under both its names. crun refuses hybrid
