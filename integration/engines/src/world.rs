@@ -1,5 +1,6 @@
 //! What trials share: the runtimes, and per cgroup view one sandbox, made when the first trial needs it.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -44,6 +45,7 @@ pub fn run(of: impl Fn(&Arc<World>) -> Vec<Trial>) -> ExitCode {
     let arguments = Arguments::from_args();
     sandbox::sweep();
     let podmans = sandbox::absent_default_groups();
+    let null = std::fs::metadata("/dev/null").map(|file| (file.uid(), file.gid()));
     let worlds: Vec<_> =
         View::available().into_iter().map(|view| Arc::new(World::new(view))).collect();
     let trials = worlds.iter().flat_map(of).collect();
@@ -51,6 +53,10 @@ pub fn run(of: impl Fn(&Arc<World>) -> Vec<Trial>) -> ExitCode {
     let ended = worlds.into_iter().filter_map(Arc::into_inner);
     let left: Vec<_> = ended.filter_map(|world| world.close().err()).collect();
     sandbox::remove_empty(&podmans);
+    if let Ok((user, group)) = null {
+        // crun gives the host's null device to a container's user.
+        let _not_ours = std::os::unix::fs::chown("/dev/null", Some(user), Some(group));
+    }
     left.iter().for_each(|what| eprintln!("{what}"));
     if left.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
 }

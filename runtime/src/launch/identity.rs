@@ -16,14 +16,15 @@ use crate::plan::process::{CapPlan, ProcessPlan, Rlimit, home_of, variable};
 use crate::sys::{inroot, process};
 
 /// Gives the standard streams to the user, so that it can open them again by
-/// `/dev/stdout` (not the null device, which belongs to all).
+/// `/dev/stdout` (not the null device, which belongs to all: by its number, null(4), since
+/// what the container has at that path is the container's to say).
 pub fn give_streams(uid: u32) -> Result<()> {
-    let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev).ok();
+    let null = rustix::fs::makedev(1, 3);
     for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         // A stream may be closed.
         let Ok(stat) = rustix::fs::fstat(stream) else { continue };
         let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-        if stat.st_uid == uid || (device && Some(stat.st_rdev) == null) {
+        if stat.st_uid == uid || (device && stat.st_rdev == null) {
             continue;
         }
         let owner = Some(Uid::from_raw(uid));
