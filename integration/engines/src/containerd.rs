@@ -10,7 +10,7 @@ use crate::sandbox::Sandbox;
 use crate::system::System;
 use crate::terminal::Terminal;
 use crate::within;
-use crate::world::RICH_NAME;
+use crate::world::{RICH_NAME, is_richrun};
 
 /// A containerd of its own in a sandbox; it ends with the value.
 #[derive(Debug)]
@@ -84,7 +84,8 @@ pub struct Ctr<'a> {
 impl Ctr<'_> {
     /// Whether the runtime is another than richrun.
     pub fn is_peer(&self) -> bool {
-        self.runtime.file_name().is_none_or(|name| !name.as_encoded_bytes().starts_with(b"richrun"))
+        let name = self.runtime.file_name().and_then(|name| name.to_str());
+        !name.is_some_and(is_richrun)
     }
 
     /// Whether the runtime makes everything rich.

@@ -35,8 +35,13 @@ pub struct Runtime {
 impl Runtime {
     /// Whether it is another runtime than richrun.
     pub fn is_peer(&self) -> bool {
-        !self.name.starts_with("richrun")
+        !is_richrun(self.name)
     }
+}
+
+/// Whether a runtime of that name is richrun, by whichever name.
+pub fn is_richrun(name: &str) -> bool {
+    name.starts_with("richrun")
 }
 
 /// A test program: runs the trials `of` every world of this host. Sandboxes end, and say

@@ -135,12 +135,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
         return Err(report());
     }
     warnings.extend(unknown.iter().map(|name| format!("ignoring unknown capability {name}")));
-    serde_json::from_value(value.clone()).map_err(|_| {
-        // A value knows no places: its text does, though not the file's lines.
-        let text = serde_json::to_vec(&value).unwrap_or_default();
-        let error = serde_json::from_slice::<T>(&text).err();
-        wrong(error.map(|error| locate::describe_altered(&text, &error)).unwrap_or_default())
-    })
+    // A value knows no places: its text does, though not the file's lines.
+    let text = serde_json::to_vec(&value).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| wrong(locate::describe_altered(&text, &error)))
 }
 
 fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {

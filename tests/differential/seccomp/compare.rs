@@ -22,7 +22,7 @@ const FOREIGN: [u32; 4] = [0x4000_0028, 0xc000_00b7, 0xc000_00f3, 0];
 pub const ENOSYS: u32 = 0x0005_0026;
 
 /// Around which arguments are compared differently.
-const EDGES: [u64; 9] = [
+pub const EDGES: [u64; 9] = [
     0,
     1,
     0x7fff_ffff,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::compare::EDGES;
 use super::profiles::IDLE_CALLS;
 
 /// A small generator of numbers (xorshift64*).
@@ -44,19 +45,6 @@ const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
 /// Architectures and libseccomp's tokens for them.
 const ARCHITECTURES: [(&str, u32); 3] =
     [("X86_64", 0xc000_003e), ("X86", 0x4000_0003), ("X32", 0x4000_003e)];
-
-const VALUES: [u64; 10] = [
-    0,
-    1,
-    2,
-    0xff,
-    0x8000_0000,
-    0xffff_ffff,
-    0x1_0000_0000,
-    0x1_0000_0001,
-    0x8000_0000_0000_0000,
-    u64::MAX,
-];
 
 /// Names that no libseccomp knows.
 const UNKNOWN: [&str; 3] = ["no_such_call", "Sysinfo", "sys_kcmp"];
@@ -117,6 +105,7 @@ pub fn profile(seed: u64, rules: Rules) -> Value {
 
 /// The conditions of a rule: none for every other one, now and then two of one argument.
 fn arguments(dice: &mut Dice, rules: Rules) -> Vec<Value> {
+    let values = [&EDGES[..], &[2, 0xff]].concat();
     let count = dice.roll(4).saturating_sub(1);
     let twice = count > 0 && rules == Rules::Meeting && dice.roll(8) == 0;
     let places = (0..count).chain(twice.then_some(0));
@@ -125,8 +114,8 @@ fn arguments(dice: &mut Dice, rules: Rules) -> Vec<Value> {
             json!({
                 "index": place * 2 + if twice { 0 } else { dice.roll(2) },
                 "op": format!("SCMP_CMP_{}", dice.pick(&OPERATORS)),
-                "value": dice.pick(&VALUES),
-                "valueTwo": dice.pick(&VALUES),
+                "value": dice.pick(&values),
+                "valueTwo": dice.pick(&values),
             })
         })
         .collect()
