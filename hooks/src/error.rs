@@ -92,7 +92,7 @@ pub enum Cause {
         /// Whether something that it had started could not be killed.
         survivors: bool,
     },
-    /// Its warden was killed from outside, so how the hook ended is not known.
+    /// Its subreaper was killed from outside, so how the hook ended is not known.
     Unknown,
 }
 

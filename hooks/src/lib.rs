@@ -61,12 +61,12 @@
 //! # What a timeout does
 //!
 //! A hook with a deadline (its own `timeout`, or [`Options::phase_timeout`])
-//! runs below a *warden*: a process between the caller and the hook that is a
+//! runs below a *subreaper*: a process between the caller and the hook that is a
 //! child subreaper (`PR_SET_CHILD_SUBREAPER`, prctl(2)). Whatever the hook starts, in
 //! whatever session or process group, by whatever number of forks, stays below
-//! the warden, so a hook that overruns dies with all of it, and nothing
-//! else can be hit: the caller's other children are no descendants of the warden. A hook that
-//! ends in time leaves its daemons running, as with runc: the warden exits, and they go
+//! the subreaper, so a hook that overruns dies with all of it, and nothing
+//! else can be hit: the caller's other children are no descendants of the subreaper. A hook that
+//! ends in time leaves its daemons running, as with runc: the subreaper exits, and they go
 //! to the next reaper above.
 //!
 //! # Files

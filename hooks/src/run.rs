@@ -16,7 +16,7 @@ use crate::output::{Captured, OutputLine, Stream};
 use crate::phase::{Environment, OnFailure, Phase};
 use crate::sys::{Ending, Exec, OutputPipe, ReapableChildren, Running, StartError, Step, document};
 
-/// How long after a deadline a warden may take to kill everything, before the caller goes on without it.
+/// How long after a deadline a subreaper may take to kill everything, before the caller goes on without it.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// What the caller may decide about a phase.

@@ -146,11 +146,11 @@ fn the_caller_keeps_its_own_reaper_flag_and_gets_no_children() {
     run_phase(Phase::Prestart, &[shell("exit 0")], STATE, &options).unwrap();
     assert_eq!(overrun("sleep 60 & sleep 60").cause, KILLED);
     assert!(!stage::is_subreaper());
-    assert_eq!(stage::children(), before, "a zombie or a warden was left");
+    assert_eq!(stage::children(), before, "a zombie or a subreaper was left");
 }
 
 #[test]
-fn a_warden_killed_from_outside_is_an_error_not_a_hang() {
+fn a_subreaper_killed_from_outside_is_an_error_not_a_hang() {
     let stage = Stage::new();
     let script = format!("echo $$ > {}; kill -9 $PPID; sleep 60", stage.path("pid"));
     let options = Options { phase_timeout: Some(Duration::from_secs(9)), ..Options::default() };

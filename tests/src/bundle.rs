@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::case::{User, View};
 use crate::stage::{SUB_COUNT, SUB_FIRST, USER_ID};
-use crate::trial::{Trial, User, View};
+use crate::trial::Trial;
 
 /// What `spec` writes, apart from `terminal`, which is off here.
 pub const STOCK: &str = include_str!("stock.json");

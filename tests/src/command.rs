@@ -12,9 +12,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
+use crate::case::User;
 use crate::stage::USER_ID;
 use crate::sys;
-use crate::trial::{Trial, User};
+use crate::trial::Trial;
 
 /// How long a command may take unless told otherwise, and how long is waited for anything:
 /// a bound against hanging, since how fast a machine is, is not what is tested.

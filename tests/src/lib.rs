@@ -9,7 +9,9 @@
 //! See [`stage`] for how that tree is built and [`suite`] for how trials are
 //! registered and run.
 
+mod acts;
 pub mod bundle;
+pub mod case;
 pub mod command;
 pub mod container;
 pub mod inside;
@@ -24,7 +26,8 @@ pub mod terminal;
 pub mod trial;
 
 pub use bundle::Bundle;
+pub use case::{User, View};
 pub use command::Output;
 pub use runtime::Kind;
 pub use suite::Suite;
-pub use trial::{Trial, User, View};
+pub use trial::Trial;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::trial::{User, View};
+use crate::case::{User, View};
 use crate::{leftovers, sys};
 
 /// Exit status by which a trial says that this machine lacks something.
@@ -91,7 +91,7 @@ fn private_mounts(view: View, pure_v1: bool) {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     check(mount(Some("proc"), "/proc", Some("proc"), flags, NONE), "mount /proc");
     let unified = "/sys/fs/cgroup/unified";
-    match (view, crate::trial::host_is_unified()) {
+    match (view, crate::case::host_is_unified()) {
         (View::V2, false) if Path::new(unified).join("cgroup.procs").exists() => {
             let moved = mount(Some(unified), "/sys/fs/cgroup", NONE, MsFlags::MS_MOVE, NONE);
             check(moved, "move the cgroup2 mount onto /sys/fs/cgroup");

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed};
 
+use crate::case::{User, View};
 use crate::runtime::{Kind, Runtime};
 use crate::stage::{self, SKIP_MARK, SKIPPED};
-use crate::trial::{Trial, User, View};
+use crate::trial::Trial;
 
 /// A view and a user.
 pub type Case = (View, User);
@@ -190,7 +191,7 @@ fn lacking(case: Case) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs the superuser, to make the trial's namespaces".into());
     }
-    if case.0 == View::V1 && crate::trial::host_is_unified() {
+    if case.0 == View::V1 && crate::case::host_is_unified() {
         return Some("this machine has no v1 hierarchies".into());
     }
     if case.1 == User::Ordinary && !std::path::Path::new("/usr/bin/newuidmap").exists() {
@@ -212,7 +213,7 @@ fn supervise(entry: &Entry) -> Result<Completion, Failed> {
         (Err(reason), Under::Peer(_)) => return Ok(Completion::ignored_with(reason)),
         (Err(error), _) => return Err(error.into()),
     };
-    let v2_root = case == (View::V2, User::Root) && !crate::trial::host_is_unified();
+    let v2_root = case == (View::V2, User::Root) && !crate::case::host_is_unified();
     if v2_root && !runtime.works_in_v2() {
         return Ok(Completion::ignored_with(
             "crun before 1.9 wants CAP_SYS_RESOURCE in the v2 view",

@@ -5,51 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::bundle::Bundle;
-use crate::command::Cmd;
+use crate::case::{User, View};
 use crate::leftovers;
 use crate::runtime::{Kind, Runtime};
 use crate::stage::{SKIP_MARK, SKIPPED};
-
-/// How the runtime sees the cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// The machine's own v1 (or hybrid) hierarchies.
-    V1,
-    /// cgroup2 on `/sys/fs/cgroup`.
-    V2,
-    /// Whichever the runtime under test can work in: for behaviours that have
-    /// nothing to do with cgroups.
-    Any,
-}
-
-impl View {
-    /// The view that stands for [`View::Any`]: v2, but v1 for crun, whose older
-    /// versions want `CAP_SYS_RESOURCE` in the v2 view.
-    pub fn settled(self, runtime: &Runtime) -> View {
-        match self {
-            View::Any if !runtime.works_in_v2() && !host_is_unified() => View::V1,
-            View::Any => View::V2,
-            named => named,
-        }
-    }
-}
-
-/// Who calls the runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum User {
-    /// The superuser.
-    Root,
-    /// An ordinary user with a range of subordinate ids.
-    Ordinary,
-}
-
-/// Whether this machine has cgroup2 only.
-pub fn host_is_unified() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.procs").exists()
-}
 
 /// What a trial's function works with.
 pub struct Trial {
@@ -155,26 +114,6 @@ impl Trial {
     /// A container id of this trial.
     pub fn name(&self, word: &str) -> String {
         format!("{}-{word}", self.id)
-    }
-
-    /// A bundle with the stock configuration, changed by `edit`.
-    pub fn bundle(&self, edit: impl FnOnce(&mut Value)) -> Bundle {
-        Bundle::new(self, edit)
-    }
-
-    /// A command of the runtime, `--root` given.
-    pub fn rt<S: AsRef<str>>(&self, args: &[S]) -> Cmd<'_> {
-        let mut command = Cmd::new(self, &self.runtime_path());
-        command = command.arg("--root").arg(self.root().to_str().expect("utf-8 path"));
-        for arg in args {
-            command = command.arg(arg.as_ref());
-        }
-        command
-    }
-
-    /// Any other program.
-    pub fn cmd<S: AsRef<str>>(&self, program: &str, args: &[S]) -> Cmd<'_> {
-        args.iter().fold(Cmd::new(self, Path::new(program)), |cmd, arg| cmd.arg(arg.as_ref()))
     }
 
     /// Checks that nothing is left behind; panics with the list otherwise.

@@ -1,14 +1,16 @@
-//! What touches the kernel: starting a hook, its warden, its descriptors.
+//! What touches the kernel: starting a hook, the subreaper above it, its descriptors.
 #![allow(unsafe_code)]
 
+mod ending;
 mod running;
 mod signals;
 mod spawn;
 mod stdio;
+mod subreaper;
 mod tree;
-mod warden;
 
-pub(crate) use running::{Ending, Running};
+pub(crate) use ending::{Ending, StartError, Step};
+pub(crate) use running::Running;
 pub(crate) use signals::ReapableChildren;
-pub(crate) use spawn::{Exec, StartError, Step};
+pub(crate) use spawn::Exec;
 pub(crate) use stdio::{OutputPipe, document};

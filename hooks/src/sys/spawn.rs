@@ -8,6 +8,7 @@ use std::ptr;
 use libc::{c_char, c_int, c_void};
 use rustix::process::Pid;
 
+use super::ending::{StartError, Step, reap};
 use super::signals::{AllBlocked, default_dispositions, set_mask};
 
 /// Bytes of stack for the child until it has executed its program.
@@ -22,45 +23,6 @@ pub(crate) struct Exec<'a> {
     pub(crate) stdin: BorrowedFd<'a>,
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
-}
-
-/// The step at which a start failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Making the process.
-    Clone,
-    /// Placing its three descriptors and its process group.
-    Prepare,
-    /// Changing to its working directory.
-    Chdir,
-    /// Executing the program.
-    Exec,
-}
-
-impl Step {
-    pub(super) fn from_number(number: i32) -> Self {
-        [Step::Clone, Step::Prepare, Step::Chdir, Step::Exec]
-            .into_iter()
-            .find(|step| *step as i32 == number)
-            .unwrap_or(Step::Clone)
-    }
-}
-
-/// A program could not be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StartError {
-    pub(crate) step: Step,
-    pub(crate) errno: i32,
-}
-
-impl StartError {
-    pub(super) fn last(step: Step) -> Self {
-        StartError { step, errno: last_errno() }
-    }
-}
-
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
 /// A started program: its own process group has its pid's number.
@@ -117,7 +79,7 @@ pub(super) fn spawn(exec: &Exec<'_>) -> Result<Spawned, StartError> {
     match unsafe { ptr::read_volatile(&raw const orders.failed) } {
         None => Ok(Spawned { pid, pidfd }),
         Some(error) => {
-            super::running::reap(&pidfd);
+            reap(&pidfd);
             Err(error)
         }
     }

@@ -1,4 +1,4 @@
-//! Kills all descendants of this process: the warden's only weapon.
+//! Kills all descendants of this process: the subreaper's only weapon.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -80,15 +80,15 @@ fn process_files() -> Option<OwnedFd> {
 /// may be used again at any time: so a process is signalled by the
 /// descriptor of its directory, once it has shown that its parent is in the tree.
 fn kill_found(proc: rustix::fd::BorrowedFd<'_>) -> Result<usize, Errno> {
-    let warden = stat_of(proc, "self")?.0;
+    let subreaper = stat_of(proc, "self")?.0;
     let mut refused = 0;
     let mut found: Vec<(u32, u32)> = Vec::new();
-    found.extend(children(proc, "self")?.into_iter().map(|child| (child, warden)));
+    found.extend(children(proc, "self")?.into_iter().map(|child| (child, subreaper)));
     while let Some((pid, parent)) = found.pop() {
         let name = pid.to_string();
         let Ok(directory) = openat(proc, &name, DIRECTORY, Mode::empty()) else { continue };
         let Ok((_, actual)) = stat_of(directory.as_fd(), ".") else { continue };
-        if actual != parent && actual != warden {
+        if actual != parent && actual != subreaper {
             continue;
         }
         let below = children(directory.as_fd(), ".").unwrap_or_default();

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::peers::Seen;
+use crate::process::{field, pid_of, private_kib, read, switches};
 use crate::row::{remove, start_with};
 use crate::services::{self, ServiceFigures};
 use crate::stage::{Result, Runtime, Stage};
@@ -62,44 +61,6 @@ fn watch(runtime: &Runtime, id: &str, figures: &mut InitFigures) -> Result<()> {
     figures.private_kib = Some(private_kib(pid)?);
     figures.resident_kib = Some(field(&read(&pid.to_string(), "smaps_rollup")?, "Rss:")?);
     Ok(())
-}
-
-/// The pid of a container's first process.
-pub fn pid_of(runtime: &Runtime, id: &str) -> Result<u64> {
-    let output = Command::new(&runtime.path)
-        .args(["state", id])
-        .output()
-        .map_err(|error| format!("state: {error}"))?;
-    let state: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("state: {error}"))?;
-    state["pid"].as_u64().filter(|&pid| pid > 0).ok_or("state: no pid".into())
-}
-
-/// Voluntary and involuntary switches: whatever made it run.
-pub fn switches(pid: u64) -> Result<u64> {
-    let status = read(&pid.to_string(), "status")?;
-    Ok(field(&status, "voluntary_ctxt_switches:")? + field(&status, "nonvoluntary_ctxt_switches:")?)
-}
-
-/// Memory that a process shares with no other, clean and dirty.
-pub fn private_kib(pid: u64) -> Result<u64> {
-    let rollup = read(&pid.to_string(), "smaps_rollup")?;
-    Ok(field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?)
-}
-
-/// A file of a process below /proc.
-pub fn read(pid: &str, name: &str) -> Result<String> {
-    let path = format!("/proc/{pid}/{name}");
-    fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
-}
-
-/// The number after a name at the start of a line.
-pub fn field(text: &str, name: &str) -> Result<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|word| word.parse().ok())
-        .ok_or_else(|| format!("no {name}"))
 }
 
 #[cfg(test)]

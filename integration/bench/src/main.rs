@@ -16,6 +16,7 @@ mod peers;
 mod plot;
 #[path = "../../../tests/src/podman_caps.rs"]
 mod podman_caps;
+mod process;
 mod report;
 mod row;
 mod sample;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::graph::{self, COUNT, Graph, PLACE};
-use crate::init::{field, pid_of, private_kib, read, switches};
+use crate::process::{field, pid_of, private_kib, read, switches};
 use crate::row::{Cell, Row, remove, start_with, text, words};
 use crate::sample::{self, Case, Outcome};
 use crate::stage::{Result, Runtime, Stage, variant};

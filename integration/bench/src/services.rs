@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::init::{pid_of, private_kib, read, switches};
+use crate::process::{pid_of, private_kib, read, switches};
 use crate::row::{remove, start_with};
 use crate::sample::median;
 use crate::stage::{Result, Runtime, Stage};

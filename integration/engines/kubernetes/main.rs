@@ -15,8 +15,9 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use richrun_engines::Verdict;
 use richrun_engines::kubernetes::{self, Kube};
+use richrun_engines::runtimes::{self, Runtime};
 use richrun_engines::system::System;
-use richrun_engines::world::{self, Runtime, World};
+use richrun_engines::world::{self, World};
 
 /// A behaviour of pods.
 #[derive(Clone, Copy)]
@@ -41,7 +42,7 @@ impl Scenario {
 fn main() -> ExitCode {
     world::run(|world| {
         let mut trials = Vec::new();
-        for runtime in world::docker_runtimes() {
+        for runtime in runtimes::docker_runtimes() {
             let rich = if runtime.name == "richrun" { rich::PODS } else { &[] };
             let all = pods::PODS.iter().chain(rich);
             trials.extend(all.map(|scenario| trial(world, &runtime, *scenario)));

@@ -1,8 +1,9 @@
 //! What only a rich container has.
 
 use richrun_engines::kubernetes::Kube;
+use richrun_engines::runtimes;
 use richrun_engines::system::System;
-use richrun_engines::{Verdict, ensure, world};
+use richrun_engines::{Verdict, ensure};
 use serde_json::{Value, json};
 
 use crate::Scenario;
@@ -52,7 +53,7 @@ fn services(kube: &Kube<'_>) -> Verdict {
 
 /// A pod may do without what its RuntimeClass gives.
 fn not_by_annotation(kube: &Kube<'_>) -> Verdict {
-    let kube = Kube { class: world::RICH_NAME, ..*kube };
+    let kube = Kube { class: runtimes::RICH_NAME, ..*kube };
     let pod = kube.pod("plain", json!({"io.richrun.rich": "false"}), once(OBEDIENT))?;
     pod.says("ready")?;
     first_is(&pod, "sh")
@@ -60,7 +61,7 @@ fn not_by_annotation(kube: &Kube<'_>) -> Verdict {
 
 /// Init containers and each of the others, but not the pod's holder.
 fn every_container(kube: &Kube<'_>) -> Verdict {
-    let kube = Kube { class: world::RICH_NAME, ..*kube };
+    let kube = Kube { class: runtimes::RICH_NAME, ..*kube };
     let first = "cat /proc/1/comm";
     let spec = json!({"restartPolicy": "Never",
         "initContainers": [container("before", first)],

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use libtest_mimic::Trial;
 use richrun_engines::command::{PATIENCE, run};
+use richrun_engines::runtimes::{self, Runtime};
 use richrun_engines::sandbox::ordinary_user;
 use richrun_engines::transcript::Transcript;
-use richrun_engines::world::{self, Runtime, World};
+use richrun_engines::world::{self, World};
 use richrun_engines::{Verdict, ensure};
 
 const BUNDLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles");
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     world::run(|world| {
         let mut trials = Vec::new();
         for page in PAGES {
-            let suited = world::runtimes(world.view).into_iter();
+            let suited = runtimes::runtimes(world.view).into_iter();
             let suited = suited.filter(|runtime| page.suits(runtime.name));
             trials.extend(suited.map(|runtime| trial(world, &runtime, page)));
         }

@@ -1,8 +1,9 @@
 //! Kubernetes' way: pods of containerd's CRI plugin, the runtime chosen by its handler.
 
 use richrun_engines::cri::{Cri, Pod, Wish};
+use richrun_engines::runtimes;
 use richrun_engines::system::System;
-use richrun_engines::{Verdict, ensure, image, within, world};
+use richrun_engines::{Verdict, ensure, image, within};
 
 use crate::containerd::NEEDS;
 use crate::{CriScenario, Scenario};
@@ -56,7 +57,7 @@ fn stops(pod: &Pod<'_>) -> Verdict {
 fn life(cri: &Cri<'_>) -> Verdict {
     let pod = cri.pod("life", OBEDIENT)?;
     ready(&pod)?;
-    first_is(&pod, if cri.handler == world::RICH_NAME { "rich-init" } else { "sh" })?;
+    first_is(&pod, if cri.handler == runtimes::RICH_NAME { "rich-init" } else { "sh" })?;
     let joined = pod.exec(&["sh", "-c", "echo inside; exit 9"])?;
     ensure(joined == (9, "inside\n".to_owned()), || format!("exec: {joined:?}"))?;
     stops(&pod)
@@ -87,7 +88,7 @@ fn init_script(cri: &Cri<'_>) -> Verdict {
 
 /// The container of the pod's namespaces gets no init, though everything asks for one.
 fn holder_stays_plain(cri: &Cri<'_>) -> Verdict {
-    let cri = Cri { handler: world::RICH_NAME, ..*cri };
+    let cri = Cri { handler: runtimes::RICH_NAME, ..*cri };
     let annotations = &[RICH_POD];
     let pod = cri.pod("shared", Wish { annotations, shares_pids: true, ..OBEDIENT })?;
     ready(&pod)?;

@@ -1,7 +1,8 @@
 //! podman and Docker: a container's life.
 
 use richrun_engines::engine::Engine;
-use richrun_engines::{Verdict, command, ensure, within, world};
+use richrun_engines::runtimes;
+use richrun_engines::{Verdict, command, ensure, within};
 
 use crate::{EngineScenario, scenario};
 
@@ -189,7 +190,7 @@ fn init(engine: &Engine<'_>) -> Verdict {
 
 /// rich-init as the init that podman brings, under any runtime.
 fn init_path(engine: &Engine<'_>) -> Verdict {
-    let program = world::rich_init().ok_or("no rich-init: make build")?;
+    let program = runtimes::rich_init().ok_or("no rich-init: make build")?;
     let program = engine.sandbox.stage("rich-init", &program)?.to_string_lossy().into_owned();
     let script = "read -r name </proc/1/comm; echo $name; exit 5";
     let options = ["--init", "--init-path", &program];

@@ -29,10 +29,12 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use richrun_engines::containerd::Ctr;
 use richrun_engines::cri::Cri;
-use richrun_engines::engine::{Engine, Kind};
+use richrun_engines::engine::Engine;
+use richrun_engines::kind::Kind;
+use richrun_engines::runtimes::{self, Runtime};
 use richrun_engines::system::System;
 use richrun_engines::view::View;
-use richrun_engines::world::{self, Runtime, World};
+use richrun_engines::world::{self, World};
 use richrun_engines::{Verdict, docker};
 
 /// A behaviour, shown by a function `F` of an engine with a runtime.
@@ -107,13 +109,13 @@ const fn scenario(name: &'static str, run: fn(&Engine<'_>) -> Verdict) -> Engine
 fn main() -> ExitCode {
     world::run(|world| {
         let mut trials = Vec::new();
-        for runtime in world::runtimes(world.view) {
+        for runtime in runtimes::runtimes(world.view) {
             trials.extend(podman_trials(world, &runtime));
             trials.extend(rootless_trials(world, &runtime));
             trials.extend(containerd_trials(world, &runtime));
             trials.extend(cri_trials(world, &runtime));
         }
-        for runtime in world::docker_runtimes() {
+        for runtime in runtimes::docker_runtimes() {
             trials.extend(docker_trials(world, &runtime));
         }
         trials
@@ -124,7 +126,9 @@ fn podman_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     let lacks =
         world::lacks(&["podman", "conmon", "busybox"], &[]).or_else(|| runtime.lacks.clone());
     let plain: &[_] = match runtime.name {
-        world::RICH_NAME => &[lifecycle::BOTH, lifecycle::PODMAN, streams::BOTH, streams::PODMAN],
+        runtimes::RICH_NAME => {
+            &[lifecycle::BOTH, lifecycle::PODMAN, streams::BOTH, streams::PODMAN]
+        }
         _ => &[
             lifecycle::BOTH,
             lifecycle::PODMAN,
@@ -166,7 +170,7 @@ fn docker_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
         .or_else(no_docker)
         .or_else(|| runtime.lacks.clone());
     let plain: &[_] = match runtime.name {
-        world::RICH_NAME => &[lifecycle::BOTH, streams::BOTH],
+        runtimes::RICH_NAME => &[lifecycle::BOTH, streams::BOTH],
         _ => &[lifecycle::BOTH, streams::BOTH, configured::BOTH, network::BOTH],
     };
     let mut all = engine_trials(Kind::Docker, world, runtime, &lacks, plain, &[rich::VARIABLES]);

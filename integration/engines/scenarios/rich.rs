@@ -7,8 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use richrun_engines::command::{PATIENCE, run};
-use richrun_engines::engine::{Engine, Kind};
-use richrun_engines::world::RICH_NAME;
+use richrun_engines::engine::Engine;
+use richrun_engines::kind::Kind;
+use richrun_engines::runtimes::RICH_NAME;
 use richrun_engines::{Verdict, ensure, within};
 
 use crate::{EngineScenario, scenario};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use richrun_engines::engine::{Engine, Kind};
+use richrun_engines::engine::Engine;
+use richrun_engines::kind::Kind;
 use richrun_engines::terminal::Terminal;
 use richrun_engines::{Verdict, ensure};
 

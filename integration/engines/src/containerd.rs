@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 use crate::command::{Outcome, PATIENCE, run};
 use crate::image;
+use crate::runtimes::{RICH_NAME, is_richrun};
 use crate::sandbox::Sandbox;
 use crate::system::System;
 use crate::terminal::Terminal;
 use crate::within;
-use crate::world::{RICH_NAME, is_richrun};
 
 /// A containerd of its own in a sandbox; it ends with the value.
 #[derive(Debug)]

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::command::{PATIENCE, find, run};
-use crate::engine::Engine;
+use crate::runtimes::peers;
 use crate::sandbox::Sandbox;
 use crate::within;
-use crate::world::peers;
 
 /// A dockerd of its own in a sandbox, with a containerd that it starts itself;
 /// both end with the value.
@@ -85,11 +84,11 @@ impl Drop for Dockerd {
 }
 
 /// The command `docker ARGS`, in the sandbox; `run` and `create` get the runtime.
-pub fn command(engine: &Engine<'_>, args: &[&str]) -> Command {
-    let mut command = in_sandbox(engine.sandbox, "docker");
+pub fn command(sandbox: &Sandbox, runtime: &Path, args: &[&str]) -> Command {
+    let mut command = in_sandbox(sandbox, "docker");
     match args {
         [verb @ ("run" | "create"), rest @ ..] => {
-            command.args([verb, "--runtime", &name_of(engine.runtime)]).args(rest)
+            command.args([verb, "--runtime", &name_of(runtime)]).args(rest)
         }
         _ => command.args(args),
     };

@@ -7,33 +7,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::command::{Outcome, PATIENCE, run};
+use crate::kind::Kind;
+use crate::runtimes::RICH_NAME;
 use crate::sandbox::Sandbox;
 use crate::system::System;
 use crate::terminal::Terminal;
-use crate::world::RICH_NAME;
 use crate::{docker, podman, within};
-
-/// Which engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// podman, as the superuser.
-    Podman,
-    /// podman, as an ordinary user with subordinate ids.
-    Rootless,
-    /// Docker.
-    Docker,
-}
-
-impl Kind {
-    /// Its name in trial names, and of its files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Podman => "podman",
-            Self::Rootless => "rootless",
-            Self::Docker => "docker",
-        }
-    }
-}
 
 /// An engine in a sandbox, with one runtime and one image.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +53,10 @@ impl Engine<'_> {
     /// The command `podman ARGS` or `docker ARGS`, in the sandbox.
     pub fn command(&self, args: &[&str]) -> Command {
         match self.kind {
-            Kind::Podman | Kind::Rootless => podman::command(self, args),
-            Kind::Docker => docker::command(self, args),
+            Kind::Podman | Kind::Rootless => {
+                podman::command(self.sandbox, self.kind, self.runtime, args)
+            }
+            Kind::Docker => docker::command(self.sandbox, self.runtime, args),
         }
     }
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::command::{Outcome, PATIENCE, find, run};
 use crate::cri::PodDaemon;
+use crate::runtimes::{RICH_NAME, peers};
 use crate::sandbox::Sandbox;
-use crate::world::{RICH_NAME, peers};
 use crate::{Verdict, within};
 
 /// What must be there besides a CRI plugin.

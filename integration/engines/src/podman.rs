@@ -1,12 +1,12 @@
 //! podman with private storage, networks and configuration.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::engine::{Engine, Kind};
+use crate::kind::Kind;
+use crate::runtimes::RICH_NAME;
 use crate::sandbox::Sandbox;
-use crate::world::RICH_NAME;
 
 /// Writes podman's configuration for the superuser or the ordinary user.
 pub fn configure(sandbox: &Sandbox, kind: Kind) -> Result<(), String> {
@@ -36,14 +36,14 @@ pub fn configure(sandbox: &Sandbox, kind: Kind) -> Result<(), String> {
     write("storage.conf", &storage)
 }
 
-/// The command `podman ARGS`, in the sandbox.
-pub fn command(engine: &Engine<'_>, args: &[&str]) -> Command {
-    let (sandbox, home) = (engine.sandbox, home(engine.sandbox, engine.kind));
-    let (mut command, runtime_dir) = match engine.kind {
+/// The command `podman ARGS` with a runtime, in the sandbox.
+pub fn command(sandbox: &Sandbox, kind: Kind, runtime: &Path, args: &[&str]) -> Command {
+    let home = home(sandbox, kind);
+    let (mut command, runtime_dir) = match kind {
         Kind::Rootless => (sandbox.command_as_user("env"), sandbox.user_runtime_dir()),
         _ => (sandbox.command("env"), PathBuf::from("/run")),
     };
-    let conf = |name: &str| sandbox.work.join(format!("{}-{name}", engine.kind.name()));
+    let conf = |name: &str| sandbox.work.join(format!("{}-{name}", kind.name()));
     command.arg("--chdir").arg(&home).args([
         "-u",
         "XDG_CONFIG_HOME",
@@ -54,7 +54,7 @@ pub fn command(engine: &Engine<'_>, args: &[&str]) -> Command {
     command.arg(format!("CONTAINERS_STORAGE_CONF={}", conf("storage.conf").display()));
     command.arg(format!("HOME={}", home.display()));
     command.arg(format!("XDG_RUNTIME_DIR={}", runtime_dir.display()));
-    command.args(["podman", "--runtime"]).arg(engine.runtime).args(args);
+    command.args(["podman", "--runtime"]).arg(runtime).args(args);
     command
 }
 

@@ -1,6 +1,7 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
 pub mod file;
+mod finding;
 pub mod hooks;
 mod locate;
 mod resources;

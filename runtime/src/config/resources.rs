@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxResources, Spec};
 
-use super::validate::wrong;
+use super::finding::wrong;
 use crate::error::Result;
 
 /// Refuses limits that contradict each other or limit nothing.

@@ -9,8 +9,9 @@ use oci_spec::runtime::{
     Hook, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Spec,
 };
 
+use super::finding::wrong;
 use super::resources;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 type Check = fn(&Spec, &mut Vec<String>) -> Result<()>;
 
@@ -41,11 +42,6 @@ const CHECKS: &[Check] = &[
 /// The first check that fails: field and cause.
 pub fn validate(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     CHECKS.iter().try_for_each(|check| check(spec, warnings))
-}
-
-/// The error about a field.
-pub(super) fn wrong(field: &str, cause: impl std::fmt::Display) -> Error {
-    Error::config(format!("{field}: {cause}"))
 }
 
 fn version(spec: &Spec, _: &mut Vec<String>) -> Result<()> {

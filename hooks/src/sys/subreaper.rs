@@ -1,12 +1,12 @@
-//! The warden: a process between the caller and a hook with a deadline.
+//! The subreaper: a process between the caller and a hook with a deadline.
 //!
 //! It is a child subreaper, so that whatever the hook starts stays below it, and it alone
 //! decides what is the hook's: its own descendants, nobody else's.
 //!
 //! ```text
-//! caller ── warden ── hook ── ...          while the hook runs
+//! caller ── subreaper ── hook ── ...          while the hook runs
 //!            └─ daemon (setsid, forked twice)
-//! caller   warden exits: the daemon goes to the next reaper above
+//! caller   subreaper exits: the daemon goes to the next reaper above
 //! ```
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -17,12 +17,12 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::running::{Ending, ending_of};
+use super::ending::{Ending, StartError, Step, ending_of};
 use super::signals::set_mask;
-use super::spawn::{Exec, Spawned, StartError, Step, close_between, spawn};
+use super::spawn::{Exec, Spawned, close_between, spawn};
 use super::tree;
 
-/// Starts a warden that starts `exec`. Returns the warden's pidfd, readable
+/// Starts a subreaper that starts `exec`. Returns the subreaper's pidfd, readable
 /// when the hook is over, and the pipe with its report.
 pub(super) fn start(exec: &Exec<'_>, deadline: Instant) -> Result<(OwnedFd, OwnedFd), StartError> {
     let failed = |errno: Errno| StartError { step: Step::Clone, errno: errno.raw_os_error() };
@@ -39,20 +39,20 @@ pub(super) fn start(exec: &Exec<'_>, deadline: Instant) -> Result<(OwnedFd, Owne
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
         return Err(StartError::last(Step::Clone));
     };
-    // Not reaped yet, so the number is still the warden's.
+    // Not reaped yet, so the number is still the subreaper's.
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
     Ok((pidfd, read))
 }
 
-/// The warden's life.
+/// The subreaper's life.
 fn watch(exec: &Exec<'_>, deadline: Instant, report: &OwnedFd) -> Ending {
-    // Only KILL ends it early: a warden that dies of a terminal's signal would let go of the hook.
+    // Only KILL ends it early: a subreaper that dies of a terminal's signal would let go of the hook.
     set_mask(u64::MAX);
     if let Err(errno) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
         let errno = errno.raw_os_error();
         return Ending::NotStarted(StartError { step: Step::Prepare, errno });
     }
-    let _ = rustix::thread::set_name(c"hook-warden");
+    let _ = rustix::thread::set_name(c"hook-subreaper");
     let mut kept = [&exec.stdin, &exec.stdout, &exec.stderr].map(|fd| fd.as_raw_fd()).to_vec();
     kept.push(report.as_raw_fd());
     close_others(kept);
@@ -63,7 +63,7 @@ fn watch(exec: &Exec<'_>, deadline: Instant, report: &OwnedFd) -> Ending {
     }
 }
 
-/// The caller's locks, pipes and sockets are none of the warden's business.
+/// The caller's locks, pipes and sockets are none of the subreaper's business.
 fn close_others(mut kept: Vec<i32>) {
     kept.sort_unstable();
     let mut first = 0;
@@ -124,7 +124,7 @@ fn decode(bytes: [u8; 12]) -> Ending {
     }
 }
 
-/// What the warden reported; nothing, if it was killed.
+/// What the subreaper reported; nothing, if it was killed.
 pub(super) fn read_report(report: &OwnedFd) -> Ending {
     let mut bytes = [0; 12];
     loop {
