@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use rich_init::services::engine::run_services as run;
+use rich_init::services::run::run_services as run;
 
 #[path = "sys/entry.rs"]
 mod sys;

@@ -1,10 +1,12 @@
 //! The story of PID 1: read the command line, block all signals, leave the terminal, start
 //! the payload, then wait, forward and reap until there is nothing left to wait for.
 
-use crate::beside::{self, Identity};
+use crate::command_line;
 use crate::dialect::Dialect;
+use crate::identity::Identity;
 use crate::message::Line;
 use crate::options::{self, Options, Request, Session, Target, Words};
+use crate::payload_unit;
 use crate::processes;
 use crate::reap::{self, Act, Acts, Machine, Note, To};
 use crate::signals::{self, SignalSet};
@@ -15,9 +17,9 @@ use crate::time::FOREVER;
 pub fn run(start: Start) -> u8 {
     let word = start.arg(1).unwrap_or_default();
     match (Dialect::of(start.word(0).unwrap_or_default()), word.to_bytes()) {
-        (Dialect::Rich, b"--hand-off") => beside::hand_off(start),
-        (Dialect::Rich, b"--exit-as") => beside::exit_as(start.arg(2)),
-        (Dialect::Rich, b"--stand-in") => beside::stand_in(start),
+        (Dialect::Rich, b"--hand-off") => payload_unit::hand_off(start),
+        (Dialect::Rich, b"--exit-as") => payload_unit::exit_as(start.arg(2)),
+        (Dialect::Rich, b"--stand-in") => payload_unit::stand_in(start),
         (Dialect::Rich, b"--payload") => run_beside(start.arg(2).unwrap_or_default()),
         _ => run_with(start, None),
     }
@@ -25,10 +27,10 @@ pub fn run(start: Start) -> u8 {
 
 /// Beside another init: what the file describes.
 fn run_beside(file: &core::ffi::CStr) -> u8 {
-    match beside::describe(file) {
+    match payload_unit::describe(file) {
         Ok(described) => {
             let status = run_with(described.start, Some(described.identity));
-            beside::tell_end(described.told, described.signal, status);
+            payload_unit::tell_end(described.told, described.signal, status);
             status
         }
         Err((what, errno)) => {
@@ -39,7 +41,7 @@ fn run_beside(file: &core::ffi::CStr) -> u8 {
 }
 
 fn run_with(start: Start, identity: Option<Identity>) -> u8 {
-    match options::read(&start) {
+    match command_line::read(&start) {
         Ok(Request::Run(options)) => Init::new(start, options, identity).run(),
         Ok(Request::Print(text)) => {
             let written = sys::write(1, text.as_bytes());

@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod case;
 pub mod command;
 pub mod container;
+pub mod imports;
 pub mod inside;
 pub mod leftovers;
 pub mod podman_caps;

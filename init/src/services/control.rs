@@ -13,7 +13,7 @@
 //! that an older PID 1 understands a newer runtime, which must speak the oldest version
 //! that does. Numbers are little-endian.
 
-use super::slot::Slot;
+use super::service_state::ServiceState;
 
 /// The version of these packets.
 pub const VERSION: u8 = 1;
@@ -147,19 +147,20 @@ impl Packet {
     }
 
     /// A service as it is.
-    pub fn service(slot: &Slot, main: bool, start: u32, health: u8, age: u64) -> Packet {
-        let rules = &slot.rules;
+    pub fn service(state: &ServiceState, main: bool, start: u32, health: u8, age: u64) -> Packet {
+        let rules = &state.rules;
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags = flag(slot.ready || slot.serves() && rules.oneshot, READY)
+        let flags = flag(state.ready || state.serves() && rules.oneshot, READY)
             | flag(main, MAIN)
             | flag(rules.essential || main, ESSENTIAL)
-            | flag(slot.wanted, WANTED)
+            | flag(state.wanted, WANTED)
             | flag(rules.oneshot, ONESHOT);
-        let state = [slot.phase as u8, slot.reason as u8, flags, slot.status, start as u8, health];
+        let bytes =
+            [state.phase as u8, state.reason as u8, flags, state.status, start as u8, health];
         Packet::new(SERVICE)
-            .with(&state)
-            .with(&slot.pid.max(0).to_le_bytes())
-            .with(&slot.restarts.to_le_bytes())
+            .with(&bytes)
+            .with(&state.pid.max(0).to_le_bytes())
+            .with(&state.restarts.to_le_bytes())
             .with(&age.to_le_bytes())
     }
 

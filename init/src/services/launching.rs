@@ -53,7 +53,7 @@ impl Engine {
     /// Starts a service's finish command.
     pub(super) fn finish(&mut self, i: usize, now: Millis) {
         let mut text = *b"SERVICE_STATUS=000\0";
-        let status = self.machine.slots()[i].status;
+        let status = self.machine.states()[i].status;
         for (at, digit) in [status / 100, status / 10 % 10, status % 10].into_iter().enumerate() {
             text[15 + at] = b'0' + digit;
         }

@@ -10,7 +10,7 @@
 //! ```
 
 use super::probe::{LIVENESS, READINESS, STARTUP, Verdict};
-use super::slot::{Phase, Reason, Slot};
+use super::service_state::{Phase, Reason, ServiceState};
 use super::wire::{self, PROBES};
 use crate::time::{FOREVER, Millis};
 
@@ -68,7 +68,7 @@ enum Ending {
 /// PID 1's mind, where there are services.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    slots: &'a mut [Slot],
+    states: &'a mut [ServiceState],
     main: usize,
     grace: Millis,
     bound: Millis,
@@ -83,14 +83,19 @@ pub struct Machine<'a> {
 impl<'a> Machine<'a> {
     /// With nothing started. `grace` is how long descendants may take after the services,
     /// `bound` how long the ordered stop may take in all.
-    pub fn new(slots: &'a mut [Slot], main: usize, grace: Millis, bound: Millis) -> Machine<'a> {
+    pub fn new(
+        states: &'a mut [ServiceState],
+        main: usize,
+        grace: Millis,
+        bound: Millis,
+    ) -> Machine<'a> {
         let (stop_by, fallback) = (FOREVER, 128 + crate::signals::TERM);
-        Machine { slots, main, grace, bound, ending: None, stop_by, status: None, fallback }
+        Machine { states, main, grace, bound, ending: None, stop_by, status: None, fallback }
     }
 
     /// The services.
-    pub fn slots(&self) -> &[Slot] {
-        self.slots
+    pub fn states(&self) -> &[ServiceState] {
+        self.states
     }
 
     /// The main service's index.
@@ -105,8 +110,8 @@ impl<'a> Machine<'a> {
 
     /// Starts what starts with the container, and the main service.
     pub fn begin(&mut self) {
-        for i in 0..self.slots.len() {
-            if self.slots[i].rules.auto || i == self.main {
+        for i in 0..self.states.len() {
+            if self.states[i].rules.auto || i == self.main {
                 self.want(i);
             }
         }
@@ -127,20 +132,20 @@ impl<'a> Machine<'a> {
         while left != 0 {
             let i = left.trailing_zeros() as usize;
             seen |= 1 << i;
-            let slot = &mut self.slots[i];
-            slot.wanted = true;
-            match slot.phase {
+            let state = &mut self.states[i];
+            state.wanted = true;
+            match state.phase {
                 Phase::Failed => {
-                    (slot.failures, slot.reason) = (0, Reason::None);
-                    slot.phase = Phase::Down;
+                    (state.failures, state.reason) = (0, Reason::None);
+                    state.phase = Phase::Down;
                 }
-                Phase::Done if !slot.rules.oneshot => slot.phase = Phase::Down,
+                Phase::Done if !state.rules.oneshot => state.phase = Phase::Down,
                 // It ends by an earlier wish; then it starts again.
-                Phase::Stopping | Phase::Killing | Phase::Finishing => slot.cycle = true,
-                Phase::Pausing if i == service => slot.until = 0,
+                Phase::Stopping | Phase::Killing | Phase::Finishing => state.cycle = true,
+                Phase::Pausing if i == service => state.until = 0,
                 _ => {}
             }
-            left = (left | slot.rules.needs | slot.rules.wants) & !seen;
+            left = (left | state.rules.needs | state.rules.wants) & !seen;
         }
     }
 
@@ -154,9 +159,9 @@ impl<'a> Machine<'a> {
         while left != 0 {
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
-            let slot = &mut self.slots[i];
-            (slot.wanted, slot.cycle) = (false, false);
-            for (j, other) in self.slots.iter().enumerate() {
+            let state = &mut self.states[i];
+            (state.wanted, state.cycle) = (false, false);
+            for (j, other) in self.states.iter().enumerate() {
                 if other.wanted && other.rules.needs & (1 << i) != 0 && j != self.main {
                     left |= 1 << j;
                 }
@@ -169,17 +174,17 @@ impl<'a> Machine<'a> {
         if !self.start(service) {
             return false;
         }
-        let slot = &mut self.slots[service];
-        slot.cycle = slot.is_active() || slot.phase == Phase::Done;
+        let state = &mut self.states[service];
+        state.cycle = state.is_active() || state.phase == Phase::Done;
         true
     }
 
     /// What a service watches has changed.
     pub fn files_changed(&mut self, service: usize, now: Millis) {
         let stops = self.stops();
-        let slot = &mut self.slots[service];
-        if slot.wanted && slot.change_due == FOREVER && !stops {
-            slot.change_due = now.saturating_add(slot.rules.watch_delay);
+        let state = &mut self.states[service];
+        if state.wanted && state.change_due == FOREVER && !stops {
+            state.change_due = now.saturating_add(state.rules.watch_delay);
         }
     }
 
@@ -196,42 +201,42 @@ impl<'a> Machine<'a> {
         if self.ending.is_none() {
             self.ending = Some(Ending::Ordered);
             self.stop_by = now.saturating_add(self.bound);
-            for slot in self.slots.iter_mut() {
-                (slot.wanted, slot.cycle, slot.change_due) = (false, false, FOREVER);
+            for state in self.states.iter_mut() {
+                (state.wanted, state.cycle, state.change_due) = (false, false, FOREVER);
             }
         }
     }
 
     /// A service's process runs.
     pub fn launched(&mut self, service: usize, pid: i32, now: Millis) {
-        let slot = &mut self.slots[service];
-        slot.pid = pid;
-        slot.restarts += u32::from(slot.ran);
-        (slot.ran, slot.finished) = (true, false);
-        slot.reason = Reason::None;
-        (slot.started, slot.passes, slot.judged) = (now, false, false);
-        let [startup, liveness, readiness] = &mut slot.rules.probes;
+        let state = &mut self.states[service];
+        state.pid = pid;
+        state.restarts += u32::from(state.ran);
+        (state.ran, state.finished) = (true, false);
+        state.reason = Reason::None;
+        (state.started, state.passes, state.judged) = (now, false, false);
+        let [startup, liveness, readiness] = &mut state.rules.probes;
         if startup.exists() {
             startup.begin(now, now);
         } else {
             liveness.begin(now, now);
             readiness.begin(now, now);
         }
-        if slot.rules.ready == wire::READY_STARTED && !slot.rules.oneshot {
+        if state.rules.ready == wire::READY_STARTED && !state.rules.oneshot {
             self.ready(service, now);
         }
     }
 
     /// A service's process could not be started; the status is 126 or 127.
     pub fn not_started(&mut self, service: usize, status: u8, now: Millis) {
-        let slot = &mut self.slots[service];
-        (slot.status, slot.reason) = (status, Reason::NotStarted);
+        let state = &mut self.states[service];
+        (state.status, state.reason) = (status, Reason::NotStarted);
         self.conclude(service, now);
     }
 
     /// A service's finish command runs; 0 when it could not be started.
     pub fn finishing(&mut self, service: usize, pid: i32, now: Millis) {
-        self.slots[service].pid = pid;
+        self.states[service].pid = pid;
         if pid == 0 {
             self.conclude(service, now);
         }
@@ -239,32 +244,32 @@ impl<'a> Machine<'a> {
 
     /// A service is ready.
     pub fn ready(&mut self, service: usize, now: Millis) {
-        let slot = &mut self.slots[service];
-        if slot.phase == Phase::Starting {
-            slot.enter(Phase::Up, FOREVER, now);
-            slot.ready = slot.passes || !slot.rules.probes[READINESS].exists();
-            slot.up_at = now;
+        let state = &mut self.states[service];
+        if state.phase == Phase::Starting {
+            state.enter(Phase::Up, FOREVER, now);
+            state.ready = state.passes || !state.rules.probes[READINESS].exists();
+            state.up_at = now;
         }
     }
 
     /// The service whose process this is.
     pub fn owner(&self, pid: i32) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.pid == pid && pid > 0)
+        self.states.iter().position(|state| state.pid == pid && pid > 0)
     }
 
     /// A service's process, or its finish command, has ended with this status.
     pub fn ended(&mut self, service: usize, status: u8, now: Millis) {
-        let slot = &mut self.slots[service];
-        slot.pid = 0;
-        if slot.finished {
+        let state = &mut self.states[service];
+        state.pid = 0;
+        if state.finished {
             return self.conclude(service, now);
         }
-        slot.status = status;
-        if slot.reason == Reason::None {
-            slot.reason = Reason::Ended;
+        state.status = status;
+        if state.reason == Reason::None {
+            state.reason = Reason::Ended;
         }
-        if slot.rules.finish && !slot.rules.oneshot {
-            slot.finish(now);
+        if state.rules.finish && !state.rules.oneshot {
+            state.finish(now);
         } else {
             self.conclude(service, now);
         }
@@ -273,27 +278,27 @@ impl<'a> Machine<'a> {
     /// What follows when nothing of a service runs any more.
     fn conclude(&mut self, service: usize, now: Millis) {
         let main = service == self.main;
-        let slot = &mut self.slots[service];
-        let healthy = matches!(slot.reason, Reason::None | Reason::Ended | Reason::Changed);
-        let good = healthy && slot.rules.expects(slot.status);
-        if slot.cycle && slot.wanted {
-            (slot.cycle, slot.failures) = (false, 0);
-            return slot.enter(Phase::Waiting, FOREVER, now);
+        let state = &mut self.states[service];
+        let healthy = matches!(state.reason, Reason::None | Reason::Ended | Reason::Changed);
+        let good = healthy && state.rules.expects(state.status);
+        if state.cycle && state.wanted {
+            (state.cycle, state.failures) = (false, 0);
+            return state.enter(Phase::Waiting, FOREVER, now);
         }
-        if !slot.wanted {
-            slot.enter(Phase::Down, FOREVER, now);
-        } else if slot.rules.oneshot && good {
-            slot.failures = 0;
-            slot.enter(Phase::Done, FOREVER, now);
+        if !state.wanted {
+            state.enter(Phase::Down, FOREVER, now);
+        } else if state.rules.oneshot && good {
+            state.failures = 0;
+            state.enter(Phase::Done, FOREVER, now);
         } else if self.restarts(service, good, now) {
             return;
         } else {
-            let slot = &mut self.slots[service];
-            slot.enter(if good { Phase::Done } else { Phase::Failed }, FOREVER, now);
+            let state = &mut self.states[service];
+            state.enter(if good { Phase::Done } else { Phase::Failed }, FOREVER, now);
             self.settled(service, good, now);
         }
-        let slot = &self.slots[service];
-        if main && (slot.ran || slot.reason == Reason::NotStarted) {
+        let state = &self.states[service];
+        if main && (state.ran || state.reason == Reason::NotStarted) {
             let status = self.fair_status(service, good);
             self.shut_down(Some(status), now);
         }
@@ -301,29 +306,29 @@ impl<'a> Machine<'a> {
 
     /// Pauses before a restart, if the rules give another try.
     fn restarts(&mut self, service: usize, good: bool, now: Millis) -> bool {
-        let slot = &mut self.slots[service];
-        let rules = &slot.rules;
+        let state = &mut self.states[service];
+        let rules = &state.rules;
         let again = match rules.restart {
             wire::RESTART_ALWAYS => !rules.oneshot || !good,
             wire::RESTART_ON_FAILURE => !good,
             _ => false,
         };
-        let stood = slot.up_at != FOREVER && now.saturating_sub(slot.up_at) >= rules.reset;
-        slot.failures = if stood { 1 } else { slot.failures.saturating_add(1) };
-        slot.up_at = FOREVER;
-        if !again || (rules.tries > 0 && slot.failures > rules.tries) {
+        let stood = state.up_at != FOREVER && now.saturating_sub(state.up_at) >= rules.reset;
+        state.failures = if stood { 1 } else { state.failures.saturating_add(1) };
+        state.up_at = FOREVER;
+        if !again || (rules.tries > 0 && state.failures > rules.tries) {
             return false;
         }
-        let pause = rules.pause(slot.failures);
-        slot.enter(Phase::Pausing, pause, now);
+        let pause = rules.pause(state.failures);
+        state.enter(Phase::Pausing, pause, now);
         true
     }
 
     /// A service has ended for good.
     fn settled(&mut self, service: usize, good: bool, now: Millis) {
-        let slot = &mut self.slots[service];
-        slot.wanted = !good;
-        if !good && slot.rules.essential && service != self.main {
+        let state = &mut self.states[service];
+        state.wanted = !good;
+        if !good && state.rules.essential && service != self.main {
             let status = self.fair_status(service, good);
             self.shut_down(Some(status), now);
         }
@@ -331,43 +336,43 @@ impl<'a> Machine<'a> {
 
     /// The status that the container exits with for a service: never 0 for a failure.
     fn fair_status(&self, service: usize, good: bool) -> u8 {
-        match self.slots[service].status {
-            0 if !good && self.slots[service].reason != Reason::Ended => 1,
+        match self.states[service].status {
+            0 if !good && self.states[service].reason != Reason::Ended => 1,
             status => status,
         }
     }
 
     /// A probe's outcome.
     pub fn probed(&mut self, service: usize, probe: usize, good: bool, now: Millis) {
-        let slot = &mut self.slots[service];
-        let verdict = slot.rules.probes[probe].outcome(good);
-        if !slot.rules.probes[probe].on || verdict == Verdict::Open {
+        let state = &mut self.states[service];
+        let verdict = state.rules.probes[probe].outcome(good);
+        if !state.rules.probes[probe].on || verdict == Verdict::Open {
             return;
         }
         let passed = verdict == Verdict::Passed;
         if probe == READINESS {
-            slot.told &= slot.judged || slot.phase != Phase::Up;
-            (slot.passes, slot.judged) = (passed, true);
+            state.told &= state.judged || state.phase != Phase::Up;
+            (state.passes, state.judged) = (passed, true);
         }
         match (probe, passed) {
             (STARTUP, true) => {
-                slot.rules.probes[STARTUP].end();
-                let started = slot.started;
-                slot.rules.probes[LIVENESS].begin(started, now);
-                slot.rules.probes[READINESS].begin(started, now);
-                if slot.waits_for_probe() && !slot.rules.probes[READINESS].exists() {
+                state.rules.probes[STARTUP].end();
+                let started = state.started;
+                state.rules.probes[LIVENESS].begin(started, now);
+                state.rules.probes[READINESS].begin(started, now);
+                if state.waits_for_probe() && !state.rules.probes[READINESS].exists() {
                     self.ready(service, now);
                 }
             }
-            (READINESS, _) if slot.phase == Phase::Up => {
-                slot.told &= slot.ready == passed;
-                slot.ready = passed;
+            (READINESS, _) if state.phase == Phase::Up => {
+                state.told &= state.ready == passed;
+                state.ready = passed;
             }
-            (READINESS, true) if slot.waits_for_probe() => self.ready(service, now),
+            (READINESS, true) if state.waits_for_probe() => self.ready(service, now),
             (STARTUP | LIVENESS, false) => {
-                slot.reason = Reason::Liveness;
-                slot.probe_grace = slot.rules.probes[probe].grace;
-                slot.rules.probes[probe].end();
+                state.reason = Reason::Liveness;
+                state.probe_grace = state.rules.probes[probe].grace;
+                state.rules.probes[probe].end();
             }
             _ => {}
         }
@@ -380,25 +385,25 @@ impl<'a> Machine<'a> {
             Some(Ending::Ordered) => self.stop_by,
             Some(Ending::Over) | None => FOREVER,
         };
-        self.slots.iter().fold(ending, |soonest, slot| {
-            let probes = slot.rules.probes.iter().map(super::probe::Probe::deadline);
-            let change = if slot.wanted { slot.change_due } else { FOREVER };
-            probes.fold(soonest.min(slot.until).min(change), Millis::min)
+        self.states.iter().fold(ending, |soonest, state| {
+            let probes = state.rules.probes.iter().map(super::probe::Probe::deadline);
+            let change = if state.wanted { state.change_due } else { FOREVER };
+            probes.fold(soonest.min(state.until).min(change), Millis::min)
         })
     }
 
     /// The health of the whole.
     pub fn health(&self) -> Health {
-        let comes = |slot: &Slot| {
-            let unjudged = slot.phase == Phase::Up && !slot.ready;
-            let before_up = matches!(slot.phase, Phase::Down | Phase::Waiting | Phase::Starting);
-            slot.wanted && (before_up || unjudged)
+        let comes = |state: &ServiceState| {
+            let unjudged = state.phase == Phase::Up && !state.ready;
+            let before_up = matches!(state.phase, Phase::Down | Phase::Waiting | Phase::Starting);
+            state.wanted && (before_up || unjudged)
         };
         if self.stops() {
             Health::Stopping
-        } else if self.slots.iter().any(Slot::ails) {
+        } else if self.states.iter().any(ServiceState::ails) {
             Health::Unhealthy
-        } else if self.slots.iter().any(comes) {
+        } else if self.states.iter().any(comes) {
             Health::Starting
         } else {
             Health::Healthy
@@ -408,11 +413,11 @@ impl<'a> Machine<'a> {
     /// The next thing to do now; call again until there is none.
     pub fn next(&mut self, now: Millis) -> Option<Act> {
         loop {
-            if let Some(i) = self.slots.iter().position(|slot| !slot.told) {
-                self.slots[i].told = true;
+            if let Some(i) = self.states.iter().position(|state| !state.told) {
+                self.states[i].told = true;
                 return Some(Act::Changed(i));
             }
-            match (0..self.slots.len()).find_map(|i| self.advance(i, now)) {
+            match (0..self.states.len()).find_map(|i| self.advance(i, now)) {
                 Some(Move::Do(act)) => return Some(act),
                 Some(Move::Moved) => {}
                 None => return self.finish(now),
@@ -422,7 +427,7 @@ impl<'a> Machine<'a> {
 
     /// The end of the whole: whatever no service holds.
     fn finish(&mut self, now: Millis) -> Option<Act> {
-        let active = self.slots.iter().any(Slot::is_active);
+        let active = self.states.iter().any(ServiceState::is_active);
         let (next, act) = match self.ending? {
             Ending::Ordered if now >= self.stop_by => {
                 (Ending::Killing(now.saturating_add(KILL_WAIT)), Act::SignalAll(9))
@@ -443,7 +448,7 @@ impl<'a> Machine<'a> {
 
     fn exit(&mut self) -> Act {
         self.ending = Some(Ending::Over);
-        let main = &self.slots[self.main];
+        let main = &self.states[self.main];
         let last = if main.ran { main.status } else { self.fallback };
         Act::Exit(self.status.unwrap_or(last))
     }
@@ -461,55 +466,55 @@ impl<'a> Machine<'a> {
         if let Some(probe) = self.probe_due(i, now) {
             return Some(Move::Do(probe));
         }
-        let slot = &self.slots[i];
-        if slot.change_due <= now && slot.wanted {
+        let state = &self.states[i];
+        if state.change_due <= now && state.wanted {
             return Some(self.apply_change(i));
         }
-        match slot.phase {
-            Phase::Down if slot.wanted => Some(self.enter(i, Phase::Waiting, now)),
+        match state.phase {
+            Phase::Down if state.wanted => Some(self.enter(i, Phase::Waiting, now)),
             // A failure stays to be seen, until it is started again.
-            Phase::Waiting | Phase::Pausing if !slot.wanted => {
+            Phase::Waiting | Phase::Pausing if !state.wanted => {
                 Some(self.enter(i, Phase::Down, now))
             }
             Phase::Waiting => self.try_launch(i, now),
             Phase::Starting | Phase::Up => self.try_stop(i, now),
-            Phase::Stopping if slot.until <= now => {
-                self.slots[i].enter(Phase::Killing, KILL_WAIT, now);
+            Phase::Stopping if state.until <= now => {
+                self.states[i].enter(Phase::Killing, KILL_WAIT, now);
                 Some(Move::Do(Act::Signal(i, 9)))
             }
-            Phase::Killing if slot.until <= now => {
+            Phase::Killing if state.until <= now => {
                 // It cannot die now; it will be reaped as somebody else's.
                 self.ended(i, 128 + 9, now);
                 Some(Move::Moved)
             }
-            Phase::Finishing if slot.pid == 0 => {
-                self.slots[i].pid = -1;
+            Phase::Finishing if state.pid == 0 => {
+                self.states[i].pid = -1;
                 Some(Move::Do(Act::Finish(i)))
             }
-            Phase::Finishing if slot.until <= now => {
-                self.slots[i].enter(Phase::Killing, KILL_WAIT, now);
+            Phase::Finishing if state.until <= now => {
+                self.states[i].enter(Phase::Killing, KILL_WAIT, now);
                 Some(Move::Do(Act::Signal(i, 9)))
             }
-            Phase::Pausing if slot.until <= now => Some(self.enter(i, Phase::Waiting, now)),
+            Phase::Pausing if state.until <= now => Some(self.enter(i, Phase::Waiting, now)),
             Phase::Done => self.leave_done(i, now),
             _ => None,
         }
     }
 
     fn enter(&mut self, i: usize, phase: Phase, now: Millis) -> Move {
-        self.slots[i].enter(phase, FOREVER, now);
+        self.states[i].enter(phase, FOREVER, now);
         Move::Moved
     }
 
     fn probe_due(&mut self, i: usize, now: Millis) -> Option<Act> {
         for probe in 0..PROBES {
-            if self.slots[i].rules.probes[probe].overdue(now) {
-                if self.slots[i].rules.probes[probe].on {
+            if self.states[i].rules.probes[probe].overdue(now) {
+                if self.states[i].rules.probes[probe].on {
                     self.probed(i, probe, false, now);
                 }
                 return Some(Act::BreakOff(i, probe));
             }
-            if self.slots[i].rules.probes[probe].take(now) {
+            if self.states[i].rules.probes[probe].take(now) {
                 return Some(Act::Probe(i, probe));
             }
         }
@@ -517,18 +522,18 @@ impl<'a> Machine<'a> {
     }
 
     fn apply_change(&mut self, i: usize) -> Move {
-        self.slots[i].change_due = FOREVER;
+        self.states[i].change_due = FOREVER;
         self.restart(i);
-        if self.slots[i].cycle {
-            self.slots[i].reason = Reason::Changed;
+        if self.states[i].cycle {
+            self.states[i].reason = Reason::Changed;
         }
         Move::Moved
     }
 
     /// Starts it when what it depends on is there; fails it when that will not be.
     fn try_launch(&mut self, i: usize, now: Millis) -> Option<Move> {
-        let rules = self.slots[i].rules;
-        for (j, other) in self.slots.iter().enumerate() {
+        let rules = self.states[i].rules;
+        for (j, other) in self.states.iter().enumerate() {
             let bit = 1_u64 << j;
             if rules.before() & bit == 0 || other.serves() {
                 continue;
@@ -549,17 +554,17 @@ impl<'a> Machine<'a> {
             true => rules.start_timeout,
             false => FOREVER,
         };
-        self.slots[i].enter(Phase::Starting, span, now);
+        self.states[i].enter(Phase::Starting, span, now);
         Some(Move::Do(Act::Launch(i)))
     }
 
     /// A service fails because what it needs has.
     fn miss(&mut self, i: usize, need: usize, now: Millis) -> Move {
-        let status = self.slots[need].status.max(1);
-        let slot = &mut self.slots[i];
-        (slot.reason, slot.status) = (Reason::Need, status);
-        slot.enter(Phase::Failed, FOREVER, now);
-        if slot.rules.essential || i == self.main {
+        let status = self.states[need].status.max(1);
+        let state = &mut self.states[i];
+        (state.reason, state.status) = (Reason::Need, status);
+        state.enter(Phase::Failed, FOREVER, now);
+        if state.rules.essential || i == self.main {
             self.shut_down(Some(status), now);
         }
         Move::Moved
@@ -567,48 +572,48 @@ impl<'a> Machine<'a> {
 
     /// Asks it to end, if that is due.
     fn try_stop(&mut self, i: usize, now: Millis) -> Option<Move> {
-        let slot = &self.slots[i];
-        let late = slot.until <= now;
-        let ends = if slot.wanted {
-            late || slot.cycle || slot.reason == Reason::Liveness
+        let state = &self.states[i];
+        let late = state.until <= now;
+        let ends = if state.wanted {
+            late || state.cycle || state.reason == Reason::Liveness
         } else {
             !self.holds(i)
         };
-        let slot = &mut self.slots[i];
+        let state = &mut self.states[i];
         if !ends {
-            if !slot.wanted {
+            if !state.wanted {
                 // No time limit while it is held up by others.
-                slot.until = FOREVER;
+                state.until = FOREVER;
             }
             return None;
         }
-        if late && slot.wanted {
-            slot.reason = Reason::StartTimeout;
+        if late && state.wanted {
+            state.reason = Reason::StartTimeout;
         }
-        slot.enter(Phase::Stopping, slot.stop_span(), now);
-        Some(Move::Do(Act::Signal(i, slot.rules.stop_signal)))
+        state.enter(Phase::Stopping, state.stop_span(), now);
+        Some(Move::Do(Act::Signal(i, state.rules.stop_signal)))
     }
 
     /// Whether something that stops too must stop before it.
     fn holds(&self, i: usize) -> bool {
-        let after = |other: &Slot| other.rules.before() & (1 << i) != 0;
-        self.slots.iter().any(|other| after(other) && !other.wanted && other.is_active())
+        let after = |other: &ServiceState| other.rules.before() & (1 << i) != 0;
+        self.states.iter().any(|other| after(other) && !other.wanted && other.is_active())
     }
 
     /// A one-shot that is undone, or done again.
     fn leave_done(&mut self, i: usize, now: Millis) -> Option<Move> {
-        let slot = &mut self.slots[i];
-        if slot.wanted && slot.cycle {
-            slot.cycle = false;
+        let state = &mut self.states[i];
+        if state.wanted && state.cycle {
+            state.cycle = false;
             return Some(self.enter(i, Phase::Waiting, now));
         }
-        if slot.wanted || !slot.rules.oneshot || self.holds(i) {
+        if state.wanted || !state.rules.oneshot || self.holds(i) {
             return None;
         }
-        let slot = &mut self.slots[i];
-        match slot.rules.finish {
-            true => slot.finish(now),
-            false => slot.enter(Phase::Down, FOREVER, now),
+        let state = &mut self.states[i];
+        match state.rules.finish {
+            true => state.finish(now),
+            false => state.enter(Phase::Down, FOREVER, now),
         }
         Some(Move::Moved)
     }

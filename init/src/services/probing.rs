@@ -3,7 +3,7 @@
 use super::machine::{Act, Health, Machine};
 use super::probe::{LIVENESS, Probe, READINESS, STARTUP};
 use super::rules::Rules;
-use super::slot::{Phase, Slot};
+use super::service_state::{Phase, ServiceState};
 use super::wire;
 use crate::time::Millis;
 
@@ -16,8 +16,8 @@ fn probe(initial_delay: Millis, grace: Millis) -> Probe {
 }
 
 /// One service, the main one, launched at `now`.
-fn launched(slots: &mut [Slot], now: Millis) -> Machine<'_> {
-    let mut machine = Machine::new(slots, 0, 0, 0);
+fn launched(states: &mut [ServiceState], now: Millis) -> Machine<'_> {
+    let mut machine = Machine::new(states, 0, 0, 0);
     machine.begin();
     while let Some(act) = machine.next(now) {
         if act == Act::Launch(0) {
@@ -38,8 +38,8 @@ fn delays_count_from_the_start() {
     rules.probes[STARTUP] = probe(0, 0);
     rules.probes[LIVENESS] = probe(5000, 0);
     rules.probes[READINESS] = probe(40_000, 0);
-    let mut slots = [Slot::new(rules)];
-    let mut machine = launched(&mut slots, 1000);
+    let mut states = [ServiceState::new(rules)];
+    let mut machine = launched(&mut states, 1000);
     machine.probed(0, STARTUP, true, 21_000);
     assert_eq!(acts(&mut machine, 21_000), [Act::Probe(0, LIVENESS)]);
     machine.probed(0, LIVENESS, true, 21_000);
@@ -52,11 +52,11 @@ fn delays_count_from_the_start() {
 fn readiness_begins_as_not_ready() {
     let mut rules = Rules { ready: wire::READY_NOTIFY, ..Rules::PLAIN };
     rules.probes[READINESS] = probe(0, 0);
-    let mut slots = [Slot::new(rules)];
-    let mut machine = launched(&mut slots, 0);
+    let mut states = [ServiceState::new(rules)];
+    let mut machine = launched(&mut states, 0);
     let seen = |machine: &Machine<'_>| {
-        let slot = &machine.slots()[0];
-        (slot.phase, slot.ready, machine.health())
+        let state = &machine.states()[0];
+        (state.phase, state.ready, machine.health())
     };
     machine.ready(0, 1);
     assert_eq!(seen(&machine), (Phase::Up, false, Health::Starting));
@@ -72,12 +72,12 @@ fn readiness_begins_as_not_ready() {
 fn readiness_may_come_first() {
     let mut rules = Rules { ready: wire::READY_NOTIFY, ..Rules::PLAIN };
     rules.probes[READINESS] = probe(0, 0);
-    let mut slots = [Slot::new(rules)];
-    let mut machine = launched(&mut slots, 0);
+    let mut states = [ServiceState::new(rules)];
+    let mut machine = launched(&mut states, 0);
     machine.probed(0, READINESS, true, 1);
-    assert_eq!(machine.slots()[0].phase, Phase::Starting);
+    assert_eq!(machine.states()[0].phase, Phase::Starting);
     machine.ready(0, 2);
-    assert!(machine.slots()[0].ready && machine.health() == Health::Healthy);
+    assert!(machine.states()[0].ready && machine.health() == Health::Healthy);
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn a_failed_probe_brings_its_own_grace() {
     for (grace, killed) in [(0, 10_000), (3000, 3000)] {
         let mut rules = Rules::PLAIN;
         rules.probes[LIVENESS] = probe(0, grace);
-        let mut slots = [Slot::new(rules)];
-        let mut machine = launched(&mut slots, 0);
+        let mut states = [ServiceState::new(rules)];
+        let mut machine = launched(&mut states, 0);
         machine.probed(0, LIVENESS, false, 0);
         assert_eq!(acts(&mut machine, 0), [Act::Signal(0, 15)]);
         assert_eq!(acts(&mut machine, killed - 1), []);
@@ -98,8 +98,8 @@ fn a_failed_probe_brings_its_own_grace() {
 #[test]
 fn nothing_is_tried_without_a_pause() {
     let rules = Rules { restart: wire::RESTART_ALWAYS, delay: 0, ..Rules::PLAIN };
-    let mut slots = [Slot::new(Rules::PLAIN), Slot::new(rules)];
-    let mut machine = Machine::new(&mut slots, 0, 0, 0);
+    let mut states = [ServiceState::new(Rules::PLAIN), ServiceState::new(rules)];
+    let mut machine = Machine::new(&mut states, 0, 0, 0);
     machine.begin();
     let mut tries = 0;
     while let Some(act) = machine.next(0) {

@@ -3,7 +3,7 @@
 use super::machine::{Act, Health, Machine};
 use super::probe::{Probe, READINESS};
 use super::rules::Rules;
-use super::slot::{Phase, Reason, Slot};
+use super::service_state::{Phase, Reason, ServiceState};
 use super::wire;
 
 /// A small generator (xorshift64*): the same scenarios on every machine.
@@ -27,12 +27,13 @@ impl Dice {
 }
 
 /// Services whose dependencies all point to smaller indices; the last one is the main.
-fn services(dice: &mut Dice) -> Vec<Slot> {
+fn services(dice: &mut Dice) -> Vec<ServiceState> {
     let count = 2 + dice.roll(7) as usize;
-    let mut slots: Vec<Slot> = (0..count).map(|i| Slot::new(rules(dice, i))).collect();
-    let main = &mut slots[count - 1].rules;
+    let mut states: Vec<ServiceState> =
+        (0..count).map(|i| ServiceState::new(rules(dice, i))).collect();
+    let main = &mut states[count - 1].rules;
     (main.oneshot, main.restart) = (false, wire::RESTART_NEVER);
-    slots
+    states
 }
 
 fn rules(dice: &mut Dice, i: usize) -> Rules {
@@ -143,13 +144,13 @@ impl World<'_> {
     }
 
     fn launch(&mut self, i: usize) {
-        let rules = self.machine.slots()[i].rules;
+        let rules = self.machine.states()[i].rules;
         assert!(self.live.iter().all(|process| process.service != i), "{i} runs already");
         assert!(!self.machine.stops(), "{i} is started while the container stops");
         let missing = rules.needs & !self.served;
         assert_eq!(missing, 0, "{i} is started before what it needs");
-        for j in 0..self.machine.slots().len() {
-            let phase = self.machine.slots()[j].phase;
+        for j in 0..self.machine.states().len() {
+            let phase = self.machine.states()[j].phase;
             let coming = matches!(phase, Phase::Waiting | Phase::Starting | Phase::Pausing);
             assert!(rules.before() & (1 << j) == 0 || !coming, "{i} is started before {j}");
         }
@@ -174,7 +175,7 @@ impl World<'_> {
     fn signal(&mut self, i: usize, signal: u8) {
         if self.asked && signal != 9 {
             for other in &self.live {
-                let later = self.machine.slots()[other.service].rules.before() & (1 << i) != 0;
+                let later = self.machine.states()[other.service].rules.before() & (1 << i) != 0;
                 assert!(!later || other.service == i, "{i} stops before {}", other.service);
             }
         }
@@ -186,8 +187,8 @@ impl World<'_> {
 
     /// Takes in who serves now.
     fn look(&mut self) {
-        for (i, slot) in self.machine.slots().iter().enumerate() {
-            match slot.serves() {
+        for (i, state) in self.machine.states().iter().enumerate() {
+            match state.serves() {
                 true => self.served |= 1 << i,
                 false => self.served &= !(1 << i),
             }
@@ -218,7 +219,7 @@ impl World<'_> {
 
     /// Something happens.
     fn event(&mut self) {
-        let count = self.machine.slots().len();
+        let count = self.machine.states().len();
         let i = self.dice.roll(count as u64) as usize;
         match self.dice.roll(12) {
             0..=3 if !self.live.is_empty() => {
@@ -226,11 +227,11 @@ impl World<'_> {
                 let status = if self.dice.chance(60) { 0 } else { self.dice.roll(256) as u8 };
                 self.end(at, status);
             }
-            4 | 5 if self.machine.slots()[i].pid > 0 => {
+            4 | 5 if self.machine.states()[i].pid > 0 => {
                 self.machine.ready(i, self.now);
                 self.look();
             }
-            6 if self.machine.slots()[i].rules.probes[READINESS].running => {
+            6 if self.machine.states()[i].rules.probes[READINESS].running => {
                 let good = self.dice.chance(70);
                 self.machine.probed(i, READINESS, good, self.now);
                 self.look();
@@ -265,18 +266,18 @@ impl World<'_> {
             }
             self.settle();
         }
-        panic!("no end: {:?}", self.machine.slots());
+        panic!("no end: {:?}", self.machine.states());
     }
 }
 
 fn scenario(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut slots = services(&mut dice);
-    let main = slots.len() - 1;
-    let essential = slots.iter().any(|slot| slot.rules.essential);
-    let fails = slots[main].rules.needs != 0;
+    let mut states = services(&mut dice);
+    let main = states.len() - 1;
+    let essential = states.iter().any(|state| state.rules.essential);
+    let fails = states[main].rules.needs != 0;
     let steps = dice.roll(120);
-    let machine = Machine::new(&mut slots, main, 300, 60_000);
+    let machine = Machine::new(&mut states, main, 300, 60_000);
     let mut world = World {
         machine,
         dice,
@@ -307,7 +308,7 @@ fn scenario(seed: u64) {
     let restarted = world.main_launches > 1;
     match (world.main_status, essential || fails || restarted) {
         // Ended with 0 because it was too slow: that is no success.
-        (Some(0), false) if world.machine.slots()[main].reason == Reason::StartTimeout => {
+        (Some(0), false) if world.machine.states()[main].reason == Reason::StartTimeout => {
             assert_eq!(exit, 1);
         }
         (Some(status), false) => assert_eq!(
@@ -315,7 +316,7 @@ fn scenario(seed: u64) {
             status,
             "the main service's status is lost:\n{}\n{:?}",
             world.history.join("\n"),
-            world.machine.slots()[main]
+            world.machine.states()[main]
         ),
         (None, false) => assert_eq!(exit, 143),
         _ => assert!(

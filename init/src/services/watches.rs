@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::wire::{Field, Plan};
 use crate::message::Line;
 use crate::sys::descriptors::{self, NONE};
-use crate::sys::{Result, arena};
+use crate::sys::{Result, bump};
 use crate::time::Millis;
 use core::ffi::CStr;
 
@@ -36,7 +36,7 @@ impl Watches {
         if !any {
             return watches;
         }
-        watches.all = arena::take(WATCHES, Watch { number: NONE, service: 0, name: b"" });
+        watches.all = bump::take(WATCHES, Watch { number: NONE, service: 0, name: b"" });
         watches.descriptor = descriptors::watcher().unwrap_or(NONE);
         let mut used = 0;
         for service in 0..plan.count() {

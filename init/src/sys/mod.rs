@@ -5,10 +5,10 @@
 #![allow(unsafe_code)]
 
 mod arch;
-pub mod arena;
-pub mod beside;
+pub mod bump;
 mod child;
 pub mod descriptors;
+pub mod payload_unit;
 pub mod service;
 pub mod sockets;
 mod spawn;

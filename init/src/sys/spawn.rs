@@ -3,7 +3,7 @@
 
 use super::arch::{call, nr};
 use super::{Errno, Result, Start, check, child, ignore_child_signal, set_mask};
-use crate::beside::Identity;
+use crate::identity::Identity;
 use crate::options::Session;
 use crate::signals::SignalSet;
 
@@ -55,7 +55,7 @@ impl child::Job for Spawn {
 
     /// Own session, then the caller's signals, then the payload.
     fn act(&self) -> Failure {
-        let user = self.identity.as_ref().map_or(Ok(()), super::beside::become_user);
+        let user = self.identity.as_ref().map_or(Ok(()), super::payload_unit::become_user);
         match (enter_session(self.session), user) {
             (Err(errno), _) => Failure { step: Step::Session, errno },
             (_, Err(errno)) => Failure { step: Step::Identity, errno },

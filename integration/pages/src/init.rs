@@ -1,7 +1,7 @@
 //! The page of `rich-init`: the options are those of its own help.
 
 use clap_mangen::roff::{Roff, bold, roman};
-use rich_init::options::HELP;
+use rich_init::command_line::HELP;
 
 use crate::Document;
 use crate::manual::{examples, see_also, table};

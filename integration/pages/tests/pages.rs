@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rich_init::options::HELP;
+use rich_init::command_line::HELP;
 use richrun::cli::{VERBS, whole};
 use richrun_pages::documents;
 

@@ -35,9 +35,9 @@ pub struct Control {
 pub struct Told {
     /// Its name.
     pub name: String,
-    /// `rich_init::services::slot::Phase` as a number.
+    /// `rich_init::services::service_state::Phase` as a number.
     pub phase: u8,
-    /// `rich_init::services::slot::Reason` as a number.
+    /// `rich_init::services::service_state::Reason` as a number.
     pub reason: u8,
     /// `control::READY` and its like.
     pub flags: u8,

@@ -518,7 +518,7 @@ fn unit(payload: &ProcessPlan) -> String {
     text
 }
 
-/// The payload as rich-init reads it (init/src/beside.rs); `env` is complete.
+/// The payload as rich-init reads it (init/src/payload_unit.rs); `env` is complete.
 pub fn payload_file(payload: &ProcessPlan, env: &[String], family: Family) -> BootPayload {
     let signal = match family {
         // The unit's end is enough.

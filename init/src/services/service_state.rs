@@ -60,7 +60,7 @@ pub enum Reason {
 
 /// A service with its state.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot {
+pub struct ServiceState {
     /// Its rules; the probes in it have their state.
     pub rules: Rules,
     /// Where it is.
@@ -105,10 +105,10 @@ pub struct Slot {
     pub told: bool,
 }
 
-impl Slot {
+impl ServiceState {
     /// A service that has not been started.
-    pub const fn new(rules: Rules) -> Slot {
-        Slot {
+    pub const fn new(rules: Rules) -> ServiceState {
+        ServiceState {
             rules,
             phase: Phase::Down,
             pid: 0,

@@ -16,9 +16,10 @@
 //! PID 1 to end (0: none), the numbers of the following options, arguments and variables,
 //! and those.
 
+use crate::identity::{Identity, MAX_GROUPS};
 use crate::message::Line;
 use crate::options::OWN_FAILURE;
-use crate::sys::beside as sys;
+use crate::sys::payload_unit as sys;
 use crate::sys::{self as base, Errno, Start};
 use crate::time;
 use core::ffi::CStr;
@@ -29,28 +30,6 @@ pub const STREAMS: &CStr = c"/run/richrun/streams";
 const STATUS: &CStr = c"/run/richrun/status";
 /// The init that [`stand_in`] stands in for.
 const INIT: &CStr = c"/run/richrun/init";
-/// At most so many supplementary groups.
-pub const MAX_GROUPS: usize = 256;
-
-/// Who the payload is.
-#[derive(Clone, Copy)]
-pub struct Identity {
-    /// Its working directory.
-    pub cwd: &'static CStr,
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Supplementary groups, and how many of them count.
-    pub groups: ([u32; MAX_GROUPS], usize),
-    /// File mode creation mask.
-    pub umask: Option<u32>,
-    /// Whether execve may not grant rights.
-    pub no_new_privs: bool,
-    /// Bounding, effective, permitted, inheritable, ambient.
-    pub caps: Option<[u64; 5]>,
-}
-
 /// What FILE says.
 pub struct Described {
     /// The command line and environment, as if rich-init had been started with them.

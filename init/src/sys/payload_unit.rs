@@ -3,7 +3,7 @@
 
 use super::arch::{call, nr};
 use super::{Errno, File, Result, Start, check};
-use crate::beside::Identity;
+use crate::identity::Identity;
 use core::ffi::CStr;
 
 const AF_UNIX: usize = 1;
