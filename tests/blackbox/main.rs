@@ -8,6 +8,7 @@ mod cgroups;
 mod cleanup;
 mod devices;
 mod exec;
+mod grants;
 mod hardening;
 mod hooks;
 mod hooks_d;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     bad_input::register(suite.module("bad_input"));
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
+    grants::register(suite.module("grants"));
     boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     cleanup::register(suite.module("cleanup"));

@@ -17,6 +17,7 @@ pub fn main(words: &[String]) -> ExitCode {
             let value = crate::sys::io_priority();
             println!("{} {}", value >> 13, value & 0x1fff);
         }
+        Some("call") => println!("{}", crate::sys::call(words[1].parse().expect("a number"))),
         Some("keyring") => println!("{}", crate::sys::session_keyring()),
         Some("name") => println!("probe"),
         Some("descriptors") => descriptors(&words[1]),

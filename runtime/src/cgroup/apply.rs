@@ -84,6 +84,10 @@ impl Cgroup {
         let group = self.of(&row.controller).ok_or(Errno::NOENT)?;
         match (file::put(&group.dir, &row.file, &row.value), &row.absent) {
             (Err(Errno::NOENT), Absent::Skip) => Ok(()),
+            (Err(Errno::NOENT), Absent::Warn) => {
+                crate::log::warn(format!("{}: ignored: no {} here", row.field, row.file));
+                Ok(())
+            }
             (Err(Errno::NOENT), Absent::Instead { file, value }) => {
                 file::put(&group.dir, file, value)
             }

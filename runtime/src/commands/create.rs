@@ -156,7 +156,8 @@ impl Job {
         plan.process.env.extend(notifies.then(|| notify::ENVIRONMENT.to_owned()));
         plan.process.env = deduplicated(&plan.process.env);
         let filter = plan.seccomp.iter().flat_map(|filter| &filter.warnings);
-        config.warnings.iter().chain(filter).for_each(log::warn);
+        let limits = &plan.cgroup.knobs.warnings;
+        config.warnings.iter().chain(filter).chain(limits).for_each(log::warn);
         let asked = plan.rich.as_ref().and_then(|rich| rich.stop_signal.as_deref());
         let asked = asked.map(|word| signal::that_ends(word).map_err(|e| e.within("stop-signal")));
         let stop_signal = asked.transpose()?.or(plan.boot.as_ref().map(|boot| boot.stop));

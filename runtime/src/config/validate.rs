@@ -376,6 +376,9 @@ fn sysctl_owner(key: &str) -> Option<LinuxNamespaceType> {
         Some(LinuxNamespaceType::Ipc)
     } else if key.starts_with("net.") {
         Some(LinuxNamespaceType::Network)
+    } else if key.starts_with("user.") {
+        // The numbers of namespaces that a user may make (namespaces(7)).
+        Some(LinuxNamespaceType::User)
     } else if key == "kernel.domainname" || key == "kernel.hostname" {
         Some(LinuxNamespaceType::Uts)
     } else {

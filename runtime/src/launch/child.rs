@@ -13,7 +13,6 @@ use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rich_hooks::Phase;
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::thread::CpuSet;
 
 use super::payload::{Armed, Payload};
 use super::prepared::Prepared;
@@ -28,7 +27,7 @@ use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
 use crate::plan::boot::SYSTEMD_STOP;
 use crate::plan::namespaces::{flag, proc_name};
-use crate::plan::process::ProcessPlan;
+use crate::plan::process::{MAX_CPUS, ProcessPlan};
 use crate::plan::rich;
 use crate::sys::{net, process};
 
@@ -39,6 +38,9 @@ const ASK_FOR_AN_END: [i32; 5] =
 /// The phases whose hooks run before the root is entered.
 pub(super) const HOOKED: [Phase; 3] =
     [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer];
+
+/// The step of `linux.memoryPolicy`.
+pub(super) const MEMORY_POLICY: &str = "linux.memoryPolicy: set_mempolicy";
 
 /// What the child has at its clone.
 #[derive(Debug)]
@@ -133,7 +135,7 @@ impl First<'_> {
             process::set_personality(persona).step(|| "linux.personality")?;
         }
         if let Some((mode, nodes)) = &plan.memory_policy {
-            process::set_mempolicy(*mode, nodes).step(|| "linux.memoryPolicy: set_mempolicy")?;
+            process::set_mempolicy(*mode, nodes).step(|| MEMORY_POLICY)?;
         }
         let payload = Payload {
             process: &plan.process,
@@ -284,6 +286,11 @@ impl First<'_> {
 
     fn hooks_before_the_payload(&self, armed: &Armed<'_>, tell: Option<Tell<'_>>) -> Result<()> {
         let Order { plan, state, .. } = self.order;
+        if !hooks::any(&plan.hooks, &[Phase::StartContainer]) {
+            return Ok(());
+        }
+        // They are programs of the container's, and get no more than its payload.
+        armed.restrict(&self.channel)?;
         let cwd: Option<&Path> = Some(&plan.process.cwd);
         let env = Some(armed.env.as_slice());
         let place = Place { cwd, env, tell, ..Place::default() };
@@ -362,19 +369,9 @@ pub fn join_groups(groups: &[OwnedFd]) -> Result<()> {
     for group in groups {
         cgroup::join(group).step(|| "join cgroup: write 0 to tasks")?;
     }
-    match use_cpus(&[u64::MAX; CpuSet::MAX_CPU / 64]) {
+    match process::set_affinity(&[u64::MAX; MAX_CPUS / 64]) {
         // None of the CPUs is allowed here, or the call is not.
         Ok(()) | Err(Errno::INVAL | Errno::PERM) => Ok(()),
         Err(errno) => Err(Error::os("sched_setaffinity", errno)),
     }
-}
-
-/// Lets this process use these CPUs, a bit each, and no others.
-pub fn use_cpus(mask: &[u64]) -> std::result::Result<(), Errno> {
-    let mut set = CpuSet::new();
-    let numbers = 0..CpuSet::MAX_CPU.min(mask.len() * 64);
-    for cpu in numbers.filter(|cpu| mask[cpu / 64] & (1 << (cpu % 64)) != 0) {
-        set.set(cpu);
-    }
-    rustix::thread::sched_setaffinity(None, &set)
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rustix::fs::{Mode, OFlags};
 
-use super::child::{join_groups, use_cpus};
+use super::child::{MEMORY_POLICY, join_groups};
 use super::payload::Payload;
 use super::stage::{await_known, born, into_cgroup, tell_and_end};
 use super::sync::{Channel, News, Word};
@@ -54,7 +54,7 @@ pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let (channel, theirs) = Channel::pair()?;
     let mut groups = cgroup.join_files()?;
     if !order.plan.first_cpus.is_empty() {
-        use_cpus(&order.plan.first_cpus).step(|| "process.execCPUAffinity.initial")?;
+        process::set_affinity(&order.plan.first_cpus).step(|| "process.execCPUAffinity.initial")?;
     }
     // Before it is anywhere near the container's processes (CVE-2016-9962).
     process::forbid_tracing().step(|| "become untraceable")?;
@@ -152,7 +152,8 @@ impl Entrant<'_> {
         join_groups(&self.groups)?;
         match self.order.plan.last_cpus.is_empty() {
             true => Ok(()),
-            false => use_cpus(&self.order.plan.last_cpus).step(|| "process.execCPUAffinity.final"),
+            false => process::set_affinity(&self.order.plan.last_cpus)
+                .step(|| "process.execCPUAffinity.final"),
         }
     }
 
@@ -188,6 +189,9 @@ impl Entrant<'_> {
         }
         if let Some(persona) = plan.personality {
             process::set_personality(persona).step(|| "linux.personality")?;
+        }
+        if let Some((mode, nodes)) = &plan.memory_policy {
+            process::set_mempolicy(*mode, nodes).step(|| MEMORY_POLICY)?;
         }
         let payload = Payload {
             process: &plan.process,

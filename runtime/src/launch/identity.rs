@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::restrict::own_procfs;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::{CapPlan, ProcessPlan, Rlimit, home_of, variable};
+use crate::sys::process::CapSets;
 use crate::sys::{inroot, process};
 
 /// Gives the standard streams to the user, so that it can open them again by
@@ -127,10 +128,15 @@ fn setgroups_denied() -> Result<bool> {
     Ok(text[..count].starts_with(b"deny"))
 }
 
-/// Drops what the bounding set does not have: while it is still allowed to.
-pub fn bound_capabilities(caps: &CapPlan) -> Result<()> {
+/// Drops what the bounding set does not have: while it is still allowed to. What it is to
+/// have and is not there any more comes back.
+pub fn bound_capabilities(caps: &CapPlan) -> Result<CapsHashSet> {
+    let mut missing = CapsHashSet::new();
     for cap in caps::all() {
         if caps.bounding.contains(&cap) {
+            if process::is_bounded(cap.index()) != Ok(true) {
+                missing.insert(cap);
+            }
             continue;
         }
         match process::drop_bounding(cap.index()) {
@@ -142,21 +148,56 @@ pub fn bound_capabilities(caps: &CapPlan) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(missing)
 }
 
-/// Sets permitted, effective, inheritable and ambient exactly.
-pub fn set_capabilities(caps: &CapPlan) -> Result<()> {
-    let sets = [&caps.effective, &caps.permitted, &caps.inheritable].map(mask);
-    process::set_capabilities(sets[0], sets[1], sets[2]).step(|| "process.capabilities: capset")?;
-    // Others cannot be ambient (capabilities(7)): many configurations name them
-    // all the same, and no runtime says a word.
-    let able = |cap: &&Capability| caps.permitted.contains(cap) && caps.inheritable.contains(cap);
-    ambient(&caps.ambient.iter().filter(able).copied().collect())
+/// Sets permitted, effective, inheritable and ambient exactly, but for what this process has
+/// no right to: that warns (config.md, "capabilities"), with what is `missing` already.
+pub fn set_capabilities(caps: &CapPlan, mut missing: CapsHashSet) -> Result<()> {
+    let step = || "process.capabilities: capset";
+    let asked = CapSets {
+        effective: mask(&caps.effective),
+        permitted: mask(&caps.permitted),
+        inheritable: mask(&caps.inheritable),
+    };
+    let set = match process::set_capabilities(asked) {
+        Err(Errno::PERM) => {
+            let able = grantable(asked, process::capabilities().step(step)?, mask(&caps.bounding));
+            process::set_capabilities(able).step(step)?;
+            missing.extend(caps::all().into_iter().filter(|cap| {
+                let bit = cap.bitmask();
+                bit & (asked.all() ^ able.all()) != 0
+                    || bit & (asked.effective ^ able.effective) != 0
+            }));
+            able
+        }
+        set => set.step(step).map(|()| asked)?,
+    };
+    if !missing.is_empty() {
+        let names = names(&missing);
+        crate::log::warn(format!("process.capabilities: {names} cannot be granted here"));
+    }
+    // Others cannot be ambient (capabilities(7)).
+    let able = |cap: &Capability| cap.bitmask() & set.permitted & set.inheritable != 0;
+    let (able, unable): (CapsHashSet, CapsHashSet) = caps.ambient.iter().partition(|cap| able(cap));
+    if !unable.is_empty() {
+        let names = names(&unable);
+        crate::log::warn(format!(
+            "process.capabilities.ambient: {names} cannot be raised: not both permitted and inheritable"
+        ));
+    }
+    ambient(&able)
 }
 
-/// What the kernel does not know only warns, and so does what it refuses of
-/// the ambient set: it can only add (as runc has it).
+/// What of the `asked` sets a process with these sets may have (capset(2)).
+fn grantable(asked: CapSets, own: CapSets, bounding: u64) -> CapSets {
+    let permitted = asked.permitted & own.permitted;
+    let inheritable =
+        asked.inheritable & (own.inheritable | own.permitted) & (own.inheritable | bounding);
+    CapSets { effective: asked.effective & permitted, permitted, inheritable }
+}
+
+/// What the kernel refuses of the ambient set only warns (as runc has it).
 fn ambient(wanted: &CapsHashSet) -> Result<()> {
     match caps::clear(None, CapSet::Ambient) {
         Ok(()) => {}
@@ -176,6 +217,10 @@ fn sorted(set: &CapsHashSet) -> Vec<Capability> {
     let mut all: Vec<Capability> = set.iter().copied().collect();
     all.sort_by_key(Capability::index);
     all
+}
+
+fn names(set: &CapsHashSet) -> String {
+    sorted(set).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn mask(set: &CapsHashSet) -> u64 {

@@ -1,6 +1,7 @@
 //! From a process inside the container to its payload: the last steps, which
 //! the container's first process and `exec` have in common.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -42,7 +43,8 @@ pub struct Armed<'a> {
     program: CString,
     /// Its environment, complete.
     pub env: Vec<String>,
-    filter: Option<&'a Filter>,
+    /// The filter that is still to be loaded.
+    filter: Cell<Option<&'a Filter>>,
 }
 
 impl<'a> Payload<'a> {
@@ -106,7 +108,7 @@ impl<'a> Payload<'a> {
             install(filter, channel)?;
         }
         let program = identity::find_program(&plan.args, &env)?;
-        let filter = self.seccomp.filter(|_| early.is_none());
+        let filter = Cell::new(self.seccomp.filter(|_| early.is_none()));
         Ok(Armed { payload: self, program, env, filter })
     }
 
@@ -135,9 +137,7 @@ impl<'a> Payload<'a> {
     /// may), the ids, and the capabilities that the ids would have taken away.
     fn become_user(&self) -> Result<()> {
         let plan = self.process;
-        if let Some(caps) = &plan.caps {
-            identity::bound_capabilities(caps)?;
-        }
+        let missing = plan.caps.as_ref().map(identity::bound_capabilities).transpose()?;
         let entered = identity::enter_directory(&plan.cwd, false)?;
         identity::become_user(plan)?;
         if entered.is_none() && identity::enter_directory(&plan.cwd, false)?.is_none() {
@@ -145,13 +145,21 @@ impl<'a> Payload<'a> {
             return Err(Error::os(step, Errno::ACCESS));
         }
         if let Some(caps) = &plan.caps {
-            identity::set_capabilities(caps)?;
+            identity::set_capabilities(caps, missing.unwrap_or_default())?;
         }
         identity::check_directory()
     }
 }
 
 impl Armed<'_> {
+    /// Loads the filter, if that is still to be done: before anything of the container's runs.
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    pub fn restrict(&self, channel: &Channel) -> Result<()> {
+        self.filter.take().map_or(Ok(()), |filter| install(filter, channel))
+    }
+
     /// Executes the payload; returns only when that failed.
     pub fn execute(&self, channel: &Channel) -> Error {
         match self.try_execute(channel) {
@@ -165,9 +173,7 @@ impl Armed<'_> {
             self.env.iter().map(|entry| c_string(entry, "process.env")).collect::<Result<_>>()?;
         let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
         let args = &self.payload.process.args;
-        if let Some(filter) = self.filter {
-            install(filter, channel)?;
-        }
+        self.restrict(channel)?;
         let (shown, errno) = match self.payload.rich {
             Some((config, image)) => {
                 let services = rich::services_option(self.payload.services);

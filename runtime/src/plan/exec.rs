@@ -25,6 +25,8 @@ pub struct ExecPlan {
     pub keyring: Option<CString>,
     /// personality(2).
     pub personality: Option<u32>,
+    /// set_mempolicy(2): mode, nodes.
+    pub memory_policy: Option<(u32, Vec<u64>)>,
     /// The CPUs that it runs on while it is still in our groups, a bit each
     /// (`process.execCPUAffinity`); empty: as they are.
     pub first_cpus: Vec<u64>,
@@ -79,7 +81,7 @@ impl ExecPlan {
         let affinity = document.and_then(|process| process.exec_cpu_affinity().as_ref());
         let cpus = |list: Option<&String>, field: &str| {
             let field = format!("process.execCPUAffinity.{field}");
-            process::bit_mask(list.map_or("", String::as_str), &field)
+            process::bit_mask(list.map_or("", String::as_str), &field, process::MAX_CPUS)
         };
         let first_cpus = cpus(affinity.and_then(|cpus| cpus.initial().as_ref()), "initial")?;
         let last_cpus =
@@ -93,6 +95,8 @@ impl ExecPlan {
                 changed(ProcessPlan::new(own)?, &asked, env, &mut warnings)?
             }
         };
+        // What the container's first process has given up, no later one has.
+        process.no_new_privs |= spec.process().as_ref().is_some_and(gives_up_privileges);
         if asked.process.is_some() {
             process.env = process::deduplicated(&[&process.env[..], env].concat());
         }
@@ -104,6 +108,7 @@ impl ExecPlan {
             seccomp: filter(spec)?,
             keyring: Some(keyring_name(&asked.id)?),
             personality: process::personality(spec),
+            memory_policy: process::memory_policy(spec)?,
             descriptors: asked.descriptors,
             first_cpus,
             last_cpus,
@@ -111,6 +116,10 @@ impl ExecPlan {
             warnings,
         })
     }
+}
+
+fn gives_up_privileges(process: &Process) -> bool {
+    process.no_new_privileges() == Some(true)
 }
 
 /// The container's process with what the command line changes.
@@ -151,9 +160,9 @@ fn changed(
     Ok(plan)
 }
 
-/// `--cap` goes into bounding, permitted and effective; into inheritable only
-/// where the container has inheritable ones, and into ambient only then: else
-/// a set-uid program's loss of rights would be undone (CVE-2022-29162).
+/// `--cap` goes into bounding, permitted and effective, and never into inheritable: whatever
+/// has file capabilities would get it back (CVE-2022-29162). It is ambient where the
+/// container has it inheritable already: nothing else can be.
 /// Unknown names come back: as in a document, they are ignored.
 fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Vec<String> {
     let mut added = CapsHashSet::new();
@@ -168,14 +177,10 @@ fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Vec<String>
         return unknown;
     }
     let plan = caps.get_or_insert_default();
-    let inherits = !plan.inheritable.is_empty();
     for set in [&mut plan.bounding, &mut plan.permitted, &mut plan.effective] {
         set.extend(&added);
     }
-    if inherits {
-        plan.inheritable.extend(&added);
-        plan.ambient.extend(&added);
-    }
+    plan.ambient.extend(added.intersection(&plan.inheritable));
     unknown
 }
 
@@ -184,19 +189,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn added_capabilities_are_ambient_only_where_the_container_inherits() {
+    fn added_capabilities_are_never_inheritable() {
         let kill = CapsHashSet::from([Capability::CAP_KILL]);
-        let chown = vec!["CAP_CHOWN".to_owned()];
+        let names = ["CAP_CHOWN", "CAP_KILL"].map(str::to_owned);
         let mut plain = Some(CapPlan { bounding: kill.clone(), ..CapPlan::default() });
-        assert!(add_capabilities(&mut plain, &chown).is_empty());
+        assert!(add_capabilities(&mut plain, &names).is_empty());
         let plain = plain.unwrap();
         assert_eq!(plain.bounding.len(), 2);
         assert!(plain.inheritable.is_empty() && plain.ambient.is_empty());
 
-        let mut heir = Some(CapPlan { inheritable: kill, ..CapPlan::default() });
-        assert!(add_capabilities(&mut heir, &chown).is_empty());
+        let mut heir = Some(CapPlan { inheritable: kill.clone(), ..CapPlan::default() });
+        assert!(add_capabilities(&mut heir, &names).is_empty());
         let heir = heir.unwrap();
-        assert_eq!((heir.inheritable.len(), heir.ambient.len()), (2, 1));
+        assert_eq!((&heir.inheritable, &heir.ambient), (&kill, &kill));
     }
 
     #[test]

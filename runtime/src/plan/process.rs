@@ -314,21 +314,23 @@ pub fn memory_policy(spec: &Spec) -> Result<Option<(u32, Vec<u64>)>> {
         }
     });
     let nodes = policy.nodes().as_deref().unwrap_or_default();
-    Ok(Some((mode | flags, bit_mask(nodes, "linux.memoryPolicy.nodes")?)))
+    Ok(Some((mode | flags, bit_mask(nodes, "linux.memoryPolicy.nodes", MAX_NODES)?)))
 }
 
-/// The most memory nodes and CPUs that are named (`MAX_NUMNODES`, `CPU_SETSIZE`).
-const MAX_NUMBER: usize = 1024;
+/// The most memory nodes that a kernel has (`MAX_NUMNODES`).
+const MAX_NODES: usize = 1024;
+/// The most CPUs that a kernel has (`NR_CPUS`); the C library's type ends at 1024.
+pub const MAX_CPUS: usize = 8192;
 
-/// The numbers of a list like `0-3,7`, a bit each.
-pub fn bit_mask(list: &str, field: &str) -> Result<Vec<u64>> {
+/// The numbers of a list like `0-3,7`, a bit each; all are below `end`.
+pub fn bit_mask(list: &str, field: &str, end: usize) -> Result<Vec<u64>> {
     let wrong = || Error::config(format!("{field}: {list:?} is no list of numbers (0-3,7)"));
     let mut mask = Vec::new();
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let first: usize = first.trim().parse().map_err(|_| wrong())?;
         let last: usize = last.trim().parse().map_err(|_| wrong())?;
-        if first > last || last >= MAX_NUMBER {
+        if first > last || last >= end {
             return Err(wrong());
         }
         for node in first..=last {
@@ -386,10 +388,10 @@ mod tests {
 
     #[test]
     fn lists_of_numbers() {
-        assert_eq!(bit_mask("0-2,65", "x").unwrap(), [7, 2]);
-        assert_eq!(bit_mask("", "x").unwrap(), Vec::<u64>::new());
-        for bad in ["x", "3-1", "1024", "-"] {
-            assert!(bit_mask(bad, "x").is_err(), "{bad}");
+        assert_eq!(bit_mask("0-2,65", "x", 66).unwrap(), [7, 2]);
+        assert_eq!(bit_mask("", "x", 66).unwrap(), Vec::<u64>::new());
+        for bad in ["x", "3-1", "66", "-"] {
+            assert!(bit_mask(bad, "x", 66).is_err(), "{bad}");
         }
     }
 }

@@ -222,9 +222,21 @@ pub fn set_personality(persona: u32) -> Result<(), Errno> {
 
 /// `set_mempolicy(2)` with `mode | flags` and the nodes' bit mask.
 pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
-    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
-    // SAFETY: the mask holds `bits - 1` bits; the kernel only reads it.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+    // An empty slice's pointer points nowhere: none at all says that there are no nodes.
+    let (mask, bits) = match nodes {
+        [] => (std::ptr::null(), 0),
+        nodes => (nodes.as_ptr(), nodes.len() * 64 + 1),
+    };
+    // SAFETY: null, or a mask of `bits - 1` bits; the kernel only reads it.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
+}
+
+/// `sched_setaffinity(2)` for the calling process: a bit for each CPU. The kernel passes
+/// over what is beyond the CPUs that it was built for.
+pub fn set_affinity(cpus: &[u64]) -> Result<(), Errno> {
+    let bytes = std::mem::size_of_val(cpus);
+    // SAFETY: a mask of `bytes` bytes that the kernel only reads.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, bytes, cpus.as_ptr()) }).map(drop)
 }
 
 /// A raw `prctl(2)` that takes numbers only.
@@ -280,28 +292,71 @@ pub fn take_fd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd, Errno> {
     check(ret).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// capset(2): effective, permitted and inheritable in one call.
-pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
-    const VERSION_3: u32 = 0x2008_0522;
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
+/// prctl(2), `PR_CAPBSET_READ`: whether the bounding set has it.
+pub fn is_bounded(capability: u8) -> Result<bool, Errno> {
+    prctl(libc::PR_CAPBSET_READ, u64::from(capability), 0).map(|answer| answer == 1)
+}
+
+/// Three of a process's capability sets, a bit each (capabilities(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapSets {
+    /// What counts in checks.
+    pub effective: u64,
+    /// What may become effective.
+    pub permitted: u64,
+    /// What an execve(2) of a file with inheritable ones keeps.
+    pub inheritable: u64,
+}
+
+impl CapSets {
+    /// All that is in permitted or inheritable.
+    pub fn all(self) -> u64 {
+        self.permitted | self.inheritable
     }
-    #[repr(C)]
-    struct Data {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
-    let header = Header { version: VERSION_3, pid: 0 };
-    let half = |shift: u32| Data {
-        effective: (effective >> shift) as u32,
-        permitted: (permitted >> shift) as u32,
-        inheritable: (inheritable >> shift) as u32,
+}
+
+/// `struct __user_cap_header_struct` of capset(2), version 3.
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+/// For the calling process.
+const CAP_HEADER: CapHeader = CapHeader { version: 0x2008_0522, pid: 0 };
+
+/// `struct __user_cap_data_struct`; version 3 has two, the low half first.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// capget(2) of the calling process.
+pub fn capabilities() -> Result<CapSets, Errno> {
+    let (mut header, mut data) = (CAP_HEADER, [CapData::default(); 2]);
+    // SAFETY: version 3 takes a header and fills in two data structures, all valid.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
+    let join =
+        |part: fn(&CapData) -> u32| u64::from(part(&data[0])) | u64::from(part(&data[1])) << 32;
+    Ok(CapSets {
+        effective: join(|half| half.effective),
+        permitted: join(|half| half.permitted),
+        inheritable: join(|half| half.inheritable),
+    })
+}
+
+/// capset(2): the three sets in one call.
+pub fn set_capabilities(sets: CapSets) -> Result<(), Errno> {
+    let half = |shift: u32| CapData {
+        effective: (sets.effective >> shift) as u32,
+        permitted: (sets.permitted >> shift) as u32,
+        inheritable: (sets.inheritable >> shift) as u32,
     };
-    let data = [half(0), half(32)];
-    // SAFETY: version 3 takes a header and two data structures, both valid.
+    let (header, data) = (CAP_HEADER, [half(0), half(32)]);
+    // SAFETY: version 3 takes a header and two data structures, all valid.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 

@@ -14,7 +14,7 @@
 //!    richrun answer ENOSYS where the default action is not one that lets the
 //!    call pass (see runc's `libcontainer/seccomp/patchbpf`). crun and libseccomp
 //!    itself give the default action, or their kill where they take the number for
-//!    one of x32.
+//!    one of x32. runc 1.1 does so too on the host's own architecture, unless the profile names it.
 //! 3. *x32.* libseccomp 2.6 also numbers calls for x32 that the kernel has for
 //!    x86-64 alone (`64` in arch/x86/entry/syscalls/syscall_64.tbl: uretprobe,
 //!    map_shadow_stack). The kernel answers ENOSYS there whatever a filter allows.

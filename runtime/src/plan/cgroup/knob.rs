@@ -9,6 +9,8 @@ pub enum Absent {
     Fail,
     /// The kernel is older than the knob, and does well without.
     Skip,
+    /// The kernel no longer has the knob: it goes on with a warning.
+    Warn,
     /// Another file does the same.
     Instead {
         /// That file.
@@ -55,6 +57,8 @@ pub struct Knobs {
     pub check: Option<UsageCheck>,
     /// The rows.
     pub rows: Vec<Knob>,
+    /// What is asked for and passed over.
+    pub warnings: Vec<String>,
 }
 
 impl Knobs {
@@ -75,10 +79,23 @@ impl Knobs {
     }
 }
 
+impl Knobs {
+    /// Says that a field of `linux.resources` is passed over, and why.
+    pub(super) fn passed_over(&mut self, field: &str, why: &str) {
+        self.warnings.push(format!("linux.resources.{field}: ignored: {why}"));
+    }
+}
+
 impl Knob {
     /// The kernel may be older than the file.
     pub(super) fn skipped_if_absent(&mut self) -> &mut Self {
         self.absent = Absent::Skip;
+        self
+    }
+
+    /// The kernel may have given the file up.
+    pub(super) fn warned_if_absent(&mut self) -> &mut Self {
+        self.absent = Absent::Warn;
         self
     }
 

@@ -7,7 +7,7 @@ pub mod knob;
 pub mod layout;
 pub mod owner;
 pub mod path;
-mod shared;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 pub mod v1;
@@ -19,6 +19,7 @@ pub use layout::{Hierarchy, Layout, Mode};
 use oci_spec::runtime::{LinuxResources, Spec};
 use path::GroupPath;
 use serde::{Deserialize, Serialize};
+use shared::ZeroPids;
 
 use crate::error::{Error, Result};
 
@@ -147,6 +148,7 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
         };
         place(h, path)
     });
+    let zero = ZeroPids::of(spec);
     let none = LinuxResources::default();
     let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
     let plan = CgroupPlan {
@@ -154,8 +156,8 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
         v1,
         unified,
         knobs: match layout.mode {
-            Mode::V2 => v2::knobs(resources)?,
-            Mode::V1 | Mode::Hybrid | Mode::None => v1::knobs(resources)?,
+            Mode::V2 => v2::knobs(resources, zero)?,
+            Mode::V1 | Mode::Hybrid | Mode::None => v1::knobs(resources, zero)?,
         },
         devices: DevicePlan::new(
             &devices::rules(resources.devices().as_deref().unwrap_or_default())?,

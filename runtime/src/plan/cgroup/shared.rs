@@ -1,8 +1,11 @@
 //! Knobs that both generations have.
 
-use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxResources};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxResources, Spec};
 
 use super::knob::Knobs;
+
+/// Why `memory.kernel` is passed over.
+pub(super) const NO_KERNEL_MEMORY: &str = "the kernel has no such limit any more";
 
 /// `cpuset.cpus` and `cpuset.mems`.
 pub(super) fn cpuset(cpu: &LinuxCpu, knobs: &mut Knobs) {
@@ -15,14 +18,36 @@ pub(super) fn cpuset(cpu: &LinuxCpu, knobs: &mut Knobs) {
     }
 }
 
-/// `pids.max`: a negative limit is none, and 0 is a limit (specification 1.3).
-/// It is written as 1, which comes to the same, because the group's first
-/// process counts and cannot be refused, and systemd knows no 0.
-pub(super) fn pids(limit: i64, knobs: &mut Knobs) {
-    let value = match limit {
-        ..0 => "max".to_owned(),
-        0 => "1".to_owned(),
-        limit => limit.to_string(),
+/// What `pids.limit: 0` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroPids {
+    /// Nothing is limited.
+    Unlimited,
+    /// No process but the first.
+    Limit,
+}
+
+impl ZeroPids {
+    /// By the version that a document says it is of.
+    pub fn of(spec: &Spec) -> Self {
+        let mut parts = spec.version().split('.').map(str::parse::<u32>);
+        match (parts.next(), parts.next()) {
+            (Some(Ok(1)), Some(Ok(0..=2))) => ZeroPids::Unlimited,
+            _ => ZeroPids::Limit,
+        }
+    }
+}
+
+/// `pids.max`: a negative limit is none. A limit of 0 is none for documents before version
+/// 1.3 of the specification, whose engines meant "not set"; since then it is a limit. That is
+/// written as 1, which comes to the same, because the group's first process counts
+/// and cannot be refused, and systemd knows no 0.
+pub(super) fn pids(limit: i64, zero: ZeroPids, knobs: &mut Knobs) {
+    let value = match (limit, zero) {
+        (..0, _) => "max".to_owned(),
+        (0, ZeroPids::Unlimited) => "max".to_owned(),
+        (0, ZeroPids::Limit) => "1".to_owned(),
+        (limit, _) => limit.to_string(),
     };
     knobs.set("pids.limit", "pids.max", value);
 }

@@ -5,6 +5,7 @@
 use oci_spec::runtime::LinuxResources;
 
 use super::knob::{Absent, Knobs};
+use super::shared::ZeroPids;
 use super::{v1, v2};
 
 fn resources(json: &str) -> LinuxResources {
@@ -20,6 +21,7 @@ fn show(knobs: &Knobs) -> Vec<String> {
             match &row.absent {
                 Absent::Fail => {}
                 Absent::Skip => text.push('?'),
+                Absent::Warn => text.push('!'),
                 Absent::Instead { file, value } => text += &format!("|{file}={value}"),
             }
             if row.retried {
@@ -30,18 +32,19 @@ fn show(knobs: &Knobs) -> Vec<String> {
         .collect()
 }
 
-/// `?`: skipped where the file is not there. `~`: retried at the end.
+/// `?`: skipped where the file is not there; `!`: with a warning. `~`: retried at the end.
 #[track_caller]
 fn check(json: &str, on_v1: &[&str], on_v2: &[&str]) {
-    assert_eq!(show(&v1::knobs(&resources(json)).unwrap()), on_v1, "v1: {json}");
-    assert_eq!(show(&v2::knobs(&resources(json)).unwrap()), on_v2, "v2: {json}");
+    assert_eq!(show(&v1::knobs(&resources(json), ZeroPids::Limit).unwrap()), on_v1, "v1: {json}");
+    assert_eq!(show(&v2::knobs(&resources(json), ZeroPids::Limit).unwrap()), on_v2, "v2: {json}");
 }
 
 #[track_caller]
 fn refused(json: &str, on_v1: Option<&str>, on_v2: Option<&str>) {
-    for (which, result, words) in
-        [("v1", v1::knobs(&resources(json)), on_v1), ("v2", v2::knobs(&resources(json)), on_v2)]
-    {
+    for (which, result, words) in [
+        ("v1", v1::knobs(&resources(json), ZeroPids::Limit), on_v1),
+        ("v2", v2::knobs(&resources(json), ZeroPids::Limit), on_v2),
+    ] {
         match (result, words) {
             (Ok(_), None) => {}
             (Err(error), Some(words)) => {
@@ -57,7 +60,10 @@ const NO_KNOB: &str = ": this host has cgroup v2, which has no such knob";
 #[test]
 fn memory() {
     check("{}", &[], &[]);
-    check(r#"{"memory":{"limit":0,"swap":0,"reservation":0,"kernel":1,"kernelTCP":2}}"#, &[], &[]);
+    let given_up = r#"{"memory":{"limit":0,"swap":0,"reservation":0,"kernel":1,"kernelTCP":2}}"#;
+    check(given_up, &["memory.kmem.tcp.limit_in_bytes=2!"], &[]);
+    let warnings = v2::knobs(&resources(given_up), ZeroPids::Limit).unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
     check(
         r#"{"memory":{"limit":1000,"swap":3000,"reservation":500}}"#,
         &[
@@ -102,7 +108,7 @@ fn memory() {
 #[test]
 fn memory_without_counterpart_on_v2() {
     let json = r#"{"memory":{"swappiness":0,"disableOOMKiller":true}}"#;
-    let knobs = v1::knobs(&resources(json)).unwrap();
+    let knobs = v1::knobs(&resources(json), ZeroPids::Limit).unwrap();
     assert_eq!(show(&knobs), ["memory.oom_control=1", "memory.swappiness=0"]);
     let words = format!("memory.swappiness{NO_KNOB}");
     refused(r#"{"memory":{"swappiness":60}}"#, None, Some(&words));
@@ -114,16 +120,16 @@ fn memory_without_counterpart_on_v2() {
 #[test]
 fn usage_is_checked_first_when_asked() {
     let json = r#"{"memory":{"limit":1000,"checkBeforeUpdate":true}}"#;
-    let check = v1::knobs(&resources(json)).unwrap().check.unwrap();
+    let check = v1::knobs(&resources(json), ZeroPids::Limit).unwrap().check.unwrap();
     assert_eq!((check.file.as_str(), check.limit), ("memory.usage_in_bytes", 1000));
-    let check = v2::knobs(&resources(json)).unwrap().check.unwrap();
+    let check = v2::knobs(&resources(json), ZeroPids::Limit).unwrap().check.unwrap();
     assert_eq!((check.file.as_str(), check.limit), ("memory.current", 1000));
     for json in [
         r#"{"memory":{"limit":1000}}"#,
         r#"{"memory":{"limit":-1,"checkBeforeUpdate":true}}"#,
         r#"{"memory":{"checkBeforeUpdate":true}}"#,
     ] {
-        assert_eq!(v2::knobs(&resources(json)).unwrap().check, None, "{json}");
+        assert_eq!(v2::knobs(&resources(json), ZeroPids::Limit).unwrap().check, None, "{json}");
     }
 }
 
@@ -160,7 +166,7 @@ fn cpu() {
 #[test]
 fn realtime_is_known_to_v1_only() {
     let json = r#"{"cpu":{"realtimeRuntime":1000,"realtimePeriod":5000}}"#;
-    let rows = show(&v1::knobs(&resources(json)).unwrap());
+    let rows = show(&v1::knobs(&resources(json), ZeroPids::Limit).unwrap());
     assert_eq!(rows, ["cpu.rt_period_us=5000~", "cpu.rt_runtime_us=1000"]);
     refused(json, None, Some(&format!("cpu.realtimeRuntime{NO_KNOB}")));
     check(r#"{"cpu":{"realtimeRuntime":0}}"#, &[], &[]);
@@ -170,7 +176,9 @@ fn realtime_is_known_to_v1_only() {
 fn shares_become_a_weight() {
     // The three fixed points, and values that runc's own test has.
     for (shares, weight) in [(1, 1), (2, 1), (1024, 100), (262_144, 10_000), (1_000_000, 10_000)] {
-        let knobs = v2::knobs(&resources(&format!(r#"{{"cpu":{{"shares":{shares}}}}}"#))).unwrap();
+        let knobs =
+            v2::knobs(&resources(&format!(r#"{{"cpu":{{"shares":{shares}}}}}"#)), ZeroPids::Limit)
+                .unwrap();
         assert_eq!(show(&knobs), [format!("cpu.weight={weight}~")], "{shares}");
     }
 }
@@ -229,7 +237,7 @@ fn hugepages() {
 #[test]
 fn network() {
     let json = r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":500}]}}"#;
-    let rows = show(&v1::knobs(&resources(json)).unwrap());
+    let rows = show(&v1::knobs(&resources(json), ZeroPids::Limit).unwrap());
     assert_eq!(rows, ["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 500"]);
     refused(json, None, Some(&format!("network{NO_KNOB}")));
     check(r#"{"network":{"classID":0,"priorities":[]}}"#, &[], &[]);
@@ -251,7 +259,7 @@ fn rdma() {
 #[test]
 fn unified() {
     let json = r#"{"unified":{"memory.high":"1000","io.max":"259:0 rbps=1\n253:0 wiops=2"}}"#;
-    let rows = show(&v2::knobs(&resources(json)).unwrap());
+    let rows = show(&v2::knobs(&resources(json), ZeroPids::Limit).unwrap());
     assert_eq!(rows, ["io.max=259:0 rbps=1", "io.max=253:0 wiops=2", "memory.high=1000"]);
     refused(json, Some("unified: this host has cgroup v1"), None);
     for name in ["../memory.max", "", "..", "a/b"] {

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::knob::{Knobs, UsageCheck, given, impossible, page_size};
-use super::shared;
+use super::shared::{self, ZeroPids};
 use crate::error::Result;
 
 /// The shares that the kernel takes (`MIN_SHARES` and `MAX_SHARES`,
@@ -14,7 +14,7 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 ///
 /// # Errors
 /// A limit that v1 does not know, or a value that it would not take.
-pub fn knobs(resources: &LinuxResources) -> Result<Knobs> {
+pub fn knobs(resources: &LinuxResources, zero: ZeroPids) -> Result<Knobs> {
     let mut knobs = Knobs::default();
     if resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()) {
         return Err(impossible("unified", "this host has cgroup v1"));
@@ -29,7 +29,7 @@ pub fn knobs(resources: &LinuxResources) -> Result<Knobs> {
         self::cpu(cpu, &mut knobs)?;
     }
     if let Some(pids) = resources.pids() {
-        shared::pids(pids.limit(), &mut knobs);
+        shared::pids(pids.limit(), zero, &mut knobs);
     }
     if let Some(io) = resources.block_io() {
         block_io(io, &mut knobs);
@@ -81,6 +81,12 @@ fn memory(memory: &LinuxMemory, knobs: &mut Knobs) {
     }
     if let Some(reservation) = given(memory.reservation()) {
         knobs.set("memory.reservation", "memory.soft_limit_in_bytes", reservation);
+    }
+    if given(memory.kernel()).is_some() {
+        knobs.passed_over("memory.kernel", shared::NO_KERNEL_MEMORY);
+    }
+    if let Some(limit) = given(memory.kernel_tcp()) {
+        knobs.set("memory.kernelTCP", "memory.kmem.tcp.limit_in_bytes", limit).warned_if_absent();
     }
     if memory.disable_oom_killer() == Some(true) {
         knobs.set("memory.disableOOMKiller", "memory.oom_control", 1);

@@ -4,7 +4,7 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::knob::{Knobs, UsageCheck, given, impossible, page_size};
-use super::shared;
+use super::shared::{self, ZeroPids};
 use crate::error::Result;
 
 /// The kernel's default of `cpu.max`'s period, in microseconds.
@@ -16,7 +16,7 @@ const DEFAULT_PERIOD: u64 = 100_000;
 /// A limit of v1 that has no counterpart (the specification: "If the conversion
 /// is not possible the runtime MUST generate an error"), or values that
 /// contradict each other.
-pub fn knobs(resources: &LinuxResources) -> Result<Knobs> {
+pub fn knobs(resources: &LinuxResources, zero: ZeroPids) -> Result<Knobs> {
     let mut knobs = Knobs::default();
     if let Some(cpu) = resources.cpu() {
         shared::cpuset(cpu, &mut knobs);
@@ -28,7 +28,7 @@ pub fn knobs(resources: &LinuxResources) -> Result<Knobs> {
         self::cpu(cpu, &mut knobs)?;
     }
     if let Some(pids) = resources.pids() {
-        shared::pids(pids.limit(), &mut knobs);
+        shared::pids(pids.limit(), zero, &mut knobs);
     }
     if let Some(io) = resources.block_io() {
         block_io(io, &mut knobs)?;
@@ -68,6 +68,12 @@ fn memory(memory: &LinuxMemory, knobs: &mut Knobs) -> Result<()> {
     }
     if memory.disable_oom_killer() == Some(true) {
         return Err(no_counterpart("memory.disableOOMKiller"));
+    }
+    if given(memory.kernel()).is_some() {
+        knobs.passed_over("memory.kernel", shared::NO_KERNEL_MEMORY);
+    }
+    if given(memory.kernel_tcp()).is_some() {
+        knobs.passed_over("memory.kernelTCP", "cgroup v2 has no such limit");
     }
     let limit = given(memory.limit());
     if let (Some(true), Some(bytes)) = (memory.check_before_update(), limit) {

@@ -37,10 +37,6 @@ pub(super) enum Answer {
 /// The answers of one convention.
 pub(super) struct Table {
     pub(super) abi: Abi,
-    /// Whether the profile names the architecture. The host's own is in every
-    /// filter, but only named ones answer ENOSYS to what is newer than the
-    /// profile (as runc does).
-    pub(super) named: bool,
     /// The largest number the profile names.
     pub(super) last: Option<u32>,
     /// By [`slot`]: an index into [`Policy::answers`].
@@ -229,8 +225,8 @@ impl Policy {
 }
 
 impl Table {
-    fn new(abi: Abi, named: bool) -> Table {
-        Table { abi, named, last: None, slots: Box::new([0; SLOTS]) }
+    fn new(abi: Abi) -> Table {
+        Table { abi, last: None, slots: Box::new([0; SLOTS]) }
     }
 
     /// Remembers that the profile names a call. On x86, calls that are
@@ -243,10 +239,11 @@ impl Table {
     }
 }
 
-/// The tables of the architectures that can occur on this host.
+/// The tables of the architectures that can occur on this host: its own, whether or not the
+/// profile names it, and those that the profile names.
 fn tables(profile: &LinuxSeccomp, host: Arch, warnings: &mut Vec<String>) -> Vec<Table> {
     let mut tables = Vec::with_capacity(ABIS);
-    tables.push(Table::new(host.abi(), false));
+    tables.push(Table::new(host.abi()));
     for arch in profile.architectures().iter().flatten() {
         let Some(abi) = host.runs(*arch) else {
             warnings.push(format!(
@@ -254,9 +251,8 @@ fn tables(profile: &LinuxSeccomp, host: Arch, warnings: &mut Vec<String>) -> Vec
             ));
             continue;
         };
-        match tables.iter_mut().find(|table| table.abi == abi) {
-            Some(table) => table.named = true,
-            None => tables.push(Table::new(abi, true)),
+        if !tables.iter().any(|table| table.abi == abi) {
+            tables.push(Table::new(abi));
         }
     }
     tables

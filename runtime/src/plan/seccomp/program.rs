@@ -82,7 +82,7 @@ fn ranges(policy: &Policy, table: &Table) -> Vec<Range> {
 fn newest(policy: &Policy, table: &Table) -> Option<u32> {
     let passes =
         matches!(policy.default & super::ACTION_MASK, super::ALLOW | super::LOG | super::TRACE);
-    table.last.filter(|_| table.named && !passes)
+    table.last.filter(|_| !passes)
 }
 
 /// The ranges of the two conventions that share x86-64's audit token. Numbers
