@@ -32,17 +32,8 @@ fn main() {
         if matches!(architecture.as_str(), "x86_64" | "aarch64" | "riscv64") {
             println!("cargo:rustc-link-arg-bins=-Wl,--entry=richrun_entry");
         }
-        // A release brings its own (src/sys/clib): the first of two definitions counts, and
-        // that is the program's. The map tells whether anything was taken from glibc
-        // (tests/blackbox/host.rs looks).
         if architecture == "x86_64" && variable("PROFILE") == "release" {
-            println!("cargo:rustc-cfg=own_clib");
-            println!("cargo:rustc-link-arg-bins=-Wl,--allow-multiple-definition");
-            println!("cargo:rustc-link-arg-bins=-Wl,-Map={}", out.join("richrun.map").display());
-            // The functions of the usual commands stand together (integration/bench/hot.sh).
-            let hot = here.join("hot.ld");
-            println!("cargo:rerun-if-changed={}", hot.display());
-            println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", hot.display());
+            release_layout(&here, &out);
         }
     }
 
@@ -62,6 +53,24 @@ fn main() {
             rustc.arg(format!("-Clinker={linker}"));
         }
         run(&mut rustc);
+    }
+}
+
+/// What a release on x86-64 is besides, unless a feature is left out.
+fn release_layout(here: &Path, out: &Path) {
+    // The map is what the tests look at (tests/blackbox/host.rs).
+    println!("cargo:rustc-link-arg-bins=-Wl,-Map={}", out.join("richrun.map").display());
+    // Its own C library (src/sys/clib): the first of two definitions counts, and that is
+    // the program's.
+    if env::var_os("CARGO_FEATURE_OWN_CLIB").is_some() {
+        println!("cargo:rustc-cfg=own_clib");
+        println!("cargo:rustc-link-arg-bins=-Wl,--allow-multiple-definition");
+    }
+    // The functions of the usual commands stand together (integration/bench/hot.sh).
+    if env::var_os("CARGO_FEATURE_HOT_LAYOUT").is_some() {
+        let hot = here.join("hot.ld");
+        println!("cargo:rerun-if-changed={}", hot.display());
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", hot.display());
     }
 }
 

@@ -52,6 +52,8 @@ awk 'function bare(name) {
      { print (count[bare($1)] > 1) ? $1 : bare($1) }' "$out/symbols" "$out/names" | sort -u >"$out/patterns"
 {
     echo "/* The functions of the usual commands, side by side: integration/bench/hot.sh writes this. */"
+    # A compiler of another version names generic functions in another way.
+    echo "/* Made with $(rustc --version). */"
     echo "SECTIONS"
     echo "{"
     echo "    .text.hot : {"

@@ -18,7 +18,9 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "unknown_fields_ignored", unknown_fields_ignored)
         .on(ONE, "minimal_config", minimal_config)
         .on(ONE, "older_and_newer_versions", older_and_newer_versions)
-        .on(ONE, "nothing_comes_from_glibc", nothing_comes_from_glibc);
+        .on(ONE, "nothing_comes_from_glibc", nothing_comes_from_glibc)
+        .on(ONE, "no_second_thread", no_second_thread)
+        .on(ONE, "usual_functions_stand_together", usual_functions_stand_together);
 }
 
 fn hostname(t: &Trial) {
@@ -165,7 +167,56 @@ fn older_and_newer_versions(t: &Trial) {
 /// The program brings its own C library (runtime/src/sys/clib). What a newer std asks
 /// for beyond it would come from glibc, without glibc's start: better to know.
 fn nothing_comes_from_glibc(t: &Trial) {
-    t.only(&[Kind::Richrun], "a peer has the C library of its build");
+    let text = linker_map(t);
+    if !text.contains("sys::clib::") {
+        t.skip("built without the feature own-clib");
+    }
+    let from_glibc = |line: &&str| ["/libc.a(", "/libm"].iter().any(|name| line.contains(name));
+    let members: Vec<&str> = text.lines().filter(from_glibc).collect();
+    assert!(members.is_empty(), "{}", members.join("\n"));
+}
+
+/// One thread: its C library keeps one errno, and what runs after a clone is a copy of
+/// one. Nothing of std's that makes a thread is in the program.
+fn no_second_thread(t: &Trial) {
+    let text = linker_map(t);
+    let makers = ["pthread_create", "std::thread::Builder", "std::thread::spawn"];
+    let of_one =
+        |line: &&str| makers.iter().any(|name| line.contains(name)) && !line.contains("/libc.a(");
+    let found: Vec<&str> = text.lines().filter(of_one).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// runtime/hot.ld names functions; one that no longer has its name, or is no longer
+/// there, is simply elsewhere, and the start is slower without a word.
+fn usual_functions_stand_together(t: &Trial) {
+    let text = linker_map(t);
+    let script = include_str!("../../runtime/hot.ld");
+    let compiler = script.lines().find_map(|line| line.strip_prefix("/* Made with "));
+    let compiler = compiler.and_then(|rest| rest.strip_suffix(". */")).expect("the compiler");
+    if text.contains("/librichrun-") {
+        t.skip("linked without LTO: the functions have other names");
+    }
+    let own = std::process::Command::new("rustc").arg("--version").output();
+    if !own.is_ok_and(|own| String::from_utf8_lossy(&own.stdout).trim() == compiler) {
+        t.skip("another compiler than runtime/hot.ld was made with: integration/bench/hot.sh");
+    }
+    let hot = text.lines().skip_while(|line| !line.ends_with(" .text.hot"));
+    let hot = hot.take_while(|line| !line.ends_with(" .text"));
+    let placed = hot.filter(|line| line.contains(":(.text")).count();
+    if placed == 0 {
+        t.skip("built without the feature hot-layout");
+    }
+    let listed = script.lines().filter(|line| line.contains("*(.text")).count();
+    assert!(
+        placed * 4 >= listed * 3,
+        "of {listed} functions in runtime/hot.ld {placed} are in the program: integration/bench/hot.sh"
+    );
+}
+
+/// What the linker wrote of the program under test.
+fn linker_map(t: &Trial) -> String {
+    t.only(&[Kind::Richrun], "a peer has its own build");
     if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
         t.skip("the C library's own start is used on this architecture");
     }
@@ -183,7 +234,5 @@ fn nothing_comes_from_glibc(t: &Trial) {
         .1;
     let text = std::fs::read_to_string(&newest).expect("read the map");
     assert!(text.contains("crt1.o"), "{} is no map of the program", newest.display());
-    let from_glibc = |line: &&str| ["/libc.a(", "/libm"].iter().any(|name| line.contains(name));
-    let members: Vec<&str> = text.lines().filter(from_glibc).collect();
-    assert!(members.is_empty(), "{}", members.join("\n"));
+    text
 }
