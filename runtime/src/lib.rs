@@ -14,4 +14,5 @@ pub mod life;
 pub mod log;
 pub mod plan;
 pub mod rich_init;
+pub mod shown;
 pub mod sys;

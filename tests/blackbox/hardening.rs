@@ -6,6 +6,7 @@
 mod exposure;
 mod faults;
 mod kills;
+mod notify;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub fn register(suite: &mut Suite) {
     trees::register(suite);
     faults::register(suite);
     kills::register(suite);
+    notify::register(suite);
 }
 
 /// Something of the host's that no container may touch.

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
 use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
-use crate::launch::{Launched, Order, boot, console, launch, notify, own_image};
+use crate::launch::{Launched, Order, boot, console, launch, notify_relay, own_image};
 use crate::life::delete::destroy;
 use crate::life::{Entry, State, Store, hooks, signal};
 use crate::plan::boot::{BootHost, Family};
@@ -137,7 +137,7 @@ impl Job {
         let release = || std::fs::read_to_string("/etc/os-release").ok();
         let boot_host = BootHost { os_release: init.as_ref().and_then(|_| release()) };
         let directory = store.root().join(&args.id);
-        let notify = notify::host_address().map(|_| notify::directory(&directory));
+        let notify = notify_relay::host_address().map(|_| notify_relay::directory(&directory));
         let notifies = notify.is_some();
         let asked = Asked {
             id: args.id.clone(),
@@ -153,7 +153,7 @@ impl Job {
         };
         let mut plan = Plan::new(&config, asked, &host)?;
         plan.process.env.extend(passed.env);
-        plan.process.env.extend(notifies.then(|| notify::ENVIRONMENT.to_owned()));
+        plan.process.env.extend(notifies.then(|| notify_relay::ENVIRONMENT.to_owned()));
         plan.process.env = deduplicated(&plan.process.env);
         let filter = plan.seccomp.iter().flat_map(|filter| &filter.warnings);
         let limits = &plan.cgroup.knobs.warnings;
@@ -199,7 +199,7 @@ impl Job {
         let plan = &self.plan;
         entry.save(state)?;
         if self.notifies {
-            notify::make_directory(&entry.path())?;
+            notify_relay::make_directory(&entry.path())?;
         }
         // A group that is refused is somebody else's: it is not ours to remove.
         let cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;

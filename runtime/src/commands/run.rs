@@ -8,7 +8,7 @@ use super::create::{self, Begin, Made};
 use crate::cli::{Global, RunArgs};
 use crate::error::{Kind, Result};
 use crate::launch::foreground::{Child, Foreground};
-use crate::launch::notify::{self, NotifySocket};
+use crate::launch::notify_relay::{self, NotifySocket};
 use crate::launch::{console, own_image};
 use crate::life::delete::destroy;
 use crate::life::{Store, hooks};
@@ -51,8 +51,8 @@ struct Begun {
 fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
     let master = made.terminal.as_ref().map(|from| console::receive_master(from.as_fd()));
     let master = master.transpose()?;
-    let notify = match notify::host_address() {
-        Some(host) => NotifySocket::open(&made.entry.path(), &host)?,
+    let notify = match notify_relay::host_address() {
+        Some(host) => NotifySocket::open(&made.entry.path(), &host, made.launched.pid)?,
         None => None,
     };
     made.launched.start()?;

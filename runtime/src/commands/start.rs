@@ -6,7 +6,7 @@ use crate::cli::{Global, StartArgs};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate;
-use crate::launch::notify::{self, NotifySocket};
+use crate::launch::notify_relay::{self, NotifySocket};
 use crate::life::{Entry, State, Status, Store, hooks};
 use rich_hooks::Phase;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -20,9 +20,9 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
     }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
     let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
-    let host = notify::host_address();
+    let host = notify_relay::host_address();
     let notify = match &host {
-        Some(host) => NotifySocket::open(&entry.path(), host)?,
+        Some(host) => NotifySocket::open(&entry.path(), host, init.pid)?,
         None => None,
     };
     let opened = gate::open(&entry, pidfd.as_fd());

@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 
-use super::notify::NotifySocket;
+use super::notify_relay::NotifySocket;
 use super::relay::Relay;
 use crate::error::{Error, Result, Step};
 use crate::life::signal::translated;
@@ -158,8 +158,12 @@ impl Foreground {
         let input = wants.input.then(|| add(rustix::stdio::stdin(), PollFlags::IN));
         let output = wants.output.then(|| add(rustix::stdio::stdout(), PollFlags::OUT));
         let terminal = wants.terminal.map(|(fd, flags)| add(fd, flags));
-        let notified = notify.map(|socket| add(socket.as_fd(), PollFlags::IN));
-        match poll(&mut fds, None) {
+        let rest = notify.and_then(NotifySocket::rest);
+        let listened = notify.filter(|_| rest.is_none());
+        let notified = listened.map(|socket| add(socket.as_fd(), PollFlags::IN));
+        let bound = rest.and_then(|rest| Timespec::try_from(rest).ok());
+        match poll(&mut fds, bound.as_ref()) {
+            Ok(0) => return Ok(News { notified: true, ..News::default() }),
             Ok(_) => {}
             Err(Errno::INTR | Errno::AGAIN) => return Ok(News::default()),
             Err(errno) => return Err(Error::os("poll", errno)),

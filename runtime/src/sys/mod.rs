@@ -8,6 +8,7 @@ pub mod bpf;
 #[cfg(all(test, target_env = "gnu", target_arch = "x86_64"))]
 mod clib;
 pub mod clone;
+pub mod datagram;
 pub mod inroot;
 pub mod mount;
 pub mod net;
