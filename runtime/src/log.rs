@@ -15,6 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Global, LogFormat};
+use crate::shown::{self, shown};
 
 /// How grave a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +138,7 @@ pub fn fatal(error: impl fmt::Display) {
     let written = logger.write(Level::Error, &message, &warnings);
     if logger.path.is_some() || !written {
         // Nothing is left to tell of a closed standard error.
-        let _ = writeln!(std::io::stderr(), "{message}");
+        let _ = writeln!(std::io::stderr(), "{}", shown(&message));
     }
 }
 
@@ -213,20 +214,18 @@ fn text_line(level: Level, message: &str, now: Duration) -> String {
 
 fn terminal_line(level: Level, message: &str) -> String {
     let (word, colour) = level.on_terminal();
-    format!("\x1b[{colour}m{word}\x1b[0m[0000] {message}\n")
+    format!("\x1b[{colour}m{word}\x1b[0m[0000] {}\n", shown(message))
 }
 
-/// A JSON string (RFC 8259, section 7).
+/// A JSON string (RFC 8259, section 7). Engines print it as it is to their users' terminals,
+/// so control characters are told, not passed on.
 fn push_json(line: &mut String, text: &str) {
     line.push('"');
-    for letter in text.chars() {
-        match escape(letter) {
-            Some(short) => line.push_str(short),
-            None if u32::from(letter) < 0x20 => {
-                let _ = write!(line, "\\u{:04x}", u32::from(letter));
-            }
-            None => line.push(letter),
+    for letter in shown(text).chars() {
+        if matches!(letter, '"' | '\\') {
+            line.push('\\');
         }
+        line.push(letter);
     }
     line.push('"');
 }
@@ -240,27 +239,12 @@ fn push_quoted(line: &mut String, text: &str) {
     }
     line.push('"');
     for letter in text.chars() {
-        match escape(letter) {
-            Some(short) => line.push_str(short),
-            None if letter.is_control() => {
-                let _ = write!(line, "\\x{:02x}", u32::from(letter));
-            }
-            None => line.push(letter),
+        if matches!(letter, '"' | '\\') {
+            line.push('\\');
         }
+        shown::push(line, letter);
     }
     line.push('"');
-}
-
-/// The escapes of two characters that JSON and Go have in common and logs need.
-fn escape(letter: char) -> Option<&'static str> {
-    Some(match letter {
-        '"' => "\\\"",
-        '\\' => "\\\\",
-        '\n' => "\\n",
-        '\t' => "\\t",
-        '\r' => "\\r",
-        _ => return None,
-    })
 }
 
 /// RFC 3339 with nanoseconds, in UTC.
@@ -312,11 +296,11 @@ mod tests {
 
     #[test]
     fn a_json_line_parses_whatever_is_said() {
-        let said = "exec: \"x\\y\": \n\t\u{1}é";
+        let said = "exec: \"x\\y\": \n\t\u{1}\u{202e}é";
         let line = json_line(Level::Error, said, &["w \"1\"".into(), "2".into()], Duration::ZERO);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
-        assert_eq!(value["msg"], said);
+        assert_eq!(value["msg"], "exec: \"x\\y\": \\n\\t\\x01\\u202eé");
         assert_eq!(value["time"], "1970-01-01T00:00:00.000000000Z");
         assert_eq!(value["warnings"][0], "w \"1\"");
         assert_eq!(line.matches('\n').count(), 1);

@@ -43,12 +43,44 @@ pub fn push(line: &mut String, letter: char) {
     }
 }
 
+/// Lines for a terminal: their ends and tabs stay.
+pub fn lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => shown.push(letter),
+            letter => push(&mut shown, letter),
+        }
+    }
+    shown
+}
+
+/// A JSON document whose strings hold none of them, and mean the same.
+pub fn json(document: String) -> String {
+    // Below a blank stands the layout: in strings those are escaped already (RFC 8259).
+    let bare = |letter: char| letter > ' ' && is_hidden(letter);
+    if !document.contains(bare) {
+        return document;
+    }
+    let mut text = String::with_capacity(document.len() + 64);
+    for letter in document.chars() {
+        if bare(letter) {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(lines(b"a\tb\x1bc\nd\r\n\xff"), "a\tb\\x1bc\nd\\r\n\u{fffd}");
         assert!(matches!(shown("plain, é and 漢"), Cow::Borrowed(_)));
         assert_eq!(shown("a\x1b]0;x\x07\nb\u{9b}\u{7f}"), "a\\x1b]0;x\\x07\\nb\\x9b\\x7f");
         assert_eq!(
@@ -58,5 +90,16 @@ mod tests {
         let all: String = ('\0'..=char::MAX).collect();
         assert!(!shown(&all).contains(is_hidden));
         assert_eq!(shown(&shown(&all)), shown(&all));
+    }
+
+    #[test]
+    fn a_document_means_the_same() {
+        let all: String = ('\0'..=char::MAX).collect();
+        let value = serde_json::json!({ "k": all, "l": ["\u{202e}"] });
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let safe = json(text.clone());
+            assert!(!safe.contains(|c: char| c > ' ' && is_hidden(c)));
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        }
     }
 }

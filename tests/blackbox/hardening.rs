@@ -8,6 +8,7 @@ mod faults;
 mod kills;
 mod notify;
 mod trees;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +20,7 @@ use richrun_tests::{Suite, Trial};
 pub fn register(suite: &mut Suite) {
     exposure::register(suite);
     trees::register(suite);
+    words::register(suite);
     faults::register(suite);
     kills::register(suite);
     notify::register(suite);

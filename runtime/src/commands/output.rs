@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::error::{Error, Result, Step};
+use crate::shown::json;
 
 /// Prints a text; a closed pipe (`| head`) is no failure.
 ///
@@ -27,7 +28,8 @@ pub fn indented(document: &impl Serialize, indent: &str) -> Result<String> {
     document
         .serialize(&mut Serializer::with_formatter(&mut bytes, formatter))
         .map_err(unencoded)?;
-    String::from_utf8(bytes).map_err(|error| Error::system(format!("encode JSON: {error}")))
+    let text = String::from_utf8(bytes);
+    text.map(json).map_err(|error| Error::system(format!("encode JSON: {error}")))
 }
 
 /// A document as JSON in one line, with the line's end; a list without
@@ -35,7 +37,7 @@ pub fn indented(document: &impl Serialize, indent: &str) -> Result<String> {
 pub fn line(list: &[impl Serialize]) -> Result<String> {
     match list {
         [] => Ok("null\n".to_owned()),
-        list => serde_json::to_string(list).map(|text| text + "\n").map_err(unencoded),
+        list => serde_json::to_string(list).map(|text| json(text) + "\n").map_err(unencoded),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::cli::{Format, Global, PsArgs};
 use crate::error::{Error, Result};
 use crate::life::Store;
 use crate::life::members::members;
+use crate::shown::shown;
 
 /// Prints the container's pids, or the lines of `ps` that are about them.
 pub fn run(global: &Global, args: &PsArgs) -> Result<u8> {
@@ -55,7 +56,7 @@ fn chosen(table: &str, pids: &[i32]) -> Result<String> {
             .parse()
             .map_err(|_| Error::system(format!("unable to parse pid {field:?} in ps output")))?;
         if pids.contains(&pid) {
-            text.push_str(line);
+            text.push_str(&shown(line));
             text.push('\n');
         }
     }

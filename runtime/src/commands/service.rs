@@ -1,6 +1,6 @@
 //! `service`, `health`: a container's services from outside.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 
 use rich_init::services::control::{self, Op};
 use rich_init::services::wire;
@@ -223,6 +223,10 @@ fn logs(global: &Global, args: &ServiceArgs) -> Result<u8> {
     let Some(log) = connect(global, &args.id)?.log(&args.names[0])? else { return Ok(0) };
     let bytes = read_log(log).step(|| format!("read the log of {}", args.names[0]))?;
     let mut stdout = std::io::stdout().lock();
+    let bytes = match stdout.is_terminal() {
+        true => crate::shown::lines(&bytes).into_bytes(),
+        false => bytes,
+    };
     match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         written => written.step(|| "write standard output")?,

@@ -136,7 +136,7 @@ fn shown(words: &[u8]) -> String {
     let program = words.next().unwrap_or("?");
     let program = program.rsplit('/').next().unwrap_or(program);
     let line: Vec<&str> = std::iter::once(program).chain(words).collect();
-    let line = line.join(" ").replace(char::is_control, " ");
+    let line = line.join(" ").replace(crate::shown::is_hidden, " ");
     match line.char_indices().find(|(at, _)| *at >= SHOWN) {
         Some((at, _)) => format!("{}...", &line[..at]),
         None => line,

@@ -285,6 +285,5 @@ fn told(rest: &[u8]) -> Option<Told> {
 
 /// A text of the container's, fit for a terminal.
 fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    crate::shown::shown(&String::from_utf8_lossy(text)).into_owned()
 }
