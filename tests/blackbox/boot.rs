@@ -16,7 +16,7 @@ use richrun_tests::stage::{SUB_FIRST, USER_ID};
 use richrun_tests::suite::{Case, ONE, ROOT, V2};
 use richrun_tests::terminal::pair;
 use richrun_tests::{Bundle, Kind, Suite, Trial, User, View};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long a boot and an end may take, in seconds.
 const PATIENCE: u64 = 300;
@@ -39,6 +39,7 @@ pub fn register(suite: &mut Suite) {
         .on(USER_V2, "systemd_rootless", systemd_rootless)
         .on(V2, "systemd_init_script", systemd_init_script)
         .on(V2, "systemd_is_the_command", systemd_is_the_command)
+        .on(ROOT, "systemd_is_asked_for_by_the_image", systemd_is_asked_for_by_the_image)
         .on(ONE, "missing_rights_are_named", missing_rights_are_named)
         .on(USER_V2, "missing_delegation_is_named", missing_delegation_is_named);
     inittab::register(suite);
@@ -348,6 +349,7 @@ fn systemd_is_the_command(t: &Trial) {
     bundle.edit(|config| {
         args(config, &["/sbin/init"]);
         config["annotations"] = json!({"io.richrun.rich": "true", "io.richrun.mode": "auto"});
+        writable_cgroups(config);
     });
     t.rt(&["run", "-d", "-b", bundle.path(), &bundle.id]).timeout(PATIENCE).ok();
     let c = t.take(&bundle);
@@ -358,6 +360,28 @@ fn systemd_is_the_command(t: &Trial) {
     t.rt(&["kill", &c.id]).ok();
     patiently("the end", || c.status() == "stopped");
     c.remove();
+}
+
+/// Gives the container its control groups, as `--privileged` does.
+fn writable_cgroups(config: &mut Value) {
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    let groups = mounts.iter_mut().find(|mount| mount["destination"] == "/sys/fs/cgroup");
+    groups.expect("control groups")["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+}
+
+/// An image that asks gets what config.json gives, and systemd comes up with it.
+fn systemd_is_asked_for_by_the_image(t: &Trial) {
+    let script = "cat /proc/1/comm; grep CapBnd /proc/1/status; ulimit -Hn; exit 9";
+    let bundle = systemd(t, script);
+    bundle.edit(|config| {
+        writable_cgroups(config);
+        config["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_NOFILE", "soft": 4000, "hard": 5000}]);
+        let env = config["process"]["env"].as_array_mut().expect("an environment");
+        env.extend(["rich_mode=true", "rich_mode_launch_manner=systemd"].map(|word| json!(word)));
+    });
+    let out = t.run_cmd(&bundle, &[]).timeout(PATIENCE).run().exits(9);
+    assert_eq!(out.out.trim(), "systemd\nCapBnd:\t00000000800405fb\n5000");
 }
 
 fn missing_rights_are_named(t: &Trial) {

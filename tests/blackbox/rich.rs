@@ -1,5 +1,7 @@
 //! Rich containers: asking for them, init scripts, the environment file.
 
+mod trust;
+
 use std::os::unix::fs::symlink;
 
 use richrun_tests::bundle::{args, caps, sh};
@@ -22,6 +24,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "pod_holders_stay_plain", pod_holders_stay_plain)
         .on(ONE, "an_engines_init_is_left_out", an_engines_init_is_left_out)
         .on(BOTH, "environment_file", environment_file);
+    trust::register(suite);
 }
 
 /// Prints the name of PID 1.
@@ -172,7 +175,11 @@ fn inspect_shows_the_answer(t: &Trial) {
     });
     let seen = c.verb("inspect", &[]).ok().json();
     assert_eq!(seen["rich"]["mode"], "dumb-init");
-    assert_eq!(seen["rich"]["scripts"], json!([{"command": "echo hello"}]));
+    assert_eq!(seen["rich"]["scripts"], json!([{"command": "echo hello", "asRoot": false}]));
+    assert_eq!(
+        (&seen["rich"]["askedBy"], &seen["rich"]["granted"]),
+        (&json!("annotations"), &json!([]))
+    );
     assert_eq!((&seen["rich"]["initTimeout"], &seen["status"]), (&json!(7), &json!("running")));
     assert_eq!(seen["pid"], json!(c.pid()));
     let paths = seen["cgroupPaths"].as_object().expect("paths");

@@ -16,6 +16,7 @@ use libtest_mimic::Trial;
 use richrun_engines::Verdict;
 use richrun_engines::kubernetes::{self, Kube};
 use richrun_engines::runtimes::{self, Runtime};
+use richrun_engines::sandbox::TRUSTING;
 use richrun_engines::system::System;
 use richrun_engines::world::{self, World};
 
@@ -68,6 +69,7 @@ fn trial(world: &Arc<World>, runtime: &Runtime, scenario: Scenario) -> Trial {
             let inside = world.inside()?;
             let cluster = inside.cluster()?;
             scenario.boots.map_or(Ok(()), |system| inside.import_for_pods(system))?;
+            let class = if scenario.boots.is_some() { TRUSTING } else { class };
             (scenario.run)(&Kube { sandbox: &inside.sandbox, cluster, class })
         };
         let verdict = act().or_else(|first| {

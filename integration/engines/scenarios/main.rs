@@ -32,6 +32,7 @@ use richrun_engines::cri::Cri;
 use richrun_engines::engine::Engine;
 use richrun_engines::kind::Kind;
 use richrun_engines::runtimes::{self, Runtime};
+use richrun_engines::sandbox::TRUSTING;
 use richrun_engines::system::System;
 use richrun_engines::view::View;
 use richrun_engines::world::{self, World};
@@ -200,7 +201,9 @@ fn engine_trials(
             let engine = inside.engine(kind, &path)?;
             let Some(system) = boots else { return run(&engine) };
             inside.import(system, &engine)?;
-            run(&engine.with_image(system.image()))
+            // What an engine does not give by itself: groups to write to, root beside others.
+            let path = inside.sandbox.trusting(&path)?;
+            run(&engine.with_image(system.image()).with_runtime(&path))
         };
         trial(kind.name(), world, runtime, scenario, lacks.clone(), act)
     })
@@ -211,13 +214,18 @@ fn containerd_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
     let lacks = world::lacks(&["containerd", "ctr", "containerd-shim-runc-v2", "busybox"], &[])
         .or_else(|| runtime.lacks.clone());
     let rich: &[CtrScenario] = if runtime.name == "richrun" { rich_ctr::CTR } else { &[] };
-    let act = |world: &World, runtime: &Runtime, run: fn(&Ctr<'_>) -> Verdict| {
-        let inside = world.inside()?;
-        let path = inside.stage(runtime)?;
-        run(&Ctr { sandbox: &inside.sandbox, containerd: inside.containerd()?, runtime: &path })
-    };
     let all = containerd::CTR.iter().chain(rich).filter(|scenario| scenario.is_of(world.view));
-    all.map(|scenario| trial("containerd", world, runtime, scenario, lacks.clone(), act)).collect()
+    all.map(|scenario| {
+        let boots = scenario.boots.is_some();
+        let act = move |world: &World, runtime: &Runtime, run: fn(&Ctr<'_>) -> Verdict| {
+            let inside = world.inside()?;
+            let path = inside.stage(runtime)?;
+            let path = if boots { inside.sandbox.trusting(&path)? } else { path };
+            run(&Ctr { sandbox: &inside.sandbox, containerd: inside.containerd()?, runtime: &path })
+        };
+        trial("containerd", world, runtime, scenario, lacks.clone(), act)
+    })
+    .collect()
 }
 
 fn cri_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
@@ -230,7 +238,8 @@ fn cri_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
         let act = move |world: &World, runtime: &Runtime, run: fn(&Cri<'_>) -> Verdict| {
             let inside = world.inside()?;
             boots.map_or(Ok(()), |system| inside.import_for_pods(system))?;
-            run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler: runtime.name })
+            let handler = if boots.is_some() { TRUSTING } else { runtime.name };
+            run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler })
         };
         trial("cri", world, runtime, scenario, lacks.clone(), act)
     })

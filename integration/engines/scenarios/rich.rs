@@ -24,6 +24,7 @@ pub const BOTH: &[EngineScenario] = &[
     scenario("rich::restart", restart),
     scenario("rich::init_scripts", init_scripts),
     scenario("rich::init_script_fails", init_script_fails),
+    scenario("rich::images_are_not_trusted", images_are_not_trusted),
     scenario("rich::environment_for_logins", environment_for_logins),
     scenario("rich::services_by_annotation", services_by_annotation),
     scenario("rich::services_in_the_image", services_in_the_image),
@@ -209,6 +210,17 @@ fn init_script_fails(engine: &Engine<'_>) -> Verdict {
         ["initcmd", "no route", "exit status 4"].iter().all(|word| outcome.stderr.contains(word)),
         || format!("{outcome}"),
     )
+}
+
+/// Who asks by what an image may have in it gets what the engine gives to the payload.
+fn images_are_not_trusted(engine: &Engine<'_>) -> Verdict {
+    let script = "id -u; grep CapBnd /proc/self/status; exit 4";
+    let options = annotations(&[("rich", "true"), ("initcmd", script)]);
+    let poor = ["-u", "1000", "--cap-drop", "all", "--security-opt", "no-new-privileges"];
+    let outcome = engine.run(&with(&options, &poor), &["echo", "payload"])?;
+    ensure(outcome.code > 124 && !outcome.stdout.contains("payload"), || format!("{outcome}"))?;
+    let words = ["exit status 4: 1000", "0000000000000000"];
+    ensure(words.iter().all(|word| outcome.stderr.contains(word)), || format!("{outcome}"))
 }
 
 fn environment_for_logins(engine: &Engine<'_>) -> Verdict {

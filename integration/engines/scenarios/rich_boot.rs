@@ -1,5 +1,6 @@
 //! podman and Docker: rich containers whose PID 1 is the image's own, systemd or SysV's init.
 
+use std::path::Path;
 use std::process::Command;
 
 use richrun_engines::command::{PATIENCE, run};
@@ -204,7 +205,9 @@ fn is_the_command(engine: &Engine<'_>) -> Verdict {
 }
 
 /// podman prepares such a container itself, and so does richrun: neither is in the other's way.
+/// And since podman gives it its control groups, richrun need not trust anybody.
 fn podmans_own_systemd_mode(engine: &Engine<'_>) -> Verdict {
+    let engine = &engine.with_runtime(Path::new("richrun"));
     let options = boots(engine)?;
     let container = engine.detached(
         &engine.unique("bootboth"),

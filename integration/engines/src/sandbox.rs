@@ -34,6 +34,9 @@ pub struct Sandbox {
     init: i32,
 }
 
+/// What [`Sandbox::trusting`] is called.
+pub const TRUSTING: &str = "richrun-trusting";
+
 impl Sandbox {
     /// Starts a sandbox. Needs root.
     pub fn start(view: View) -> Result<Self, String> {
@@ -125,8 +128,7 @@ impl Sandbox {
     }
 
     fn configure(&self, richrun: &Path, script: &Path) -> std::io::Result<()> {
-        let [settings, hooks, new] =
-            ["config.toml", "hooks.d", "richrun-configured.new"].map(|name| self.work.join(name));
+        let hooks = self.work.join("hooks.d");
         fs::create_dir(&hooks)?;
         fs::write(self.noted(), "")?;
         fs::set_permissions(self.noted(), fs::Permissions::from_mode(0o666))?;
@@ -139,7 +141,26 @@ impl Sandbox {
         });
         fs::write(hooks.join("note.json"), hook.to_string())?;
         let rich = "[rich]\nrich = true\ninitcmd = \"echo by file >/tmp/order\"\n";
-        fs::write(&settings, format!("hooks_dirs = [\"{}\"]\n{rich}", hooks.display()))?;
+        let settings = format!("hooks_dirs = [\"{}\"]\n{rich}", hooks.display());
+        self.with_settings(richrun, script, &settings)
+    }
+
+    /// richrun where the administrator trusts whoever has a say in a container's
+    /// configuration: an init of the image's gets what its payload lacks.
+    pub fn trusting(&self, richrun: &Path) -> Result<PathBuf, String> {
+        let _one_at_a_time = self.staging.lock().map_err(|error| error.to_string())?;
+        let script = self.work.join(TRUSTING);
+        if !script.exists() {
+            let settings = "[rich]\ntrust = [\"annotations\", \"environment\", \"command\"]\n";
+            self.with_settings(richrun, &script, settings)
+                .map_err(|error| format!("{}: {error}", script.display()))?;
+        }
+        Ok(script)
+    }
+
+    fn with_settings(&self, richrun: &Path, script: &Path, text: &str) -> std::io::Result<()> {
+        let [settings, new] = ["toml", "new"].map(|end| script.with_extension(end));
+        fs::write(&settings, text)?;
         let (settings, richrun) = (settings.display(), richrun.display());
         fs::write(&new, format!("#!/bin/sh\nRICHRUN_CONFIG={settings} exec {richrun} \"$@\"\n"))?;
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::kind::Kind;
 use crate::kubernetes::Cluster;
 use crate::runtimes::{Runtime, docker_runtimes, runtimes};
-use crate::sandbox::{self, Sandbox, ordinary_user};
+use crate::sandbox::{self, Sandbox, TRUSTING, ordinary_user};
 use crate::system::System;
 use crate::view::View;
 use crate::{Verdict, image, podman};
@@ -212,7 +212,8 @@ impl Inside {
         let [peer, own, rich] = runtimes(self.sandbox.view);
         let own = self.stage(&own)?;
         let configured = self.sandbox.configured(&own)?;
-        let mut paths = vec![self.stage(&peer)?, own, self.stage(&rich)?, configured];
+        let trusting = self.sandbox.trusting(&own)?;
+        let mut paths = vec![self.stage(&peer)?, own, self.stage(&rich)?, configured, trusting];
         let [runc, ..] = docker_runtimes();
         if runc.lacks.is_none() && peer.name != runc.name {
             paths.push(self.stage(&runc)?);
@@ -226,7 +227,8 @@ impl Inside {
 
     /// A Kubernetes whose pods that one runs.
     pub fn cluster(&self) -> Result<&Cluster, String> {
-        let classes = docker_runtimes().map(|runtime| runtime.name);
+        let [runc, own, rich] = docker_runtimes().map(|runtime| runtime.name);
+        let classes = [runc, own, rich, TRUSTING];
         let start = || Cluster::start(&self.sandbox, self.pods()?, &classes);
         self.cluster.get_or_init(start).as_ref().map_err(Clone::clone)
     }
@@ -236,6 +238,7 @@ impl Inside {
         let [_, own, rich] = docker_runtimes();
         let own = self.stage(&own)?;
         let configured = self.sandbox.configured(&own)?;
-        Dockerd::start(&self.sandbox, &[own, self.stage(&rich)?, configured])
+        let trusting = self.sandbox.trusting(&own)?;
+        Dockerd::start(&self.sandbox, &[own, self.stage(&rich)?, configured, trusting])
     }
 }

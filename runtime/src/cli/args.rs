@@ -105,9 +105,10 @@ pub struct LaunchArgs {
     /// Pass N more descriptors, from 3 (and after $LISTEN_FDS) on
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Run the payload under rich-init as PID 1
-    #[arg(long)]
-    pub rich: bool,
+    /// Run the payload under an init as PID 1; =false: run it as PID 1, whoever else asks
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", hide_possible_values = true)]
+    pub rich: Option<bool>,
     /// Which PID 1: dumb-init, init, systemd, sbin-init or auto [default:
     /// dumb-init]; needs --rich
     #[arg(long, value_name = "MODE")]

@@ -49,7 +49,9 @@ const RUN: Page = Page {
            .initscript, .initcmd, .init-timeout, .environment-file, .stop-signal, .services), by the \
            variables rich_mode and rich_mode_launch_manner, by the table [rich] of \
            /etc/richrun/config.toml, and by the program's second name, richrun-rich: the \
-           command line is the strongest, the name the weakest.",
+           command line is the strongest, the name the weakest. What annotations and the \
+           container's own variables ask for gets no more rights than the payload has, unless \
+           `trust` in that table says so.",
     examples: "\
 Examples:
   richrun run -b box demo

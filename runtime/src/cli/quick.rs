@@ -188,7 +188,7 @@ impl<'a> Line<'a> {
             preserve_fds: self.number("preserve-fds")?,
             no_pivot: self.has("no-pivot"),
             no_new_keyring: self.has("no-new-keyring"),
-            rich: self.has("rich"),
+            rich: self.has("rich").then_some(true),
             id: self.only_argument()?,
             ..LaunchArgs::default()
         })

@@ -21,6 +21,8 @@ pub enum Until {
 /// What an option is to the command that is being read.
 enum Known {
     Switch,
+    /// A switch whose `=false` says more than its absence.
+    Chosen,
     Valued,
 }
 
@@ -59,6 +61,14 @@ pub fn to_gnu(command: &Command, words: &[OsString], until: Until) -> (Vec<OsStr
                 Some(false) => {}
                 None => out.push(words[at - 1].clone()),
             },
+            (Known::Chosen, value) => {
+                if let Some(value) = value {
+                    let chosen = go_bool(value).map(|yes| if yes { "true" } else { "false" });
+                    option.push("=");
+                    option.push(chosen.map_or(OsStr::from_bytes(value), OsStr::new));
+                }
+                out.push(option);
+            }
             (Known::Valued, given) => {
                 let value = match given {
                     Some(value) => value,
@@ -116,6 +126,7 @@ fn find(command: &Command, name: &[u8]) -> Option<(Known, &'static [u8])> {
         ),
     };
     let known = match arg.get_action() {
+        ArgAction::Set if arg.get_num_args().is_some_and(|n| n.min_values() == 0) => Known::Chosen,
         ArgAction::Set | ArgAction::Append => Known::Valued,
         _ => Known::Switch,
     };
@@ -142,6 +153,7 @@ mod tests {
             .arg(Arg::new("bundle").long("bundle").short('b'))
             .arg(Arg::new("env").long("env").short('e').action(ArgAction::Append))
             .arg(Arg::new("tty").long("tty").short('t').action(ArgAction::SetTrue))
+            .arg(Arg::new("rich").long("rich").num_args(0..=1).require_equals(true))
             .arg(Arg::new("rest").num_args(0..))
     }
 
@@ -163,6 +175,10 @@ mod tests {
             ("--tty=false id", "id"),
             ("-tty=1 id", "--tty id"),
             ("--tty=perhaps id", "--tty=perhaps id"),
+            ("--rich id", "--rich id"),
+            ("-rich=F id", "--rich=false id"),
+            ("--rich=1 id", "--rich=true id"),
+            ("--rich=x id", "--rich=x id"),
             ("-help", "--help"),
             ("-unknown x", "-unknown x"),
             ("--bundle", "--bundle"),

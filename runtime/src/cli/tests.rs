@@ -42,7 +42,7 @@ fn containerd_creates() {
     assert_eq!(launch.id, "c1");
     assert_eq!(launch.bundle, Some("/b".into()));
     assert_eq!(launch.console_socket, Some("/tmp/pty.sock".into()));
-    assert!(launch.no_pivot && launch.no_new_keyring && !launch.rich);
+    assert!(launch.no_pivot && launch.no_new_keyring && launch.rich.is_none());
     assert_eq!(launch.preserve_fds, 3);
 }
 

@@ -1,14 +1,14 @@
-//! Gathers what the five ways of asking for a rich container say.
+//! Gathers what the ways of asking for a rich container say.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::cli::LaunchArgs;
 use crate::config::Config;
-use crate::config::rich::{Origin, Request, RichConfig, holds_a_pod, without_engines_init};
+use crate::config::rich::{Request, RichConfig, holds_a_pod, without_engines_init};
+use crate::config::trust::Origin;
 use crate::error::Result;
 use crate::log;
-use crate::plan::process::variable;
 
 /// The program's second name: everything that is started by it is rich.
 const RICH_NAME: &str = "richrun-rich";
@@ -24,15 +24,18 @@ pub fn asked(
     settings: Request,
 ) -> Result<Option<RichConfig>> {
     let holder = config.spec.annotations().as_ref().is_some_and(holds_a_pod);
-    if holder && !args.rich {
+    // The strongest way overrules all others, whatever they say.
+    if args.rich == Some(false) || (holder && args.rich.is_none()) {
         return Ok(None);
     }
     let process = config.spec.process().as_ref();
     let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
     let command = process.and_then(|process| process.args().clone()).unwrap_or_default();
+    let uid = process.map_or(0, |process| process.user().uid());
     let mut requests = vec![
         (Origin::CommandLine, of_command_line(args)),
-        (Origin::Environment, of_environment(env)?),
+        (Origin::Environment, Request::of_process(env)),
+        (Origin::Runtime, of_runtime()?),
         (Origin::File, settings),
         (Origin::Name, of_name(std::env::args_os().next().as_deref())),
     ];
@@ -42,7 +45,7 @@ pub fn asked(
         requests.push((Origin::Annotations, request));
     }
     let payload = without_engines_init(&command);
-    let rich = RichConfig::resolve(requests, payload)?;
+    let rich = RichConfig::resolve(requests, payload, uid)?;
     if let (Some(process), true) = (config.spec.process_mut(), rich.is_some()) {
         process.set_args(Some(payload.to_vec()));
     }
@@ -51,7 +54,7 @@ pub fn asked(
 
 fn of_command_line(args: &LaunchArgs) -> Request {
     Request {
-        rich: args.rich.then_some(true),
+        rich: args.rich,
         mode: args.rich_mode.clone(),
         initscript: args.initscript.clone(),
         initcmd: args.initcmd.clone(),
@@ -60,16 +63,10 @@ fn of_command_line(args: &LaunchArgs) -> Request {
     }
 }
 
-/// Pouch's daemon writes its two variables into the process's environment; an
-/// administrator may set them for the runtime.
-fn of_environment(process: &[String]) -> Result<Request> {
-    let read = |name: &str| {
-        variable(process, name).map(str::to_owned).or_else(|| std::env::var(name).ok())
-    };
-    Request::of_environment(
-        read("rich_mode").as_deref(),
-        read("rich_mode_launch_manner").as_deref(),
-    )
+/// An administrator may set Pouch's two variables for the runtime.
+fn of_runtime() -> Result<Request> {
+    let read = |name: &str| std::env::var(name).ok();
+    Request::of_runtime(read("rich_mode").as_deref(), read("rich_mode_launch_manner").as_deref())
 }
 
 fn of_name(own: Option<&OsStr>) -> Request {

@@ -4,9 +4,11 @@ pub mod file;
 mod finding;
 pub mod hooks;
 mod locate;
+pub mod nearest;
 mod resources;
 pub mod rich;
 pub mod services;
+pub mod trust;
 pub mod validate;
 
 use std::io::Read;

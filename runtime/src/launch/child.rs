@@ -22,13 +22,14 @@ use super::services::Inherited;
 use super::sync::{Channel, News, Word};
 use super::{Order, boot, console, devices, identity, join, profile, restrict};
 use crate::cgroup;
+use crate::config::rich::Script;
 use crate::error::{Error, Result, Step};
 use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
 use crate::plan::boot::SYSTEMD_STOP;
 use crate::plan::namespaces::{flag, proc_name};
 use crate::plan::process::{MAX_CPUS, ProcessPlan};
-use crate::plan::rich;
+use crate::plan::{grant, rich};
 use crate::sys::{net, process};
 
 /// What engines, and people at a keyboard, send for an end.
@@ -129,14 +130,14 @@ impl First<'_> {
         if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
         }
-        // While this process may still become what they need.
-        let scripts = self.prepare_scripts(&root)?;
         if let Some(persona) = plan.personality {
             process::set_personality(persona).step(|| "linux.personality")?;
         }
         if let Some((mode, nodes)) = &plan.memory_policy {
             process::set_mempolicy(*mode, nodes).step(|| MEMORY_POLICY)?;
         }
+        // While this process may still become what they need.
+        let scripts = self.prepare_scripts(&root)?;
         let payload = Payload {
             process: &plan.process,
             owner: self.payload().user.uid,
@@ -317,11 +318,12 @@ impl First<'_> {
             root: root.as_fd(),
             channel: &self.channel,
             seccomp: plan.seccomp.as_ref(),
+            keyring: plan.keyring.as_deref(),
             state: &state,
         };
-        let one = |script| {
-            let process = rich::script_process(script, self.payload())?;
-            scripts::prepare(script, &process, ground)
+        let one = |script: &Script| {
+            let process = grant::script_process(script, self.payload())?;
+            scripts::prepare(&script.what, &process, ground)
         };
         scripts.map(one).collect()
     }

@@ -37,12 +37,15 @@ pub fn arguments<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::trust::{Origin, Rights};
 
     #[test]
     fn the_payload_follows_two_dashes() {
         let payload = [c"sh".to_owned(), c"--".to_owned()];
         let mut config = RichConfig {
             mode: RichMode::DumbInit,
+            asked_by: Origin::Name,
+            granted: Rights::default(),
             scripts: Vec::new(),
             init_timeout: 60,
             environment_file: true,

@@ -1,12 +1,12 @@
 //! Init scripts: what runs in the container before its payload, at every start.
 //!
-//! They prepare what the payload may not (routes, agents, permissions), so
-//! they run as the container's root with all that its bounding set has, and
-//! under its seccomp filter and labels: never with more than the container.
+//! Who they are is `plan::grant`'s to say: the payload, or, for the administrator, the
+//! container's root, who prepares what the payload may not (routes, agents, permissions).
 //! The first process has given that up when the start comes. So each script
 //! gets a process of its own earlier, which becomes exactly what the script
 //! needs and then waits for a byte; `start` costs no more than its execve.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,8 @@ pub struct Ground<'a> {
     pub channel: &'a Channel,
     /// The container's filter.
     pub seccomp: Option<&'a Filter>,
+    /// The container's session keyring: the caller's is none of its.
+    pub keyring: Option<&'a CStr>,
     /// The OCI state, for standard input.
     pub state: &'a [u8],
 }
@@ -108,7 +110,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         process: plan,
         owner: plan.user.uid,
         seccomp: ground.seccomp,
-        keyring: None,
+        keyring: ground.keyring,
         rich: None,
         services: None,
         descriptors: 0,

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod cgroup_view;
 pub mod devices;
 pub mod exec;
+pub mod grant;
 pub mod mount_attr;
 pub mod mounts;
 pub mod namespaces;
@@ -24,6 +25,7 @@ use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 use crate::config::Config;
 use crate::config::rich::RichConfig;
 use crate::config::services::Services;
+use crate::config::trust::Right;
 use crate::config::validate::sysctl_path;
 use crate::error::{Error, Result};
 use boot::{BootHost, BootPlan, Family, FoundInit};
@@ -157,8 +159,9 @@ impl Plan {
         let (spec, boot) = boot::boot(&config.spec, rich, init, &asked.id, mode, host_adds)?;
         let bundle = config.bundle.clone();
         let changed = Config { bundle, spec, bytes: Vec::new(), warnings: Vec::new() };
+        let writes = boot.family == Family::Systemd && rich.granted.has(Right::Cgroups);
         let mut plan = Plan::plain(&changed, asked, host)?;
-        if boot.family == Family::Systemd {
+        if writes {
             plan.cgroup_view.let_systemd_write();
         }
         plan.boot = Some(boot);

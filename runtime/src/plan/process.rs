@@ -10,6 +10,7 @@ use oci_spec::runtime::{
     MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process, Scheduler, Spec,
 };
 
+use crate::config::rich::for_the_runtime;
 use crate::error::{Error, Result};
 
 /// What the kernel is told about a process before it becomes the payload.
@@ -164,16 +165,13 @@ pub fn c_string(text: &str, field: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::config(format!("{field}: contains a NUL byte")))
 }
 
-/// What Pouch's daemon says to the runtime among the payload's variables.
-const TO_THE_RUNTIME: [&str; 2] = ["rich_mode", "rich_mode_launch_manner"];
-
 /// The payload's own variables, each once.
 fn payloads(env: &[String]) -> Vec<String> {
-    let mut env = deduplicated(env);
-    env.retain(|entry| {
-        !TO_THE_RUNTIME.iter().any(|name| variable(std::slice::from_ref(entry), name).is_some())
-    });
-    env
+    let mut own = deduplicated(env);
+    for name in for_the_runtime(env) {
+        own.retain(|entry| variable(std::slice::from_ref(entry), name).is_none());
+    }
+    own
 }
 
 /// Each name once, with its last value, where it stood last.

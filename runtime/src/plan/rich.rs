@@ -1,40 +1,5 @@
 //! What a rich container adds to a plan, as data.
 
-use super::process::{CapPlan, ProcessPlan, UserPlan, c_string};
-use crate::config::rich::InitScript;
-use crate::error::Result;
-
-/// Who an init script is: the container's root, with all that the container's
-/// bounding set has, in `/`.
-///
-/// # Errors
-/// A word contains a NUL byte.
-pub fn script_process(script: &InitScript, payload: &ProcessPlan) -> Result<ProcessPlan> {
-    let name = script.name();
-    let args = script.words().iter().map(|word| c_string(word, &name)).collect::<Result<_>>()?;
-    Ok(ProcessPlan {
-        args,
-        cwd: "/".into(),
-        user: UserPlan { uid: 0, gid: 0, groups: Vec::new(), umask: Some(0o022) },
-        caps: payload.caps.as_ref().map(whole),
-        terminal: false,
-        console_size: None,
-        scheduler: None,
-        io_priority: None,
-        ..payload.clone()
-    })
-}
-
-/// All that a bounding set allows, for root.
-pub fn whole(caps: &CapPlan) -> CapPlan {
-    CapPlan {
-        bounding: caps.bounding.clone(),
-        effective: caps.bounding.clone(),
-        permitted: caps.bounding.clone(),
-        ..CapPlan::default()
-    }
-}
-
 /// Variables that a login sets by itself, for another user or another terminal.
 const LOGINS_OWN: &[&str] = &["HOME", "PWD", "OLDPWD", "SHLVL", "TERM", "USER", "LOGNAME", "_"];
 /// Variables that a shell takes for its own state, not from its environment: one
@@ -110,21 +75,5 @@ mod tests {
                 "export EMPTY=''",
             ]
         );
-    }
-
-    #[test]
-    fn a_script_is_the_containers_root_and_no_more() {
-        let text = r#"{"cwd":"/w","user":{"uid":5,"gid":6,"additionalGids":[7]},"args":["x"],
-            "env":["A=1"],"noNewPrivileges":true,
-            "capabilities":{"bounding":["CAP_KILL"],"ambient":["CAP_KILL"],"effective":[]}}"#;
-        let payload = ProcessPlan::new(&serde_json::from_str(text).unwrap()).unwrap();
-        let script = InitScript::Command("echo hi".to_owned());
-        let plan = script_process(&script, &payload).unwrap();
-        assert_eq!(plan.args, [c"/bin/sh", c"-c", c"echo hi"].map(std::ffi::CStr::to_owned));
-        assert_eq!((plan.user.uid, plan.user.groups.len(), plan.cwd.to_str()), (0, 0, Some("/")));
-        assert!(plan.no_new_privs && plan.env == ["A=1"]);
-        let caps = plan.caps.unwrap();
-        assert_eq!(caps.effective, caps.bounding);
-        assert!(caps.ambient.is_empty() && caps.effective.len() == 1);
     }
 }

@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+
+use super::words::BadWords;
 use super::*;
 
 fn asks(rich: Option<bool>, mode: Option<&str>) -> Request {
@@ -5,14 +8,14 @@ fn asks(rich: Option<bool>, mode: Option<&str>) -> Request {
 }
 
 fn resolve(requests: Vec<(Origin, Request)>) -> Result<Option<RichConfig>> {
-    RichConfig::resolve(requests, &["sh".to_owned()])
+    RichConfig::resolve(requests, &["sh".to_owned()], 0)
 }
 
 fn mode(requests: Vec<(Origin, Request)>) -> Option<RichMode> {
     resolve(requests).unwrap().map(|config| config.mode)
 }
 
-use Origin::{Annotations, CommandLine, Environment, File as OfFile, Name};
+use Origin::{Annotations, Command, CommandLine, Environment, File as OfFile, Name, Runtime};
 
 #[test]
 fn modes_resolve_with_pouchs_words() {
@@ -37,7 +40,7 @@ fn modes_resolve_with_pouchs_words() {
 
 #[test]
 fn the_stronger_way_wins_field_by_field() {
-    let ways = [CommandLine, Annotations, Environment, OfFile, Name];
+    let ways = [CommandLine, Annotations, Environment, Runtime, OfFile, Name];
     for (at, weak) in ways.iter().enumerate() {
         for strong in &ways[..at] {
             let requests = vec![
@@ -80,7 +83,11 @@ fn scripts_need_rich_mode_and_keep_their_arguments() {
     let both = vec![(CommandLine, with(Some(true), "/a 'b c' d")), (Annotations, command)];
     let config = resolve(both).unwrap().unwrap();
     let words = ["/a", "b c", "d"].map(str::to_owned).to_vec();
-    assert_eq!(config.scripts, [InitScript::File(words), InitScript::Command("true".to_owned())]);
+    let expected = [
+        Script { what: InitScript::File(words), as_root: true },
+        Script { what: InitScript::Command("true".to_owned()), as_root: false },
+    ];
+    assert_eq!(config.scripts, expected, "the annotation's is not the administrator's");
     let error = resolve(vec![(CommandLine, with(Some(true), "/a 'b"))]).unwrap_err().to_string();
     assert_eq!(error, "initscript: a quotation mark is not closed");
 }
@@ -93,7 +100,7 @@ fn auto_takes_the_init_that_the_command_names() {
         ("/usr/bin/init", RichMode::DumbInit),
     ] {
         let requests = vec![(CommandLine, asks(Some(true), Some("auto")))];
-        let config = RichConfig::resolve(requests, &[command.to_owned()]).unwrap().unwrap();
+        let config = RichConfig::resolve(requests, &[command.to_owned()], 0).unwrap().unwrap();
         assert_eq!(config.mode, expected, "{command}");
     }
 }
@@ -133,7 +140,7 @@ fn annotations_are_read_and_the_unknown_named() {
     let (request, unknown) = Request::of_annotations(&all).unwrap();
     assert_eq!(request.mode.as_deref(), Some("systemd"));
     assert_eq!((request.rich, request.init_timeout), (Some(true), Some(7)));
-    assert_eq!(unknown, ["io.richrun.moode"]);
+    assert_eq!(unknown, ["io.richrun.moode; did you mean io.richrun.mode?"]);
     let bad = HashMap::from([("io.richrun.rich".to_owned(), "maybe".to_owned())]);
     let error = Request::of_annotations(&bad).unwrap_err().to_string();
     assert_eq!(error, "io.richrun.rich: \"maybe\" is neither true nor false");
@@ -141,11 +148,84 @@ fn annotations_are_read_and_the_unknown_named() {
 
 #[test]
 fn pouchs_variables() {
-    let read = |rich, mode| Request::of_environment(rich, mode).unwrap();
+    let read = |rich, mode| Request::of_runtime(rich, mode).unwrap();
     assert_eq!(read(None, None), Request::default());
     assert_eq!(read(Some("true"), Some("systemd")), asks(Some(true), Some("systemd")));
     assert_eq!(read(Some("false"), Some("")), asks(Some(false), None));
-    assert!(Request::of_environment(Some("yes please"), None).is_err());
+    assert!(Request::of_runtime(Some("yes please"), None).is_err());
+}
+
+#[test]
+fn a_process_may_mean_something_else_by_pouchs_names() {
+    for (env, asked, stripped) in [
+        ("A=1", asks(None, None), ""),
+        ("rich_mode=true", asks(Some(true), None), "rich_mode"),
+        ("rich_mode=false", asks(Some(false), None), "rich_mode"),
+        ("rich_mode=fancy", asks(None, None), ""),
+        ("rich_mode=fancy rich_mode_launch_manner=systemd", asks(None, None), ""),
+        ("rich_mode_launch_manner=slow", asks(None, None), ""),
+        ("rich_mode_launch_manner=systemd", asks(None, Some("systemd")), "rich_mode_launch_manner"),
+        (
+            "rich_mode=true rich_mode_launch_manner=upstart",
+            asks(Some(true), Some("upstart")),
+            "rich_mode rich_mode_launch_manner",
+        ),
+        ("rich_mode=fancy rich_mode=true", asks(Some(true), None), "rich_mode"),
+    ] {
+        let all: Vec<String> = env.split(' ').map(str::to_owned).collect();
+        assert_eq!(Request::of_process(&all), asked, "{env}");
+        let for_us: Vec<&str> = for_the_runtime(&all).collect();
+        assert_eq!(for_us.join(" "), stripped, "{env}");
+    }
+}
+
+/// A request by each of the ways, with the rights that its mode, its script and its
+/// environment file get.
+#[test]
+fn the_weakest_of_those_who_have_a_say_decides() {
+    let all = |origin, rich, mode| {
+        let initcmd = Some("true".to_owned());
+        (origin, Request { initcmd, ..asks(rich, mode) })
+    };
+    let resolve = |requests: Vec<(Origin, Request)>, command: &str, uid| {
+        RichConfig::resolve(requests, &[command.to_owned()], uid).unwrap().unwrap()
+    };
+    for (origin, trusted) in [
+        (CommandLine, true),
+        (Annotations, false),
+        (Environment, false),
+        (Runtime, true),
+        (OfFile, true),
+    ] {
+        let config = resolve(vec![all(origin, Some(true), Some("systemd"))], "sh", 1000);
+        assert_eq!(config.granted == Rights::all(), trusted, "{origin:?}");
+        assert_eq!(config.granted == Rights::default(), !trusted, "{origin:?}");
+        assert_eq!((config.asked_by, config.scripts[0].as_root), (origin, trusted));
+        assert_eq!(config.environment_file, trusted);
+        // What is root's may be written for root.
+        let root = resolve(vec![all(origin, Some(true), None)], "sh", 0);
+        assert!(root.environment_file);
+    }
+    // The file's mode and script, for one who has only asked to be rich.
+    let file = all(OfFile, None, Some("systemd"));
+    let config = resolve(vec![file, (Annotations, asks(Some(true), None))], "sh", 1000);
+    assert_eq!((config.asked_by, config.granted), (Annotations, Rights::default()));
+    assert!(!config.scripts[0].as_root && !config.environment_file);
+    // The administrator says rich, the image which init and which script.
+    let asked = vec![all(Environment, None, Some("systemd")), (Name, asks(Some(true), None))];
+    let config = resolve(asked, "sh", 1000);
+    assert_eq!((config.asked_by, config.granted), (Environment, Rights::default()));
+    assert!(!config.scripts[0].as_root && config.environment_file);
+    // `auto`: the command decides, but for whoever is on the command line himself.
+    for (origin, by) in [(OfFile, Command), (CommandLine, CommandLine)] {
+        let config = resolve(vec![all(origin, Some(true), Some("auto"))], "/sbin/init", 1000);
+        assert_eq!(config.asked_by, by);
+    }
+    let trust: Trust = vec!["annotations:cgroups".to_owned()].try_into().unwrap();
+    let file = (OfFile, Request { trust, ..Request::default() });
+    let config = resolve(vec![file, all(Annotations, Some(true), Some("systemd"))], "sh", 0);
+    assert!(config.granted.has(Right::Cgroups) && !config.granted.has(Right::Root));
+    assert!(!config.scripts[0].as_root);
 }
 
 #[test]

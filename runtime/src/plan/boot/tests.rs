@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::rich::{Origin, Request};
+use crate::config::rich::Request;
+use crate::config::trust::Origin;
 
 fn spec(edit: impl FnOnce(&mut serde_json::Value)) -> Spec {
     let text = r#"{"ociVersion":"1.3.0","root":{"path":"rootfs"},
@@ -20,9 +21,13 @@ fn spec(edit: impl FnOnce(&mut serde_json::Value)) -> Spec {
 }
 
 fn rich() -> RichConfig {
+    asked_by(Origin::CommandLine)
+}
+
+fn asked_by(origin: Origin) -> RichConfig {
     let request =
         Request { rich: Some(true), mode: Some("systemd".to_owned()), ..Request::default() };
-    RichConfig::resolve(vec![(Origin::CommandLine, request)], &[]).unwrap().unwrap()
+    RichConfig::resolve(vec![(origin, request)], &[], 0).unwrap().unwrap()
 }
 
 fn found(family: Family) -> FoundInit {
@@ -248,4 +253,123 @@ fn machines_have_stable_ids() {
     assert_eq!(uuid("web"), uuid("web"));
     assert_ne!(uuid("web"), uuid("wed"));
     assert_eq!(uuid("web").len(), 36);
+}
+
+/// A configuration whose payload has all that systemd needs.
+fn given(edit: impl FnOnce(&mut serde_json::Value)) -> Spec {
+    spec(|v| {
+        v["process"]["user"] = serde_json::json!({"uid": 0, "gid": 0});
+        let caps = v["process"]["capabilities"]["bounding"].clone();
+        v["process"]["capabilities"]["permitted"] = caps;
+        v["mounts"][2]["options"] = serde_json::json!(["rw"]);
+        edit(v);
+    })
+}
+
+/// What the error of a request by annotation names; none: it boots.
+fn refused(spec: &Spec, family: Family, mode: Mode) -> Option<String> {
+    let rich = asked_by(Origin::Annotations);
+    let booted = boot(spec, &rich, &found(family), "web", mode, &BootHost::default());
+    let text = booted.err().map(|error| error.to_string());
+    text.map(|text| text.split_once("missing ").unwrap().1.to_owned())
+}
+
+#[test]
+fn an_image_that_asks_gets_what_its_payload_has() {
+    assert_eq!(refused(&given(|_| {}), Family::Systemd, Mode::V2), None);
+    let who = " asked for by an annotation, it gets no more than the payload: give that to the \
+               container itself (--privileged, user 0), or in [rich] of \
+               /etc/richrun/config.toml: trust = ";
+    type Edit = fn(&mut serde_json::Value);
+    let rows: [(Edit, &str, &str); 6] = [
+        (
+            |v| v["process"]["user"]["uid"] = 1000.into(),
+            "user 0 (process.user.uid is 1000);",
+            "[\"annotations:root\"]",
+        ),
+        (
+            |v| v["process"]["user"]["gid"] = 5.into(),
+            "group 0 (process.user.gid is 5);",
+            "[\"annotations:root\"]",
+        ),
+        (
+            |v| v["mounts"][2]["options"] = serde_json::json!(["rw", "ro"]),
+            "control groups that can be written to (mounts: /sys/fs/cgroup);",
+            "[\"annotations:cgroups\"]",
+        ),
+        (
+            |v| v["linux"]["readonlyPaths"] = serde_json::json!(["/sys/fs"]),
+            "control groups that can be written to (mounts: /sys/fs/cgroup);",
+            "[\"annotations:cgroups\"]",
+        ),
+        (
+            |v| v["root"]["readonly"] = true.into(),
+            "a /run that can be written to (mounts, root.readonly);",
+            "[\"annotations:mounts\"]",
+        ),
+        (
+            |v| {
+                v["process"]["noNewPrivileges"] = true.into();
+                v["process"]["capabilities"]["permitted"] = serde_json::json!(["CAP_KILL"]);
+            },
+            "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETGID CAP_SETUID \
+             (process.capabilities.permitted);",
+            "[\"annotations:root\"]",
+        ),
+    ];
+    for (edit, what, words) in rows {
+        let poor = given(edit);
+        assert_eq!(refused(&poor, Family::Systemd, Mode::V2), Some(format!("{what}{who}{words}")));
+        assert!(booted(&poor, Family::Systemd, Mode::V2).is_ok(), "the administrator: {what}");
+    }
+    // What nobody could give is no matter of trust.
+    let bound = given(|v| v["process"]["capabilities"]["bounding"] = serde_json::json!([]));
+    let told = refused(&bound, Family::SysV, Mode::V2).unwrap();
+    assert!(told.ends_with("CAP_SETUID (process.capabilities.bounding)"), "{told}");
+    // Groups of its own are systemd's need only.
+    let read_only = given(|v| v["mounts"][2]["options"] = serde_json::json!(["ro"]));
+    assert_eq!(refused(&read_only, Family::Busybox, Mode::V2), None);
+    // On v1 an engine may mount the one hierarchy apart.
+    assert!(refused(&read_only, Family::Systemd, Mode::Hybrid).is_some());
+    let apart = given(|v| {
+        v["mounts"][2]["options"] = serde_json::json!(["ro"]);
+        v["mounts"].as_array_mut().unwrap().push(serde_json::json!(
+            {"destination": "/sys/fs/cgroup/systemd", "type": "bind", "source": "/s", "options": ["rbind", "rw"]}));
+    });
+    assert_eq!(refused(&apart, Family::Systemd, Mode::Hybrid), None);
+    assert!(refused(&apart, Family::Systemd, Mode::V2).is_some());
+    // Groups of others than a user namespace's own are mounted read-only.
+    let foreign = given(|v| {
+        v["linux"]["namespaces"] =
+            serde_json::json!([{"type": "pid"}, {"type": "mount"}, {"type": "user"}]);
+        let map = serde_json::json!([{"containerID": 0, "hostID": 9, "size": 1}]);
+        (v["linux"]["uidMappings"], v["linux"]["gidMappings"]) = (map.clone(), map);
+    });
+    assert!(refused(&foreign, Family::Systemd, Mode::V2).unwrap().starts_with("control groups"));
+}
+
+#[test]
+fn an_init_that_an_image_asks_for_is_the_payload() {
+    let poor = given(|v| {
+        v["process"]["user"]["additionalGids"] = serde_json::json!([7]);
+        v["process"]["capabilities"]["effective"] = serde_json::json!(["CAP_KILL"]);
+        v["process"]["noNewPrivileges"] = true.into();
+        v["root"]["readonly"] = true.into();
+        let run = serde_json::json!({"destination": "/run", "type": "tmpfs", "source": "tmpfs"});
+        v["mounts"].as_array_mut().unwrap().insert(3, run);
+    });
+    let rich = asked_by(Origin::Environment);
+    let init = found(Family::Systemd);
+    let (changed, _) = boot(&poor, &rich, &init, "web", Mode::V2, &BootHost::default()).unwrap();
+    let process = changed.process().as_ref().unwrap();
+    assert_eq!(process.user().additional_gids().as_deref(), Some(&[7][..]));
+    assert_eq!(process.no_new_privileges(), Some(true));
+    assert_eq!(process.rlimits().as_ref().map(Vec::len), Some(1));
+    assert_eq!(process.oom_score_adj(), Some(5));
+    let sets = process.capabilities().as_ref().unwrap();
+    assert_eq!(sets.effective().as_ref().map(|set| set.len()), Some(1));
+    assert_eq!(sets.permitted().as_ref().map(|set| set.len()), Some(6), "all but the audit");
+    let places: Vec<_> = changed.mounts().iter().flatten().map(|m| m.destination()).collect();
+    assert!(places.contains(&&PathBuf::from("/run/lock")));
+    assert!(!places.contains(&&PathBuf::from("/var/log/journal")), "in a read-only root");
 }
