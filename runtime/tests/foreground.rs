@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use richrun::launch::console::{self, Size};
 use richrun::launch::foreground::{Child as Waited, Foreground};
+use richrun::launch::terminal_relay::TerminalRelay;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
@@ -53,7 +54,9 @@ fn probe(terminal: bool) -> u8 {
     let foreground = Foreground::begin(true).unwrap();
     let pid = child.id() as i32;
     let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
-    foreground.wait(Waited { pid, pidfd: pidfd.as_fd(), stop: None }, master, None).unwrap()
+    foreground
+        .wait(Waited { pid, pidfd: pidfd.as_fd(), stop: None }, TerminalRelay::new(master), None)
+        .unwrap()
 }
 
 /// One of the host's: its `/dev/pts/ptmx` is root's alone, `/dev/ptmx` is everybody's.

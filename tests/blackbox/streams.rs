@@ -8,9 +8,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
-use richrun_tests::bundle::{args, sh};
+use richrun_tests::bundle::{args, namespaces, sh, user_namespace};
 use richrun_tests::command::{Cmd, Running, wait_until};
 use richrun_tests::container::IDLE;
+use richrun_tests::stage::SUB_FIRST;
 use richrun_tests::suite::{BOTH, ONE};
 use richrun_tests::terminal::{FdSocket, NotifySocket};
 use richrun_tests::{Bundle, Kind, Output, Suite, Trial};
@@ -28,6 +29,9 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "pid_file_is_replaced", pid_file_is_replaced)
         .on(ONE, "streams_are_the_callers", streams_are_the_callers)
         .on(ONE, "streams_belong_to_the_user", streams_belong_to_the_user)
+        .on(ONE, "streams_in_a_user_namespace", streams_in_a_user_namespace)
+        .on(ONE, "streams_in_a_joined_user_namespace", streams_in_a_joined_user_namespace)
+        .on(ONE, "devices_are_not_given_away", devices_are_not_given_away)
         .on(ONE, "closed_streams", closed_streams)
         .on(ONE, "seccomp_agent", seccomp_agent);
 }
@@ -286,6 +290,98 @@ fn streams_belong_to_the_user(t: &Trial) {
         c.exec_cmd(&["-u", "1234"], &["true"]).ok();
         assert_eq!(null(), before);
         c.remove();
+    }
+}
+
+/// What opens each standard stream again by its name.
+const AGAIN: &str = "cat < /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr";
+
+/// The command with pipes of root's as its streams; whatever user of whatever namespace
+/// has them now must be able to open each again.
+fn opens_pipes_again(what: &str, command: Cmd<'_>, ended: impl FnOnce()) {
+    use std::io::Write;
+    let (read, mut feed) = std::io::pipe().expect("pipe");
+    let (output, out) = std::io::pipe().expect("pipe");
+    let (errors, err) = std::io::pipe().expect("pipe");
+    feed.write_all(b"in\n").expect("feed");
+    drop(feed);
+    command.stdio(0, read).stdio(1, out).stdio(2, err).run();
+    ended();
+    let read = |pipe| std::io::read_to_string(pipe).expect("read");
+    let all = (read(output), read(errors));
+    assert_eq!((all.0.as_str(), all.1.as_str()), ("in\nout\n", "err\n"), "{what}");
+}
+
+/// Every way to start it: `run`, `create` and `start`, `exec`.
+fn every_start_opens_pipes_again(t: &Trial, edit: impl Fn(&mut Value)) {
+    for uid in [0, 1000] {
+        let bundle = |script: &str| {
+            t.bundle(|c| {
+                sh(c, script);
+                c["process"]["user"] = json!({"uid": uid, "gid": uid});
+                edit(c);
+            })
+        };
+        let first = bundle(AGAIN);
+        opens_pipes_again(&format!("run as {uid}"), t.run_cmd(&first, &[]), || {});
+        let second = bundle(AGAIN);
+        let line = ["create", "-b", second.path(), &second.id];
+        opens_pipes_again(&format!("create as {uid}"), t.rt(&line), || {
+            let c = t.take(&second);
+            c.start();
+            c.wait("stopped");
+            c.remove();
+        });
+        let idle = t.detach(&bundle(IDLE));
+        let user = uid.to_string();
+        let exec = idle.exec_cmd(&["-u", &user], &["sh", "-c", AGAIN]);
+        opens_pipes_again(&format!("exec as {uid}"), exec, || {});
+        idle.remove();
+    }
+}
+
+/// Inside nobody has rights over what the host's root owns: only the runtime has.
+fn streams_in_a_user_namespace(t: &Trial) {
+    t.only(&[Kind::Richrun], "leaves the streams to the host's root");
+    every_start_opens_pipes_again(t, user_namespace);
+    // A file keeps its content, and is the user's as well.
+    let file = t.dir.join("out/mapped");
+    let bundle = t.bundle(|c| {
+        sh(c, "echo again > /dev/stdout");
+        user_namespace(c);
+    });
+    t.run_cmd(&bundle, &[]).stdio(1, File::create(&file).expect("create")).ok();
+    assert_eq!(fs::metadata(&file).expect("stat").uid(), SUB_FIRST);
+}
+
+fn streams_in_a_joined_user_namespace(t: &Trial) {
+    t.only(&[Kind::Richrun], "leaves the streams to the host's root");
+    let owner = t.idle_with(user_namespace);
+    let path = format!("/proc/{}/ns/user", owner.pid());
+    every_start_opens_pipes_again(t, |c| {
+        namespaces(c).push(json!({"type": "user", "path": path}));
+    });
+    owner.remove();
+}
+
+/// A device that everybody uses does not become the payload's, whichever it is.
+fn devices_are_not_given_away(t: &Trial) {
+    t.only(&[Kind::Richrun], "gives every device away but one");
+    let owners = || {
+        ["null", "zero", "full"]
+            .map(|name| fs::metadata(format!("/dev/{name}")).map(|file| file.uid()).expect("stat"))
+    };
+    let before = owners();
+    for edit in [(|_| {}) as fn(&mut Value), user_namespace] {
+        let bundle = t.bundle(|c| {
+            sh(c, "true");
+            c["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+            edit(c);
+        });
+        let open = |name: &str| File::options().read(true).write(true).open(name).expect("open");
+        let run = t.run_cmd(&bundle, &[]).stdio(0, open("/dev/zero")).stdio(1, open("/dev/full"));
+        run.stdio(2, open("/dev/null")).ok();
+        assert_eq!(owners(), before);
     }
 }
 

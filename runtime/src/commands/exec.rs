@@ -11,6 +11,7 @@ use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
 use crate::launch::exec::{ExecOrder, enter};
 use crate::launch::foreground::{Child, Foreground};
+use crate::launch::terminal_relay::TerminalRelay;
 use crate::launch::{Launched, console, own_image};
 use crate::life::{State, Status, Store};
 use crate::log;
@@ -49,14 +50,16 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     drop(order);
     let begun = (|| {
         let master = from.as_ref().map(|from| console::receive_master(from.as_fd())).transpose()?;
+        // The terminal has its size and modes before the program can look.
+        let relay = TerminalRelay::new(master);
         announce(args, &launched)?;
         launched.start()?;
-        Ok(master)
+        Ok(relay)
     })();
-    let master = begun.map_err(|error| launched.end(error))?;
+    let relay = begun.map_err(|error| launched.end(error))?;
     let Some(foreground) = foreground else { return Ok(0) };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
-    foreground.wait(child, master, None)
+    foreground.wait(child, relay, None)
 }
 
 fn check(status: Status, ignore_paused: bool) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `run`: create, start, and wait for the end.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rich_hooks::Phase;
 
@@ -9,6 +9,7 @@ use crate::cli::{Global, RunArgs};
 use crate::error::{Kind, Result};
 use crate::launch::foreground::{Child, Foreground};
 use crate::launch::notify_relay::{self, NotifySocket};
+use crate::launch::terminal_relay::TerminalRelay;
 use crate::launch::{console, own_image};
 use crate::life::delete::destroy;
 use crate::life::{Store, hooks};
@@ -34,7 +35,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
         return Ok(0);
     };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: state.stop_signal };
-    let status = foreground.wait(child, begun.master, begun.notify)?;
+    let status = foreground.wait(child, begun.relay, begun.notify)?;
     if !args.keep {
         remove(global, &args.launch.id)?;
     }
@@ -43,14 +44,15 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
 
 /// What is listened to while the payload runs.
 struct Begun {
-    master: Option<OwnedFd>,
+    relay: TerminalRelay,
     notify: Option<NotifySocket>,
 }
 
 /// Starts the payload and runs the hooks that follow.
 fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
     let master = made.terminal.as_ref().map(|from| console::receive_master(from.as_fd()));
-    let master = master.transpose()?;
+    // The terminal has its size and modes before the payload can look.
+    let relay = TerminalRelay::new(master.transpose()?);
     let notify = match notify_relay::host_address() {
         Some(host) => NotifySocket::open(&made.entry.path(), &host, made.launched.pid)?,
         None => None,
@@ -59,7 +61,7 @@ fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
     create::announce(&args.launch, made)?;
     let (all, state) = (&made.plan.hooks, &made.state);
     hooks::run(Phase::Poststart, all, state, made.launched.pid)?;
-    Ok(Begun { master, notify })
+    Ok(Begun { relay, notify })
 }
 
 /// Deletes the container; somebody else may have done so already.

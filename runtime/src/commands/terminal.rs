@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::launch::console;
+use crate::launch::{console, terminal_relay};
 
 /// The way of a terminal's master end.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Terminal {
 /// Checks the options against each other, in runc's words, and connects.
 ///
 /// # Errors
-/// A terminal that nobody would hold, or a socket without a terminal.
+/// A terminal that nobody would hold or see, or a socket without a terminal.
 pub fn prepare(wanted: bool, detached: bool, socket: Option<&Path>) -> Result<Terminal> {
     check(wanted, detached, socket.is_some())?;
     match socket {
@@ -26,6 +26,7 @@ pub fn prepare(wanted: bool, detached: bool, socket: Option<&Path>) -> Result<Te
             Ok(Terminal { to: Some(console::connect("--console-socket", path)?), from: None })
         }
         None if wanted => {
+            terminal_relay::check_host_terminal()?;
             let (ours, theirs) = console::socket_pair()?;
             Ok(Terminal { to: Some(theirs), from: Some(ours) })
         }
@@ -37,10 +38,10 @@ fn check(wanted: bool, detached: bool, socket: bool) -> Result<()> {
     let refuse = |words: &str| Err(Error::new(Kind::Usage, words));
     match (detached, wanted, socket) {
         (true, true, false) => {
-            refuse("cannot allocate tty if runc will detach without setting console socket")
+            refuse("cannot allocate tty if richrun will detach without setting console socket")
         }
         (false, _, true) | (true, false, true) => {
-            refuse("cannot use console socket if runc will not detach or allocate tty")
+            refuse("cannot use console socket if richrun will not detach or allocate tty")
         }
         _ => Ok(()),
     }

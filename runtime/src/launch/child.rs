@@ -28,7 +28,7 @@ use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
 use crate::plan::boot::SYSTEMD_STOP;
 use crate::plan::namespaces::{flag, proc_name};
-use crate::plan::process::{MAX_CPUS, ProcessPlan};
+use crate::plan::process::MAX_CPUS;
 use crate::plan::{grant, rich};
 use crate::sys::{net, process};
 
@@ -140,7 +140,7 @@ impl First<'_> {
         let scripts = self.prepare_scripts(&root)?;
         let payload = Payload {
             process: &plan.process,
-            owner: self.payload().user.uid,
+            owner: self.order.plan.payload().user.uid,
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),
             rich: plan.rich.as_ref().zip(self.image.as_ref()),
@@ -244,14 +244,6 @@ impl First<'_> {
         self.order.plan.namespaces.has(Kind::User) || self.order.host.unprivileged
     }
 
-    /// Whom the container is for: this process, or who starts beside the init
-    /// that it becomes.
-    fn payload(&self) -> &ProcessPlan {
-        let plan = self.order.plan;
-        let beside = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref());
-        beside.unwrap_or(&plan.process)
-    }
-
     /// The pty of the container's own devpts; its master end goes out.
     fn open_terminal(&self, root: &Root) -> Result<Option<OwnedFd>> {
         let plan = &self.order.plan.process;
@@ -304,7 +296,7 @@ impl First<'_> {
         let plan = self.order.plan;
         let wanted = plan.rich.as_ref().is_some_and(|rich| rich.environment_file);
         match wanted && !plan.root.readonly {
-            true => profile::write(root.as_fd(), &rich::profile(&self.payload().env)),
+            true => profile::write(root.as_fd(), &rich::profile(&self.order.plan.payload().env)),
             false => Ok(()),
         }
     }
@@ -322,7 +314,7 @@ impl First<'_> {
             state: &state,
         };
         let one = |script: &Script| {
-            let process = grant::script_process(script, self.payload())?;
+            let process = grant::script_process(script, self.order.plan.payload())?;
             scripts::prepare(&script.what, &process, ground)
         };
         scripts.map(one).collect()

@@ -13,7 +13,7 @@ use super::child::{MEMORY_POLICY, join_groups};
 use super::payload::Payload;
 use super::stage::{await_known, born, into_cgroup, tell_and_end};
 use super::sync::{Channel, News, Word};
-use super::{Launched, console, identity, join, listener};
+use super::{Launched, console, identity, join, listener, streams};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::State;
@@ -84,13 +84,14 @@ pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
         Cloned::Parent(pid, pidfd) => (pid, pidfd),
     };
     let launched = Launched { pid, pidfd, channel };
-    match set_up(order, &launched) {
+    match set_up(order, &launched, stage) {
         Ok(()) => Ok(launched),
         Err(error) => Err(launched.end(error)),
     }
 }
 
-fn set_up(order: &ExecOrder<'_>, launched: &Launched) -> Result<()> {
+/// The runtime's part while the process enters; `mapped`: it joins a user namespace.
+fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()> {
     let process = &order.plan.process;
     identity::raise_limits(launched.pid, &process.rlimits)?;
     if let Some(score) = process.oom_score_adj {
@@ -105,6 +106,9 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched) -> Result<()> {
                 let (pid, pidfd) = (launched.pid, launched.pidfd.as_fd());
                 listener::send(filter, order.state, "running", pid, pidfd, fd)?;
                 launched.channel.tell(Word::Listened)?;
+            }
+            News::StreamsKept => {
+                streams::give_from_outside(launched, mapped, process.user.uid)?;
             }
             News::Warning(text) => crate::log::warn(text),
             News::Printed(line) => crate::log::info(line),

@@ -6,7 +6,7 @@
 //! blocked from [`Foreground::begin`] on, before the process exists, so that
 //! none falls between its start and our readiness to pass it on.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 
 use super::notify_relay::NotifySocket;
-use super::relay::Relay;
+use super::terminal_relay::TerminalRelay;
 use crate::error::{Error, Result, Step};
 use crate::life::signal::translated;
 use crate::sys::signals;
@@ -106,16 +106,15 @@ impl Foreground {
         Ok(Foreground { signals, adopts: subreaper })
     }
 
-    /// Waits until `child` has ended, passing on signals and, with `master`,
-    /// its terminal; returns its exit status, 128+n where signal n ended it.
+    /// Waits until `child` has ended, passing on signals and, by `relay`, the
+    /// bytes of its terminal; returns its exit status, 128+n where signal n ended it.
     pub fn wait(
         self,
         child: Child<'_>,
-        master: Option<OwnedFd>,
+        mut relay: TerminalRelay,
         mut notify: Option<NotifySocket>,
     ) -> Result<u8> {
         crate::log::flush();
-        let mut relay = Relay::new(master);
         loop {
             let news = self.poll(child.pidfd, &relay, notify.as_ref())?;
             if news.signals
@@ -143,7 +142,7 @@ impl Foreground {
     fn poll(
         &self,
         pidfd: BorrowedFd<'_>,
-        relay: &Relay,
+        relay: &TerminalRelay,
         notify: Option<&NotifySocket>,
     ) -> Result<News> {
         let wants = relay.wants();
@@ -181,7 +180,7 @@ impl Foreground {
     }
 
     /// Handles every signal that waits. The exit status, if reaping met it.
-    fn take_signals(&self, child: Child<'_>, relay: &mut Relay) -> Result<Option<u8>> {
+    fn take_signals(&self, child: Child<'_>, relay: &mut TerminalRelay) -> Result<Option<u8>> {
         let me = std::process::id();
         loop {
             let info = match self.signals.read_signal() {

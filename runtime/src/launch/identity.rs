@@ -16,29 +16,6 @@ use crate::plan::process::{CapPlan, ProcessPlan, Rlimit, home_of, variable};
 use crate::sys::process::CapSets;
 use crate::sys::{inroot, process};
 
-/// Gives the standard streams to the user, so that it can open them again by
-/// `/dev/stdout` (not the null device, which belongs to all: by its number, null(4), since
-/// what the container has at that path is the container's to say).
-pub fn give_streams(uid: u32) -> Result<()> {
-    let null = rustix::fs::makedev(1, 3);
-    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-        // A stream may be closed.
-        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
-        let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-        if stat.st_uid == uid || (device && stat.st_rdev == null) {
-            continue;
-        }
-        let owner = Some(Uid::from_raw(uid));
-        match rustix::fs::fchown(stream, owner, None) {
-            // Somebody else's file, an unmapped id, a read-only file system:
-            // the payload can use the descriptor all the same.
-            Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL | Errno::NOTSUP) => {}
-            Err(errno) => return Err(Error::os("give a standard stream to the user", errno)),
-        }
-    }
-    Ok(())
-}
-
 /// Sets the limits. Those that rise above the hard limit were raised by the
 /// runtime, which may have the right to ([`raise_limits`]).
 pub fn set_limits(limits: &[Rlimit]) -> Result<()> {

@@ -23,14 +23,15 @@ pub mod own_image;
 mod payload;
 mod prepared;
 mod profile;
-mod relay;
 mod restrict;
 mod rich;
 mod rootfs;
 mod scripts;
 pub mod services;
 mod stage;
+mod streams;
 pub mod sync;
+pub mod terminal_relay;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -163,6 +164,10 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
             News::Listening(fd) => {
                 listener::hand_over(order, launched, fd)?;
                 launched.channel.tell(Word::Listened)?;
+            }
+            News::StreamsKept => {
+                let mapped = plan.namespaces.has(Kind::User);
+                streams::give_from_outside(launched, mapped, plan.payload().user.uid)?;
             }
             News::Warning(text) => crate::log::warn(text),
             News::Printed(line) => crate::log::info(line),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::sync::{Channel, News, Word};
-use super::{identity, rich};
+use super::{identity, rich, streams};
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::{ProcessPlan, Scheduling, c_string};
@@ -81,7 +81,11 @@ impl<'a> Payload<'a> {
         keep: &[i32],
     ) -> Result<Armed<'a>> {
         let plan = self.process;
-        identity::give_streams(self.owner)?;
+        if streams::give(self.owner) {
+            // Its rights reach no further than its user namespace; the runtime's may.
+            channel.report(&News::StreamsKept)?;
+            channel.expect(Word::StreamsSeen)?;
+        }
         if let Some(umask) = plan.user.umask {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
         }

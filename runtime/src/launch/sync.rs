@@ -12,6 +12,9 @@
 //!      | -- HooksDone -------------------> |
 //!      |                                   |  createContainer, pivot_root, identity
 //!      | <----------- Said(line), if asked |  at any time while its hooks run
+//!      | <-- StreamsKept, if it must ask - |
+//!      |  gives them with its own rights   |
+//!      | -- StreamsSeen -----------------> |
 //!      | <---- Listening(fd), if asked --- |
 //!      | -- Listened --------------------> |
 //!      | <----------------------- Ready -- |
@@ -48,6 +51,8 @@ pub enum Word {
     Wait = 5,
     /// The pid is known: the process that stood between has told it.
     Known = 6,
+    /// What could be done for the standard streams is done.
+    StreamsSeen = 7,
 }
 
 /// What the child tells the runtime.
@@ -60,6 +65,8 @@ pub enum News {
     Mounted,
     /// The descriptor of that number is the seccomp listener.
     Listening(i32),
+    /// It may not give (some of) its standard streams to the payload's user.
+    StreamsKept,
     /// Something asked for was not done: for the log.
     Warning(String),
     /// A line of an init script: for the log.
@@ -222,6 +229,7 @@ fn encode(news: &News) -> Vec<u8> {
         News::Warning(text) => lettered(6, text),
         News::Said(text) => lettered(7, text),
         News::Printed(text) => lettered(8, text),
+        News::StreamsKept => vec![9],
         News::Closed => Vec::new(),
     }
 }
@@ -238,6 +246,7 @@ fn decode(bytes: &[u8]) -> Result<News> {
         (Some(6), _) => Ok(News::Warning(text())),
         (Some(7), _) => Ok(News::Said(text())),
         (Some(8), _) => Ok(News::Printed(text())),
+        (Some(9), _) => Ok(News::StreamsKept),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -253,6 +262,7 @@ mod tests {
         for news in [
             News::Born(4711),
             News::Mounted,
+            News::StreamsKept,
             News::Listening(9),
             News::Warning("ambient".to_owned()),
             News::Printed("a line".to_owned()),

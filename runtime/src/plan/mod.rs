@@ -146,6 +146,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whom the container is for: its first process, or who starts beside the init
+    /// that this becomes.
+    pub fn payload(&self) -> &ProcessPlan {
+        let beside = self.boot.as_ref().and_then(|boot| boot.payload.as_ref());
+        beside.unwrap_or(&self.process)
+    }
+
     /// Plans the launch of a validated configuration.
     ///
     /// # Errors

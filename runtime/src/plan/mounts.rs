@@ -96,6 +96,16 @@ impl IdRange {
         ranges.iter().map(line).collect()
     }
 
+    /// What the text of `/proc/PID/uid_map` says.
+    pub fn parse(text: &str) -> Vec<IdRange> {
+        let range = |line: &str| {
+            let mut words = line.split_whitespace().map(|word| word.parse().ok());
+            let [inside, outside, count] = [words.next()??, words.next()??, words.next()??];
+            Some(IdRange { inside, outside, count })
+        };
+        text.lines().filter_map(range).collect()
+    }
+
     /// The outside id of an inside one.
     pub fn outside_of(ranges: &[IdRange], id: u32) -> Option<u32> {
         ranges.iter().find_map(|range| {

@@ -18,6 +18,9 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "console_of_exec", console_of_exec)
         .on(BOTH, "foreground_terminal", foreground_terminal)
         .on(ONE, "foreground_terminal_of_exec", foreground_terminal_of_exec)
+        .on(BOTH, "the_terminal_is_ready_first", the_terminal_is_ready_first)
+        .on(BOTH, "no_terminal_to_show_it_on", no_terminal_to_show_it_on)
+        .on(ONE, "input_that_ends_before_the_terminal", input_that_ends_before_the_terminal)
         .on(ONE, "job_control", job_control);
 }
 
@@ -177,4 +180,67 @@ fn job_control(t: &Trial) {
     wait_until("the modes to be back", || !is_raw(&slave));
     terminal.send("exit 0\n");
     shell.wait().ok();
+}
+
+/// Its size and modes are there before the program is: a program that looks at once
+/// sees them, each time.
+fn the_terminal_is_ready_first(t: &Trial) {
+    let show = "stty size; echo hi";
+    let bundle = t.bundle(|c| {
+        c["process"]["terminal"] = json!(true);
+        sh(c, show);
+    });
+    let idle = t.idle();
+    for turn in 0..30 {
+        let (mut terminal, slave) = pair(11, 22);
+        let [a, b, c] = clones(&slave);
+        drop(slave);
+        let command = match turn % 2 {
+            0 => t.run_cmd(&bundle, &[]),
+            _ => idle.exec_cmd(&["-t"], &["sh", "-c", show]),
+        };
+        command.stdio(0, a).stdio(1, b).stdio(2, c).with_terminal().ok();
+        assert_eq!(terminal.drain(), "11 22\r\nhi\r\n", "{turn}");
+    }
+    idle.remove();
+}
+
+/// From cron or a pipeline without a terminal: an error before anything is made, and
+/// no payload that waits for keys that nobody can press.
+fn no_terminal_to_show_it_on(t: &Trial) {
+    let idle = t.idle();
+    let bundle = t.bundle(|c| {
+        c["process"]["terminal"] = json!(true);
+        sh(c, "read word");
+    });
+    let program = t.runtime_path();
+    let root = t.root();
+    let words = [program.to_str().expect("utf-8"), "--root", root.to_str().expect("utf-8")];
+    let alone = |line: &[&str]| t.cmd("setsid", &["-w"]).args(&words).args(line);
+    let run = ["run", "-b", bundle.path(), &bundle.id];
+    let exec = ["exec", "-t", &idle.id, "sh"];
+    for (line, status) in [(&run[..], 1), (&exec[..], 255)] {
+        for command in [alone(line), alone(line).input("echo hi\n")] {
+            command.run().exits(status).says("open /dev/tty: no such device or address");
+        }
+    }
+    t.rt(&["state", &bundle.id]).run().fails();
+    idle.remove();
+    t.finish();
+}
+
+/// Keys from a pipe, the terminal elsewhere: when the pipe ends, so does the input.
+fn input_that_ends_before_the_terminal(t: &Trial) {
+    t.only(&[Kind::Richrun], "leaves the payload waiting");
+    for input in ["a line\n", "a line without an end", ""] {
+        let (mut terminal, slave) = pair(11, 22);
+        let bundle = t.bundle(|c| {
+            c["process"]["terminal"] = json!(true);
+            sh(c, "cat; exit 3");
+        });
+        let [_, b, c] = clones(&slave);
+        drop(slave);
+        t.run_cmd(&bundle, &[]).input(input).stdio(1, b).stdio(2, c).run().exits(3);
+        assert!(terminal.drain().contains(input.trim()));
+    }
 }

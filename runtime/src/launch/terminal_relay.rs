@@ -8,16 +8,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{
-    OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp,
+    tcgetwinsize, tcsetattr,
 };
 
 use super::console::{Size, resize};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 /// Bytes read ahead in one direction.
 const CAPACITY: usize = 32 * 1024;
@@ -29,7 +30,7 @@ const HELD_AT_MOST: usize = 128 * 1024;
 
 /// The relay; without a terminal it has nothing to do.
 #[derive(Debug)]
-pub struct Relay {
+pub struct TerminalRelay {
     terminal: Option<Terminal>,
 }
 
@@ -53,6 +54,8 @@ struct Terminal {
     typed: Buffer,
     shown: Buffer,
     input_open: bool,
+    /// The last line that was typed has no end yet.
+    line_open: bool,
     output_open: bool,
     hung_up: bool,
 }
@@ -92,9 +95,10 @@ impl Buffer {
     }
 }
 
-impl Relay {
+impl TerminalRelay {
     /// Takes the master end over: gives it our terminal's size, and puts our
-    /// terminal into raw mode where standard input is one.
+    /// terminal into raw mode where standard input is one. Call this before the
+    /// payload is let go: it may look at once.
     pub fn new(master: Option<OwnedFd>) -> Self {
         let terminal = master.map(|master| {
             // Failures here cost comfort, not correctness: an old kernel
@@ -110,13 +114,14 @@ impl Relay {
                 typed: Buffer::default(),
                 shown: Buffer::default(),
                 input_open: true,
+                line_open: false,
                 output_open: true,
                 hung_up: false,
             };
             terminal.resize();
             terminal
         });
-        Relay { terminal }
+        TerminalRelay { terminal }
     }
 
     /// What to poll for.
@@ -140,6 +145,10 @@ impl Relay {
         let Some(this) = &mut self.terminal else { return };
         if input && !this.typed.is_full() {
             this.input_open = this.typed.fill(stdin());
+            match this.input_open {
+                true => this.line_open = this.typed.bytes.last() != Some(&b'\n'),
+                false => this.end_of_input(),
+            }
         }
         if terminal {
             if !this.typed.bytes.is_empty() && !this.typed.empty(this.master.as_fd()) {
@@ -238,6 +247,14 @@ fn asked_to_end(signals: &SignalFd) -> bool {
 }
 
 impl Terminal {
+    /// Nothing more will be typed: presses the key that says so, twice behind a line
+    /// that was not finished.
+    fn end_of_input(&mut self) {
+        let Ok(modes) = tcgetattr(&self.master) else { return };
+        let key = modes.special_codes[SpecialCodeIndex::VEOF];
+        self.typed.bytes.extend(std::iter::repeat_n(key, 1 + usize::from(self.line_open)));
+    }
+
     fn resize(&self) {
         if let Some(size) = host_size()
             && let Err(error) = resize(self.master.as_fd(), size)
@@ -249,10 +266,31 @@ impl Terminal {
 
 /// The size of the terminal that we have, whichever stream it is.
 fn host_size() -> Option<Size> {
-    [stdin(), stdout(), stderr()].into_iter().find_map(|stream| {
-        let size = tcgetwinsize(stream).ok()?;
-        Some(Size { rows: size.ws_row, columns: size.ws_col })
-    })
+    let size = STREAMS.into_iter().find_map(|stream| tcgetwinsize(stream()).ok());
+    let size = size.or_else(|| tcgetwinsize(own_terminal().ok()?).ok())?;
+    Some(Size { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// The standard streams.
+const STREAMS: [fn() -> BorrowedFd<'static>; 3] = [stdin, stdout, stderr];
+
+/// Our controlling terminal, where no stream leads to it.
+fn own_terminal() -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/tty", flags, Mode::empty()).step(|| "open /dev/tty")
+}
+
+/// Whether there is a terminal on which the container's could be shown.
+///
+/// # Errors
+/// There is none: whoever reads in the container would wait for ever. In runc's words.
+pub fn check_host_terminal() -> Result<()> {
+    match STREAMS.into_iter().any(|stream| isatty(stream())) {
+        true => Ok(()),
+        false => own_terminal().map(drop).map_err(|error| {
+            error.within("process.terminal: there is no terminal to show it on (set it to false)")
+        }),
+    }
 }
 
 /// Our own terminal (or file, or pipe) turns newlines into what it needs; as
