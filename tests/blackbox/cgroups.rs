@@ -1,5 +1,7 @@
 //! Control groups: paths, limits as the kernel has them, removal.
 
+mod threads;
+
 use std::fs;
 use std::path::Path;
 
@@ -27,6 +29,10 @@ pub fn register(suite: &mut Suite) {
         .on(V2, "v2_unified", v2_unified)
         .on(V2, "v2_missing_controller", v2_missing_controller)
         .on(V2, "v2_delegation", v2_delegation)
+        .on(V2, "v2_threaded_groups", threads::joined)
+        .on(V2, "v2_threaded_limits", threads::domain_limits_refused)
+        .on(ROOTLESS, "rootless_path_refused", rootless_path_refused)
+        .on(ROOTLESS, "rootless_shared_pids_warn", rootless_shared_pids_warn)
         .on(ROOT, "process_and_children_inside", process_and_children_inside)
         .on(ROOT, "removed_with_children", removed_with_children)
         .on(ROOT, "removed_while_frozen", removed_while_frozen)
@@ -427,4 +433,34 @@ fn two_in_one_parent(t: &Trial) {
     two.exec("true").ok();
     two.remove();
     remove_parents(t, &name);
+}
+
+/// A group that was asked for by its path and cannot be made is an error; without a path
+/// the caller's own will do.
+fn rootless_path_refused(t: &Trial) {
+    let bundle = t.bundle(|c| {
+        sh(c, "echo ran");
+        c["linux"]["cgroupsPath"] = json!(format!("/{}", t.name("denied")));
+    });
+    t.run(&bundle).fails().says("linux.cgroupsPath");
+    bundle.edit(|c| {
+        c["linux"].as_object_mut().expect("linux").remove("cgroupsPath");
+    });
+    t.run(&bundle).ok().prints("ran");
+}
+
+/// Neither a group nor a pid namespace says who belongs to the container.
+fn rootless_shared_pids_warn(t: &Trial) {
+    let bundle = t.bundle(|c| sh(c, "echo ran"));
+    assert!(!t.run(&bundle).ok().err.contains("pid namespace"));
+    bundle.edit(|c| {
+        without_namespace(c, "pid");
+        // A new proc mount needs a pid namespace of one's own.
+        let all = richrun_tests::bundle::mounts(c);
+        let proc = all.iter_mut().find(|entry| entry["destination"] == "/proc").expect("/proc");
+        *proc = json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+        c["linux"]["maskedPaths"] = json!([]);
+        c["linux"]["readonlyPaths"] = json!([]);
+    });
+    t.run(&bundle).ok().prints("ran").says("no cgroup and no pid namespace of its own");
 }

@@ -20,6 +20,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "memory_policy", memory_policy)
         .on(ONE, "calls_newer_than_the_profile", calls_newer_than_the_profile)
         .on(ONE, "sysctls_of_a_user_namespace", sysctls_of_a_user_namespace)
+        .on(ONE, "no_process_until_start", no_process_until_start)
         .on(V1, "no_process_limit", no_process_limit)
         .on(V1, "kernel_memory", kernel_memory);
 }
@@ -215,5 +216,24 @@ fn kernel_memory(t: &Trial) {
     if let Ok(limit) = fs::read_to_string(file) {
         assert_eq!(limit.trim(), "1048576");
     }
+    c.remove();
+}
+
+/// A document need not say what is run before `start`; the container takes others' processes.
+fn no_process_until_start(t: &Trial) {
+    let bundle = t.bundle(|c| {
+        c.as_object_mut().expect("an object").remove("process");
+    });
+    t.run(&bundle).fails().says("process");
+    let c = t.create(&bundle);
+    assert_eq!(c.status(), "created");
+    let file = t.dir.join("run/process.json");
+    let process =
+        json!({"cwd": "/", "args": ["/bin/echo", "inside"], "user": {"uid": 0, "gid": 0}});
+    fs::write(&file, process.to_string()).expect("write the process");
+    c.exec_cmd(&["--process", file.to_str().expect("utf-8 path")], &[]).ok().prints("inside");
+    c.exec_cmd(&[], &["true"]).run().fails().says("process");
+    c.verb("start", &[]).run().fails().says("process must be specified");
+    assert_eq!(c.status(), "created", "nothing has changed");
     c.remove();
 }

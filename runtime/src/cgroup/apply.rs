@@ -105,11 +105,15 @@ impl Cgroup {
                 .get("cgroup.controllers")
                 .is_ok_and(|list| list.split_whitespace().any(|name| name == row.controller));
         match missing {
-            true => Error::system(format!(
-                "{step}: the controller {} is not available in {}",
-                row.controller,
-                group.place.directory()
-            )),
+            true => {
+                let threaded = group.get("cgroup.type").is_ok_and(|kind| kind.contains("threaded"));
+                Error::system(format!(
+                    "{step}: the controller {} is not available in {}{}",
+                    row.controller,
+                    if threaded { "the threaded cgroup " } else { "" },
+                    group.place.directory()
+                ))
+            }
             false => Error::os(step, errno),
         }
     }

@@ -1,5 +1,7 @@
 //! Making a container's groups.
 
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{AtFlags, CWD, Mode as FileMode, mkdirat, unlinkat};
 use rustix::io::Errno;
 
@@ -87,8 +89,13 @@ fn create_one(plan: &CgroupPlan, place: &Place, made: &mut Made) -> Result<Optio
     Ok(Some(group))
 }
 
-/// An unprivileged runtime does without a group, unless a limit needs it.
+/// An unprivileged runtime does without a group, unless a limit needs it or the group was
+/// asked for by its path.
 fn no_right(plan: &CgroupPlan, place: &Place, errno: Errno) -> Result<Option<Group>> {
+    if plan.named {
+        let step = format!("linux.cgroupsPath: make cgroup {}", place.directory());
+        return Err(Error::os(step, errno).of_kind(Kind::Config));
+    }
     let needed = |row: &&Knob| plan.mode == Mode::V2 || place.has(&row.controller);
     match plan.knobs.rows.iter().find(needed) {
         None => Ok(None),
@@ -165,14 +172,21 @@ impl Group {
         }
         let above = self.place.path.rsplit_once('/').map_or("", |(above, _)| above);
         let mut dir = top;
+        let hand_on = |dir: &OwnedFd, list: &str| match may_hand_on(
+            file::get(dir, "cgroup.type").ok().as_deref(),
+            file::get(dir, "cgroup.procs").as_deref().unwrap_or_default(),
+        ) {
+            true => file::put(dir, "cgroup.subtree_control", list),
+            false => Err(Errno::BUSY),
+        };
         for name in [""].into_iter().chain(above.split('/').filter(|name| !name.is_empty())) {
             if !name.is_empty() {
                 dir = open_dir(&dir, name).step(|| format!("open cgroup {name} of {above}"))?;
             }
-            if file::put(&dir, "cgroup.subtree_control", &missing.join(" ")).is_err() {
+            if hand_on(&dir, &missing.join(" ")).is_err() {
                 for one in &missing {
                     // One that cannot be passed on must not hold up the others.
-                    let _ = file::put(&dir, "cgroup.subtree_control", one);
+                    let _ = hand_on(&dir, one);
                 }
             }
         }
@@ -180,7 +194,23 @@ impl Group {
     }
 }
 
+/// Whether controllers may be enabled for the groups below one of this type (`None`: the
+/// hierarchy's top, which has none) with these processes. The kernel would turn a domain with
+/// processes into a threaded one, and the groups below it into invalid ones (cgroups(7)).
+fn may_hand_on(kind: Option<&str>, procs: &str) -> bool {
+    kind.is_none_or(|kind| kind.trim() != "domain") || procs.trim().is_empty()
+}
+
 impl Cgroup {
+    /// Makes a group that came to lie below a threaded domain threaded, which it has to be
+    /// before anybody can be in it; whether that was the case.
+    pub fn become_threaded(&self) -> bool {
+        self.unified.as_ref().is_some_and(|group| {
+            group.get("cgroup.type").is_ok_and(|kind| kind.trim() == "domain invalid")
+                && group.put("cgroup.type", "threaded").is_ok()
+        })
+    }
+
     /// Refuses a group that is frozen, or lies below one: whoever joined it
     /// would never run.
     fn check_thawed(&self) -> Result<()> {
@@ -224,5 +254,23 @@ fn inherited(place: &Place, knob: &str) -> Result<String> {
         }
         empty.push((dir, ancestor));
         path = above;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_hand_on;
+
+    #[test]
+    fn a_domain_with_processes_is_not_made_threaded() {
+        for (kind, procs, may) in [
+            (None, "1\n2\n", true),
+            (Some("domain\n"), "", true),
+            (Some("domain\n"), "7\n", false),
+            (Some("domain threaded\n"), "7\n", true),
+            (Some("threaded\n"), "", true),
+        ] {
+            assert_eq!(may_hand_on(kind, procs), may, "{kind:?} {procs:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use oci_spec::runtime::LinuxNamespaceType;
 use rich_hooks::Phase;
 
 use super::descriptors::{self, Passed};
@@ -12,11 +13,11 @@ use super::terminal::{self, Terminal};
 use super::{pid_file, rich};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
-use crate::config::Config;
 use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::rich::{RichConfig, RichMode};
 use crate::config::services::Services;
+use crate::config::{Config, validate};
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate::Gate;
 use crate::launch::services::{self, Places};
@@ -75,6 +76,9 @@ pub fn make(global: &Global, args: &LaunchArgs, begin: Begin) -> Result<Made> {
     let passed = descriptors::passed(args.preserve_fds)?;
     let store = Store::new(global.root());
     let job = Job::new(global, args, &store, passed)?;
+    if begin != Begin::AtTheGate || job.plan.rich.is_some() {
+        validate::startable(&job.config.spec)?;
+    }
     let detached = begin != Begin::Foreground;
     let wanted = job.plan.process.terminal;
     let Terminal { to, from } =
@@ -204,6 +208,11 @@ impl Job {
         // A group that is refused is somebody else's: it is not ours to remove.
         let cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
         state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
+        if cgroup.is_none() && !plan.namespaces.has_new(LinuxNamespaceType::Pid) {
+            log::warn(
+                "the container has no cgroup and no pid namespace of its own: not all of its processes can be found and ended",
+            );
+        }
         let systemd = plan.boot.as_ref().is_some_and(|boot| boot.family == Family::Systemd);
         if systemd && state.cgroup.is_none() {
             return Err(boot::without_groups());

@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 
 use crate::cli::{Global, StartArgs};
-use crate::config::Config;
+use crate::config::{Config, validate};
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate;
 use crate::launch::notify_relay::{self, NotifySocket};
-use crate::life::{Entry, State, Status, Store, hooks};
+use crate::life::{State, Status, Store, hooks};
 use rich_hooks::Phase;
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -20,6 +20,8 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
     }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
     let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+    let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
+    validate::startable(&config.spec)?;
     let host = notify_relay::host_address();
     let notify = match &host {
         Some(host) => NotifySocket::open(&entry.path(), host, init.pid)?,
@@ -28,7 +30,7 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
     let opened = gate::open(&entry, pidfd.as_fd());
     gate::remove(&entry)?;
     opened?;
-    poststart(&entry, &state, init.pid).inspect_err(|_| {
+    poststart(&config, &state, init.pid).inspect_err(|_| {
         // Specification 1.3: the container is stopped; it is there to be deleted.
         if let Err(errno) = pidfd_send_signal(&pidfd, Signal::KILL) {
             crate::log::warn(Error::os(format!("kill {}", init.pid), errno));
@@ -43,8 +45,7 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
 }
 
 /// The hooks that follow the start.
-fn poststart(entry: &Entry, state: &State, pid: i32) -> Result<()> {
-    let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
+fn poststart(config: &Config, state: &State, pid: i32) -> Result<()> {
     if let Some(all) = config.spec.hooks() {
         hooks::run(Phase::Poststart, all, state, pid)?;
     }

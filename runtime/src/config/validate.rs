@@ -64,10 +64,19 @@ fn root(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     }
 }
 
+/// It may be missing until `start` (config.md, "Process").
 fn process(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+    spec.process().as_ref().map_or(Ok(()), |process| validate_process(process, warnings))
+}
+
+/// What is to be started has a process.
+///
+/// # Errors
+/// The document has none.
+pub fn startable(spec: &Spec) -> Result<()> {
     match spec.process() {
-        Some(process) => validate_process(process, warnings),
-        None => Err(wrong("process", "process must be specified")),
+        Some(_) => Ok(()),
+        None => Err(wrong("process", "process must be specified, there is nothing to start")),
     }
 }
 
@@ -558,7 +567,6 @@ mod tests {
             (r#"{"ociVersion": "2.0.0"}"#, "ociVersion: "),
             (r#"{"ociVersion": "one"}"#, "ociVersion: "),
             (r#"{"root": null}"#, "root.path: "),
-            (r#"{"process": null}"#, "process: "),
             (r#"{"process": {"args": []}}"#, "process.args: "),
             (r#"{"process": {"cwd": "tmp"}}"#, "process.cwd: "),
             (r#"{"process": {"env": ["A"]}}"#, "process.env: "),
@@ -615,6 +623,17 @@ mod tests {
             let error = error_with(patch).unwrap_or_else(|| panic!("{patch} was accepted"));
             assert!(error.starts_with(start), "{patch}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_started_has_a_process() {
+        let mut value: serde_json::Value = serde_json::from_str(GOOD).unwrap();
+        let startable_as = |value: &serde_json::Value| {
+            startable(&serde_json::from_value(value.clone()).unwrap()).map_err(|e| e.to_string())
+        };
+        assert_eq!(startable_as(&value), Ok(()));
+        value.as_object_mut().unwrap().remove("process");
+        assert!(startable_as(&value).unwrap_err().starts_with("process: "));
     }
 
     #[test]

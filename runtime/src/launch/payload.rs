@@ -111,7 +111,11 @@ impl<'a> Payload<'a> {
         if let Some(filter) = early.filter(|_| plan.no_new_privs) {
             install(filter, channel)?;
         }
-        let program = identity::find_program(&plan.args, &env)?;
+        // Without a word of a program, none is executed: `start` refuses.
+        let program = match plan.args.is_empty() {
+            true => CString::default(),
+            false => identity::find_program(&plan.args, &env)?,
+        };
         let filter = Cell::new(self.seccomp.filter(|_| early.is_none()));
         Ok(Armed { payload: self, program, env, filter })
     }

@@ -66,6 +66,9 @@ pub fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Re
             groups.extend(cgroup.v2_join_file()?);
             clone3(flags, None).step(step)
         }
+        Err(Errno::OPNOTSUPP) if cgroup.become_threaded() => {
+            clone3(flags, Some(unified)).step(|| "join the container's cgroup, now a threaded one")
+        }
         Err(errno @ (Errno::BUSY | Errno::OPNOTSUPP)) => {
             Err(Error::os("join the container's cgroup", errno).of_kind(Sort::System))
         }

@@ -180,7 +180,6 @@ impl Plan {
         let spec = &config.spec;
         let none = || Error::config("linux: must be specified");
         let linux = spec.linux().as_ref().ok_or_else(none)?;
-        let process = spec.process().as_ref().ok_or_else(|| Error::config("process: missing"))?;
         let namespaces = Namespaces::new(spec);
         let layout = if asked.no_cgroups { &Layout::none() } else { &host.cgroups };
         let cgroup = match asked.no_cgroups {
@@ -189,7 +188,8 @@ impl Plan {
         };
         let private = namespaces.has(LinuxNamespaceType::Cgroup);
         let own_dev = devices::own_dev(spec);
-        let mut process = ProcessPlan::new(process)?;
+        let process = spec.process().as_ref();
+        let mut process = process.map_or(Ok(ProcessPlan::none()), ProcessPlan::new)?;
         // What `init` does without a word of the specification: runc's default.
         process.user.umask.get_or_insert(0o022);
         Ok(Plan {

@@ -104,6 +104,27 @@ pub struct Scheduling {
 }
 
 impl ProcessPlan {
+    /// What waits where a document names no process: nothing is ever executed, and there
+    /// are no rights to execute it with.
+    pub fn none() -> Self {
+        ProcessPlan {
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: PathBuf::from("/"),
+            user: UserPlan { uid: 0, gid: 0, groups: Vec::new(), umask: None },
+            caps: Some(CapPlan::default()),
+            no_new_privs: true,
+            rlimits: Vec::new(),
+            oom_score_adj: None,
+            terminal: false,
+            console_size: None,
+            apparmor: None,
+            selinux: None,
+            io_priority: None,
+            scheduler: None,
+        }
+    }
+
     /// Plans a validated `process`.
     ///
     /// # Errors

@@ -19,7 +19,6 @@ pub fn create_refused(t: &Trial) {
         (All, "root", json!(null), &["root.path: "]),
         (All, "root.path", json!("nowhere"), &["root", "nowhere", "no such file or directory"]),
         (All, "root.path", json!("config.json"), &["root", "config.json", "not a directory"]),
-        (All, "process", json!(null), &["process: "]),
         (All, "process.args", json!([]), &["process.args: "]),
         (All, "process.args", json!(["a\0b"]), &["process.args: ", "NUL"]),
         (All, "process.cwd", json!("tmp"), &["process.cwd: ", "absolute"]),

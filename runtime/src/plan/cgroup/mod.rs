@@ -66,6 +66,8 @@ pub struct CgroupPlan {
     pub devices: DevicePlan,
     /// The host uid to which the group in the unified hierarchy is given (v2).
     pub owner: Option<u32>,
+    /// `linux.cgroupsPath` says where the groups are to be.
+    pub named: bool,
     /// The process may lack the right to make groups: without limits that is
     /// no failure, and the container then runs in the caller's groups.
     pub unprivileged: bool,
@@ -82,6 +84,7 @@ impl CgroupPlan {
             knobs: Knobs::default(),
             devices: DevicePlan::Nothing,
             owner: None,
+            named: false,
             unprivileged: true,
         }
     }
@@ -136,10 +139,9 @@ impl DevicePlan {
 /// is named.
 pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();
-    let path = GroupPath::new(
-        linux.and_then(|linux| linux.cgroups_path().as_ref()).and_then(|path| path.to_str()),
-        id,
-    )?;
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
+    let asked = asked.and_then(|path| path.to_str());
+    let path = GroupPath::new(asked, id)?;
     let v1 = layout.v1.iter().map(|h| place(h, path.in_v1(h))).collect();
     let unified = layout.unified.as_ref().map(|h| {
         let path = match layout.mode {
@@ -163,6 +165,7 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
             &devices::rules(resources.devices().as_deref().unwrap_or_default())?,
             layout.mode,
         )?,
+        named: asked.is_some_and(|path| !path.is_empty()),
         owner: owner::of(spec).filter(|_| layout.mode == Mode::V2),
         unprivileged,
     };
