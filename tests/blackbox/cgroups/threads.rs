@@ -71,6 +71,6 @@ pub fn domain_limits_refused(t: &Trial) {
         });
         let out = t.run(&bundle).fails();
         assert!(out.err.contains("threaded"), "{}", out.err);
-        assert_eq!(domain.top.join("new").exists(), false, "nothing is left");
+        assert!(!domain.top.join("new").exists(), "nothing is left");
     }
 }
