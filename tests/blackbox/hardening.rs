@@ -7,6 +7,7 @@ mod exposure;
 mod faults;
 mod kills;
 mod notify;
+mod paths;
 mod trees;
 mod words;
 
@@ -21,6 +22,7 @@ pub fn register(suite: &mut Suite) {
     exposure::register(suite);
     trees::register(suite);
     words::register(suite);
+    paths::register(suite);
     faults::register(suite);
     kills::register(suite);
     notify::register(suite);

@@ -1,15 +1,13 @@
 //! The image's own init as PID 1: finding it, and laying out what it finds.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
 
-use super::identity;
+use super::{identity, image_file};
 use crate::config::Config;
 use crate::config::rich::{RichMode, init_named};
 use crate::error::{Error, Result, Step};
@@ -80,26 +78,12 @@ pub fn find(config: &Config, mode: RichMode) -> Result<Option<FoundInit>> {
 }
 
 fn read_inittab(root: BorrowedFd<'_>) -> Option<String> {
-    String::from_utf8(read(root, Path::new("/etc/inittab"), LONGEST)?).ok()
+    String::from_utf8(image_file::read(root, Path::new("/etc/inittab"), LONGEST).ok()?).ok()
 }
 
 fn is_sysv(root: BorrowedFd<'_>, place: &Path) -> bool {
-    let program = read(root, place, LONGEST_INIT).unwrap_or_default();
+    let program = image_file::read(root, place, LONGEST_INIT).unwrap_or_default();
     program.windows(SYSV_MARK.len()).any(|window| window == SYSV_MARK)
-}
-
-/// The beginning of a regular file of the image's.
-fn read(root: BorrowedFd<'_>, path: &Path, longest: u64) -> Option<Vec<u8>> {
-    use std::io::Read;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = inroot::open(root, path, flags).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    File::from(file).take(longest).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 /// Why systemd cannot work without groups of its own.
@@ -114,53 +98,61 @@ pub fn without_groups() -> Error {
 /// is on file systems of memory, the image stays as it is.
 pub fn prepare(root: BorrowedFd<'_>, plan: &BootPlan) -> Result<()> {
     for file in &plan.files {
-        let step = || format!("write {}", file.path.display());
-        make_parent(&file.path).step(step)?;
-        lay(file).step(step)?;
+        lay(root, file).step(|| format!("write {}", file.path.display()))?;
     }
-    write(Path::new(INIT), RICH_INIT, 0o755).step(|| format!("write {INIT}"))?;
+    let init = Path::new(INIT);
+    write(root, init, RICH_INIT, 0o755).step(|| format!("write {INIT}"))?;
     plan.covers.iter().try_for_each(|cover| lay_over(root, cover))?;
     let Some(payload) = &plan.payload else { return Ok(()) };
-    identity::enter_directory(&payload.cwd, true)?;
+    identity::enter_directory(root, &payload.cwd, true)?;
     let mut env = payload.env.clone();
     identity::complete_environment(&mut env, payload.user.uid, root);
     identity::find_program(&payload.args, &env)?;
     let file = payload_file(payload, &env, plan.family);
-    write(&file.path, &file.bytes, 0o600).step(|| format!("write {}", file.path.display()))
+    write(root, &file.path, &file.bytes, 0o600).step(|| format!("write {}", file.path.display()))
 }
 
-fn make_parent(path: &Path) -> std::io::Result<()> {
+type Done = std::result::Result<(), Errno>;
+
+/// The directory of a path, made where it is missing, and the path's last name.
+fn place_of<'a>(
+    root: BorrowedFd<'_>,
+    path: &'a Path,
+) -> std::result::Result<(OwnedFd, &'a OsStr), Errno> {
+    let name = path.file_name().ok_or(Errno::INVAL)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o755).create(parent)
+    Ok((inroot::open_or_make(root, parent, inroot::Make::Dir)?, name))
 }
 
-fn lay(file: &BootFile) -> std::io::Result<()> {
-    match &file.what {
-        BootWhat::Text(text) => write(&file.path, text.as_bytes(), 0o644),
-        BootWhat::Script(text) => write(&file.path, text.as_bytes(), 0o755),
-        BootWhat::Link(target) => match symlink(target, &file.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        },
-        BootWhat::Inaccessible(0o040_000) => match DirBuilder::new().mode(0o000).create(&file.path)
-        {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        },
+fn lay(root: BorrowedFd<'_>, file: &BootFile) -> Done {
+    let (mode, text) = match &file.what {
+        BootWhat::Text(text) => (0o644, text),
+        BootWhat::Script(text) => (0o755, text),
+        other => return lay_node(root, &file.path, other),
+    };
+    write(root, &file.path, text.as_bytes(), mode)
+}
+
+/// What is there already stays.
+fn lay_node(root: BorrowedFd<'_>, path: &Path, what: &BootWhat) -> Done {
+    let (parent, name) = place_of(root, path)?;
+    let made = match what {
+        BootWhat::Link(target) => symlinkat(target, &parent, name),
+        BootWhat::Inaccessible(0o040_000) => mkdirat(&parent, name, Mode::empty()),
         BootWhat::Inaccessible(kind) => {
-            let kind = FileType::from_raw_mode(*kind);
-            match mknodat(CWD, &file.path, kind, Mode::empty(), 0) {
-                Ok(()) | Err(Errno::EXIST) => Ok(()),
-                Err(errno) => Err(errno.into()),
-            }
+            mknodat(&parent, name, FileType::from_raw_mode(*kind), Mode::empty(), 0)
         }
+        BootWhat::Text(_) | BootWhat::Script(_) => Ok(()),
+    };
+    match made {
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
     }
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    file.write_all(bytes)
+fn write(root: BorrowedFd<'_>, path: &Path, bytes: &[u8], mode: u32) -> Done {
+    let (parent, name) = place_of(root, path)?;
+    inroot::write_new(parent.as_fd(), name, bytes, Mode::from_raw_mode(mode))
 }
 
 fn lay_over(root: BorrowedFd<'_>, cover: &Cover) -> Result<()> {

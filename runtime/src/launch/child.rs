@@ -30,6 +30,7 @@ use crate::plan::boot::SYSTEMD_STOP;
 use crate::plan::namespaces::{flag, proc_name};
 use crate::plan::process::MAX_CPUS;
 use crate::plan::{grant, rich};
+use crate::sys::procfs::Procfs;
 use crate::sys::{net, process};
 
 /// What engines, and people at a keyboard, send for an end.
@@ -123,7 +124,7 @@ impl First<'_> {
         // Before anything becomes read-only.
         self.keep_environment(&root)?;
         restrict::sysctls(root.proc.as_ref(), &plan.sysctls)?;
-        identity::enter_directory(&plan.process.cwd, true)?;
+        identity::enter_directory(root.as_fd(), &plan.process.cwd, true)?;
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
         restrict::mask(root.as_fd(), &plan.masked)?;
         root.finish(&plan.root)?;
@@ -147,7 +148,7 @@ impl First<'_> {
             services: self.inherited.as_ref().map(Inherited::numbers),
             descriptors: plan.descriptors,
         };
-        payload.dress()?;
+        payload.dress(root.proc.as_ref())?;
         let gate = order.gate.iter();
         let gate = gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]);
         let keep: Vec<i32> = gate.chain(scripts.iter().flat_map(Waiting::descriptors)).collect();
@@ -197,13 +198,18 @@ impl First<'_> {
         if host.uid != 0 || namespaces.has(Kind::User) {
             process::forbid_tracing().step(|| "become untraceable")?;
         }
+        // The host's, while it is there to be opened.
+        let proc = match namespaces.has_new(Kind::Time) {
+            true => Some(Procfs::here().step(|| "open /proc")?),
+            false => None,
+        };
         join::all(&self.joins)?;
         let own = namespaces.by_child();
         if own != 0 {
             process::unshare(own).step(|| "make new namespaces")?;
         }
-        if namespaces.has_new(Kind::Time) {
-            self.enter_time()?;
+        if let Some(proc) = proc {
+            self.enter_time(&proc)?;
         }
         if namespaces.has_new(Kind::Network) {
             net::loopback_up().step(|| "bring the loopback interface up")?;
@@ -212,7 +218,7 @@ impl First<'_> {
     }
 
     /// time_namespaces(7): the offsets are set while nobody is in it.
-    fn enter_time(&self) -> Result<()> {
+    fn enter_time(&self, proc: &Procfs) -> Result<()> {
         let namespaces = &self.order.plan.namespaces;
         if !namespaces.time_offsets.is_empty() {
             let hidden = namespaces.has(Kind::User);
@@ -225,16 +231,16 @@ impl First<'_> {
                 .iter()
                 .map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}\n"))
                 .collect();
-            let written = std::fs::write("/proc/self/timens_offsets", text);
+            let written = proc
+                .open_own("timens_offsets", rustix::fs::OFlags::WRONLY)
+                .and_then(|file| rustix::io::write(&file, text.as_bytes()));
             if hidden {
                 process::forbid_tracing().step(|| "become untraceable")?;
             }
             written.step(|| "linux.timeOffsets: write /proc/self/timens_offsets")?;
         }
-        let path = "/proc/self/ns/time_for_children";
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let namespace =
-            rustix::fs::open(path, flags, Mode::empty()).step(|| format!("open {path}"))?;
+        let name = "time_for_children";
+        let namespace = proc.namespace(name).step(|| format!("open /proc/self/ns/{name}"))?;
         process::setns(namespace.as_fd(), flag(Kind::Time))
             .step(|| format!("enter the new {} namespace", proc_name(Kind::Time)))
     }
@@ -308,6 +314,7 @@ impl First<'_> {
         let state = hook_state(state, "created", own_pid());
         let ground = Ground {
             root: root.as_fd(),
+            proc: root.proc.as_ref(),
             channel: &self.channel,
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),

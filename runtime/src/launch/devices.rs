@@ -4,15 +4,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat,
-    statat, symlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, symlinkat,
 };
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, Step};
 use crate::plan::Plan;
 use crate::plan::devices::{DeviceStep, LINKS, NodeKind};
+use crate::sys::procfs::Procfs;
 use crate::sys::{inroot, mount};
+
+type Done = std::result::Result<(), Errno>;
 
 /// Makes the nodes and links of the plan. `bind`: nodes may not be made here
 /// (a user namespace), so the host's are bound.
@@ -64,39 +66,62 @@ fn place_of<'a>(
     Ok((place, Path::new(name)))
 }
 
-/// Makes a node; one that is there already must be the same device.
-fn node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> std::result::Result<(), Errno> {
-    let (kind, number) = match device.kind {
-        NodeKind::Char => (FileType::CharacterDevice, makedev(device.major, device.minor)),
-        NodeKind::Block => (FileType::BlockDevice, makedev(device.major, device.minor)),
-        NodeKind::Fifo => (FileType::Fifo, 0),
+/// Makes a node; one that is there already must be the same device. Its permissions
+/// and owner are changed by its descriptor: the name may be something else by then.
+fn node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> Done {
+    let (kind, number) = kind_of(device);
+    let mode = Mode::from_raw_mode(device.mode);
+    let made = match mknodat(at, name, kind, mode, number) {
+        Err(Errno::EXIST) => false,
+        made => made.map(|()| true)?,
     };
-    match mknodat(at, name, kind, Mode::from_raw_mode(device.mode), number) {
-        Err(Errno::EXIST) => {
-            let there = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let same = FileType::from_raw_mode(there.st_mode) == kind
-                && (kind == FileType::Fifo || there.st_rdev == number);
-            if !same {
-                return Err(Errno::EXIST);
-            }
-            chmodat(at, name, Mode::from_raw_mode(device.mode), AtFlags::empty())?;
-        }
-        made => made?,
+    let owned = (device.uid, device.gid) != (0, 0);
+    if made && !owned {
+        return Ok(());
     }
-    if (device.uid, device.gid) != (0, 0) {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = openat(at, name, flags, Mode::empty())?;
+    if !is_it(there.as_fd(), device)? {
+        return Err(Errno::EXIST);
+    }
+    if !made {
+        Procfs::here()?.chmod(there.as_fd(), mode)?;
+    }
+    if owned {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-        chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        chownat(&there, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
     }
     Ok(())
 }
 
+fn kind_of(device: &DeviceStep) -> (FileType, u64) {
+    let number = makedev(device.major, device.minor);
+    match device.kind {
+        NodeKind::Char => (FileType::CharacterDevice, number),
+        NodeKind::Block => (FileType::BlockDevice, number),
+        NodeKind::Fifo => (FileType::Fifo, 0),
+    }
+}
+
+/// Whether an open file is the device.
+fn is_it(fd: BorrowedFd<'_>, device: &DeviceStep) -> std::result::Result<bool, Errno> {
+    let (kind, number) = kind_of(device);
+    let stat = fstat(fd)?;
+    let same = kind == FileType::Fifo || stat.st_rdev == number;
+    Ok(same && FileType::from_raw_mode(stat.st_mode) == kind)
+}
+
 /// Binds the host's node on a file of the same name.
-fn bind_node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> std::result::Result<(), Errno> {
+fn bind_node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> Done {
     if device.kind == NodeKind::Fifo {
         return node(at, name, device);
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let source = rustix::fs::open(&device.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    // Another device at that path of the host's is not the one that was asked for.
+    if !is_it(source.as_fd(), device)? {
+        return Err(Errno::NODEV);
+    }
     let target = match openat(at, name, flags, Mode::empty()) {
         Err(Errno::NOENT) => inroot::open_or_make(at.as_fd(), name, inroot::Make::File)?,
         found => found?,

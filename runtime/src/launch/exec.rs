@@ -206,7 +206,7 @@ impl Entrant<'_> {
             services: None,
             descriptors: plan.descriptors,
         };
-        payload.dress()?;
+        payload.dress(None)?;
         let armed = payload.arm(root.as_fd(), &self.channel, &[])?;
         for warning in crate::log::take() {
             self.channel.report(&News::Warning(warning))?;

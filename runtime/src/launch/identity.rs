@@ -2,7 +2,7 @@
 //! container's first process and by `exec`.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,31 @@ use caps::{CapSet, Capability, CapsHashSet};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::image_file;
 use super::restrict::own_procfs;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::{CapPlan, ProcessPlan, Rlimit, home_of, variable};
 use crate::sys::process::CapSets;
+use crate::sys::procfs::Procfs;
 use crate::sys::{inroot, process};
 
+/// `RLIMIT_NOFILE`, as [`Rlimit::resource`] has it.
+const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
+
 /// Sets the limits. Those that rise above the hard limit were raised by the
-/// runtime, which may have the right to ([`raise_limits`]).
+/// runtime, which may have the right to ([`raise_limits`]). That of descriptors
+/// waits until this process needs no more of them ([`set_descriptor_limit`]).
 pub fn set_limits(limits: &[Rlimit]) -> Result<()> {
-    for limit in limits {
+    set_those(limits, |limit| limit.resource != DESCRIPTORS)
+}
+
+/// Sets the limit of descriptors, if there is one.
+pub fn set_descriptor_limit(limits: &[Rlimit]) -> Result<()> {
+    set_those(limits, |limit| limit.resource == DESCRIPTORS)
+}
+
+fn set_those(limits: &[Rlimit], which: impl Fn(&&Rlimit) -> bool) -> Result<()> {
+    for limit in limits.iter().filter(which) {
         process::prlimit(0, limit.resource, limit.soft, limit.hard).step(|| limit_step(limit))?;
     }
     Ok(())
@@ -41,36 +56,31 @@ fn limit_step(limit: &Rlimit) -> String {
     format!("process.rlimits: set {} to {}:{}", limit.name, limit.soft, limit.hard)
 }
 
-/// Enters the working directory; `None`: not allowed yet (EPERM, EACCES), to
-/// be tried again as the user. With `make` a missing one is made.
-pub fn enter_directory(path: &Path, make: bool) -> Result<Option<()>> {
-    match rustix::process::chdir(path) {
+/// Enters the working directory, which is looked for inside `root` and by no magic
+/// link (CVE-2024-21626); `None`: not allowed yet (EPERM, EACCES), to be tried again
+/// as the user. With `make` a missing one is made, as for a mount: nobody but
+/// its owner may write into it.
+pub fn enter_directory(root: BorrowedFd<'_>, path: &Path, make: bool) -> Result<Option<()>> {
+    let found = match inroot::open(root, path, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) if make => inroot::open_or_make(root, path, inroot::Make::Dir),
+        found => found,
+    };
+    match found.and_then(rustix::process::fchdir) {
         Ok(()) => Ok(Some(())),
         Err(Errno::PERM | Errno::ACCESS) => Ok(None),
-        Err(Errno::NOENT) if make => {
-            make_directory(path).step(|| format!("process.cwd: make {}", path.display()))?;
-            rustix::process::chdir(path)
-                .map(Some)
-                .step(|| format!("process.cwd: chdir to {}", path.display()))
-        }
         Err(errno) => Err(Error::os(format!("process.cwd: chdir to {}", path.display()), errno)),
     }
-}
-
-/// Nobody but its owner may write into it, though the umask is empty by now.
-fn make_directory(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 /// The working directory must be inside the root: a descriptor of the host's
 /// that leaked could have led outside (CVE-2024-21626).
 pub fn check_directory() -> Result<()> {
-    let cwd = rustix::process::getcwd(Vec::new())
-        .step(|| "process.cwd: the working directory is outside the container")?;
-    match cwd.as_bytes().first() {
-        Some(b'/') => Ok(()),
-        _ => Err(Error::system("process.cwd: the working directory is outside the container")),
+    let outside = "process.cwd: the working directory is outside the container";
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(cwd) if cwd.as_bytes().first() == Some(&b'/') => Ok(()),
+        // Removed, or not below the root.
+        Ok(_) | Err(Errno::NOENT) => Err(Error::system(outside)),
+        Err(errno) => Err(Error::os("process.cwd: getcwd", errno)),
     }
 }
 
@@ -95,11 +105,8 @@ pub fn become_user(process: &ProcessPlan) -> Result<()> {
 
 /// Whether this user namespace has given setgroups(2) up (user_namespaces(7)).
 fn setgroups_denied() -> Result<bool> {
-    let proc = own_procfs()?;
-    let own = rustix::process::getpid().as_raw_nonzero();
-    let path = PathBuf::from(own.to_string()).join("setgroups");
     let step = || "read /proc/self/setgroups";
-    let file = inroot::open_exact(proc.as_fd(), &path, OFlags::RDONLY).step(step)?;
+    let file = own_procfs()?.open_own("setgroups", OFlags::RDONLY).step(step)?;
     let mut text = [0; 8];
     let count = rustix::io::read(&file, &mut text).step(step)?;
     Ok(text[..count].starts_with(b"deny"))
@@ -128,19 +135,50 @@ pub fn bound_capabilities(caps: &CapPlan) -> Result<CapsHashSet> {
     Ok(missing)
 }
 
+/// The right to load a filter, lent beyond what the payload has.
+#[derive(Debug)]
+pub struct Lent(CapSets);
+
+impl Lent {
+    /// Takes it back.
+    pub fn take_back(self) -> Result<()> {
+        process::set_capabilities(self.0).step(|| "process.capabilities: capset")
+    }
+}
+
 /// Sets permitted, effective, inheritable and ambient exactly, but for what this process has
 /// no right to: that warns (config.md, "capabilities"), with what is `missing` already.
-pub fn set_capabilities(caps: &CapPlan, mut missing: CapsHashSet) -> Result<()> {
+/// `lend`: and, for now, with CAP_SYS_ADMIN, if this process has it.
+pub fn set_capabilities(
+    caps: Option<&CapPlan>,
+    mut missing: CapsHashSet,
+    lend: bool,
+) -> Result<Option<Lent>> {
     let step = || "process.capabilities: capset";
+    let own = || process::capabilities().step(step);
+    let admin = if lend { own()?.permitted & Capability::CAP_SYS_ADMIN.bitmask() } else { 0 };
+    let with = |sets: CapSets| CapSets {
+        effective: sets.effective | admin,
+        permitted: sets.permitted | admin,
+        ..sets
+    };
+    let lent = |sets: CapSets| (with(sets) != sets).then_some(Lent(sets));
+    let Some(caps) = caps else {
+        let lent = if lend { lent(own()?) } else { None };
+        if let Some(Lent(own)) = &lent {
+            process::set_capabilities(with(*own)).step(step)?;
+        }
+        return Ok(lent);
+    };
     let asked = CapSets {
         effective: mask(&caps.effective),
         permitted: mask(&caps.permitted),
         inheritable: mask(&caps.inheritable),
     };
-    let set = match process::set_capabilities(asked) {
+    let set = match process::set_capabilities(with(asked)) {
         Err(Errno::PERM) => {
-            let able = grantable(asked, process::capabilities().step(step)?, mask(&caps.bounding));
-            process::set_capabilities(able).step(step)?;
+            let able = grantable(asked, own()?, mask(&caps.bounding));
+            process::set_capabilities(with(able)).step(step)?;
             missing.extend(caps::all().into_iter().filter(|cap| {
                 let bit = cap.bitmask();
                 bit & (asked.all() ^ able.all()) != 0
@@ -154,6 +192,11 @@ pub fn set_capabilities(caps: &CapPlan, mut missing: CapsHashSet) -> Result<()> 
         let names = names(&missing);
         crate::log::warn(format!("process.capabilities: {names} cannot be granted here"));
     }
+    raise_ambient(caps, set)?;
+    Ok(lent(set))
+}
+
+fn raise_ambient(caps: &CapPlan, set: CapSets) -> Result<()> {
     // Others cannot be ambient (capabilities(7)).
     let able = |cap: &Capability| cap.bitmask() & set.permitted & set.inheritable != 0;
     let (able, unable): (CapsHashSet, CapsHashSet) = caps.ambient.iter().partition(|cap| able(cap));
@@ -216,15 +259,7 @@ pub fn complete_environment(env: &mut Vec<String>, uid: u32, root: BorrowedFd<'_
 
 /// The container's passwd; a very long one is cut.
 fn read_passwd(root: BorrowedFd<'_>) -> Option<String> {
-    use std::io::Read;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = inroot::open(root, Path::new("/etc/passwd"), flags).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::from(file).take(1 << 20).read_to_end(&mut bytes).ok()?;
+    let bytes = image_file::read(root, Path::new("/etc/passwd"), 1 << 20).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -284,30 +319,38 @@ fn executable(path: &Path) -> std::result::Result<(), Errno> {
 }
 
 /// Sets the labels that the next execve takes on, through a procfs that
-/// nobody else can have changed (CVE-2019-16884, CVE-2025-52881).
-pub fn set_labels(plan: &ProcessPlan) -> Result<()> {
+/// nobody else can have changed (CVE-2019-16884, CVE-2025-52881): `proc`, the one
+/// that was mounted for the container, or one of our own.
+pub fn set_labels(plan: &ProcessPlan, proc: Option<&Procfs>) -> Result<()> {
     if plan.apparmor.is_none() && plan.selinux.is_none() {
         return Ok(());
     }
-    let proc = own_procfs()?;
-    let own = rustix::process::getpid().as_raw_nonzero();
-    let write = |file: &str, text: &str| -> std::result::Result<(), Errno> {
-        let path = PathBuf::from(own.to_string()).join(file);
-        let open = inroot::open_exact(proc.as_fd(), &path, OFlags::PATH)?;
-        let open = inroot::reopen(open.as_fd(), OFlags::WRONLY)?;
-        rustix::io::write(&open, text.as_bytes()).map(drop)
+    let own = match proc {
+        Some(_) => None,
+        None => Some(own_procfs()?),
     };
+    let Some(proc) = proc.or(own.as_ref()) else { return Ok(()) };
     if let Some(profile) = &plan.apparmor {
         let step = || format!("process.apparmorProfile: apply {profile:?}");
         let text = format!("exec {profile}");
-        match write("attr/apparmor/exec", &text) {
-            Err(Errno::NOENT) => write("attr/exec", &text).step(step)?,
+        match write_label(proc, "attr/apparmor/exec", &text) {
+            Err(Errno::NOENT) => write_label(proc, "attr/exec", &text).step(step)?,
             written => written.step(step)?,
         }
     }
     if let Some(label) = &plan.selinux {
-        write("attr/exec", label)
+        write_label(proc, "attr/exec", label)
             .step(|| format!("process.selinuxLabel: write {label:?} to /proc/self/attr/exec"))?;
     }
     Ok(())
+}
+
+/// Writes a label, and asks the kernel whether there is one now.
+fn write_label(proc: &Procfs, file: &str, text: &str) -> std::result::Result<(), Errno> {
+    let open = proc.open_own(file, OFlags::RDWR)?;
+    rustix::io::write(&open, text.as_bytes())?;
+    match rustix::io::pread(&open, &mut [0; 16], 0)? {
+        0 => Err(Errno::INVAL),
+        _ => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use caps::CapsHashSet;
 use rustix::io::Errno;
 
 use super::sync::{Channel, News, Word};
@@ -14,6 +15,7 @@ use crate::error::{Error, Result, Step};
 use crate::plan::process::{ProcessPlan, Scheduling, c_string};
 use crate::plan::seccomp::{Filter, Flags};
 use crate::sys::process::SchedAttr;
+use crate::sys::procfs::Procfs;
 use crate::sys::{process, seccomp};
 
 /// What becomes of the process.
@@ -50,8 +52,9 @@ pub struct Armed<'a> {
 impl<'a> Payload<'a> {
     /// Labels, keyring and scheduling: whatever needs rights and concerns the
     /// thread as it is, not what it executes.
-    pub fn dress(&self) -> Result<()> {
-        identity::set_labels(self.process)?;
+    /// `proc`: the procfs that was mounted for the container.
+    pub fn dress(&self, proc: Option<&Procfs>) -> Result<()> {
+        identity::set_labels(self.process, proc)?;
         if let Some(name) = self.keyring {
             match process::join_session_keyring(name) {
                 // A kernel without keys.
@@ -91,44 +94,50 @@ impl<'a> Payload<'a> {
         }
         let mut env = plan.env.clone();
         identity::complete_environment(&mut env, plan.user.uid, root);
-        self.close_descriptors(channel, keep)?;
-        // While nothing of our own needs a limit any more, and before the
-        // filter may forbid it.
-        identity::set_limits(&plan.rlimits)?;
-        // Without no_new_privs a filter takes CAP_SYS_ADMIN: before it goes.
+        self.close_descriptors(root, channel, keep)?;
+        let missing = self.become_user(root)?;
+        // Whatever the filter forbids, what is left to do under it is the last
+        // capset(2), a word or two, and the execve(2).
         let early = self
             .seccomp
             .filter(|filter| !plan.no_new_privs || filter.flags.contains(Flags::NEW_LISTENER));
-        if let Some(filter) = early.filter(|_| !plan.no_new_privs) {
-            install(filter, channel)?;
-        }
-        self.become_user()?;
+        // Without no_new_privs a filter takes CAP_SYS_ADMIN.
+        let lend = early.is_some() && !plan.no_new_privs;
+        let lent = identity::set_capabilities(plan.caps.as_ref(), missing, lend)?;
         if plan.no_new_privs {
             rustix::thread::set_no_new_privs(true).step(|| "process.noNewPrivileges")?;
-        }
-        // A listener goes to its agent through the runtime, which `create`
-        // does not let wait until the payload is executed.
-        if let Some(filter) = early.filter(|_| plan.no_new_privs) {
-            install(filter, channel)?;
         }
         // Without a word of a program, none is executed: `start` refuses.
         let program = match plan.args.is_empty() {
             true => CString::default(),
             false => identity::find_program(&plan.args, &env)?,
         };
+        // A listener goes to its agent through the runtime, which `create`
+        // does not let wait until the payload is executed.
+        if let Some(filter) = early {
+            install(filter, channel)?;
+        }
+        if let Some(lent) = lent {
+            lent.take_back()?;
+        }
         let filter = Cell::new(self.seccomp.filter(|_| early.is_none()));
         Ok(Armed { payload: self, program, env, filter })
     }
 
     /// Only the standard streams and what was asked for survive (CVE-2024-21626).
-    fn close_descriptors(&self, channel: &Channel, keep: &[i32]) -> Result<()> {
+    fn close_descriptors(
+        &self,
+        root: BorrowedFd<'_>,
+        channel: &Channel,
+        keep: &[i32],
+    ) -> Result<()> {
         let first = 3 + self.descriptors;
         let image = self.rich.map(|(_, image)| image.as_raw_fd());
         let mut keep = keep.to_vec();
         keep.extend(image);
         let inherited = self.services.map(|(plan, control)| [plan, control]);
         keep.extend(inherited.iter().flatten());
-        keep.push(channel.as_fd().as_raw_fd());
+        keep.extend([root.as_raw_fd(), channel.as_fd().as_raw_fd()]);
         process::close_except(first as i32, &keep).step(|| "close descriptors")?;
         process::cloexec_from(first).step(|| "close descriptors on exec")?;
         for fd in 3..first as i32 {
@@ -142,20 +151,21 @@ impl<'a> Payload<'a> {
 
     /// The order is the kernel's: the bounding set while it may be changed, the
     /// directory before the rights to enter it go (or after, if only the user
-    /// may), the ids, and the capabilities that the ids would have taken away.
-    fn become_user(&self) -> Result<()> {
+    /// may), and the ids. The capabilities come after: ids take them away.
+    fn become_user(&self, root: BorrowedFd<'_>) -> Result<CapsHashSet> {
         let plan = self.process;
         let missing = plan.caps.as_ref().map(identity::bound_capabilities).transpose()?;
-        let entered = identity::enter_directory(&plan.cwd, false)?;
+        let entered = identity::enter_directory(root, &plan.cwd, false)?;
+        // Before the user changes: how many processes it has is counted then.
+        identity::set_limits(&plan.rlimits)?;
         identity::become_user(plan)?;
-        if entered.is_none() && identity::enter_directory(&plan.cwd, false)?.is_none() {
+        if entered.is_none() && identity::enter_directory(root, &plan.cwd, false)?.is_none() {
             let step = format!("process.cwd: chdir to {}", plan.cwd.display());
             return Err(Error::os(step, Errno::ACCESS));
         }
-        if let Some(caps) = &plan.caps {
-            identity::set_capabilities(caps, missing.unwrap_or_default())?;
-        }
-        identity::check_directory()
+        identity::check_directory()?;
+        identity::set_descriptor_limit(&plan.rlimits)?;
+        Ok(missing.unwrap_or_default())
     }
 }
 

@@ -4,11 +4,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result, Step};
 use crate::plan::mount_attr::{FsParam, MountAttr, attr};
+use crate::sys::procfs::Procfs;
 use crate::sys::{inroot, mount};
 
 /// Covers each path that exists: a directory by an empty read-only tmpfs that
@@ -129,43 +130,34 @@ fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> std::result::Result<(
     }
 }
 
-/// Writes sysctls through the container's own procfs, to exactly the files
-/// that they name (CVE-2025-52881).
-pub fn sysctls(proc: Option<&OwnedFd>, rows: &[(String, String)]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let fresh;
-    let proc = match proc {
-        Some(proc) => proc,
-        None => {
-            fresh = own_procfs()?;
-            &fresh
-        }
-    };
+/// Writes sysctls to exactly the files that they name (CVE-2025-52881): through
+/// `proc`, the procfs that was mounted for the container, or one of our own where
+/// that has them not or not for writing.
+pub fn sysctls(proc: Option<&Procfs>, rows: &[(String, String)]) -> Result<()> {
+    let mut own = None;
     for (key, value) in rows {
         let step = || format!("linux.sysctl: write {value:?} to /proc/sys/{key}");
         let path = Path::new("sys").join(key);
-        let file = inroot::open_exact(proc.as_fd(), &path, OFlags::PATH).step(step)?;
-        let file = inroot::reopen(file.as_fd(), OFlags::WRONLY).step(step)?;
+        let first = proc.and_then(|proc| proc.open(&path, OFlags::WRONLY).ok());
+        let file = match first {
+            Some(file) => file,
+            None => {
+                let own = match &own {
+                    Some(own) => own,
+                    None => own.insert(own_procfs()?),
+                };
+                own.open(&path, OFlags::WRONLY).step(step)?
+            }
+        };
         rustix::io::write(&file, value.as_bytes()).step(step)?;
     }
     Ok(())
 }
 
-/// A procfs of this pid namespace that nothing is mounted over.
-pub fn own_procfs() -> Result<OwnedFd> {
-    let step = || "mount a procfs of our own";
-    match mount::new_fs(c"proc", Some(c"proc"), &[], 0) {
-        // Without the mount API, or the right: /proc, if procfs it is.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let proc = openat(rustix::fs::CWD, "/proc", flags, Mode::empty()).step(step)?;
-            match rustix::fs::fstatfs(&proc) {
-                Ok(stat) if stat.f_type == 0x9fa0 => Ok(proc),
-                _ => Err(Error::system("/proc is not a procfs")),
-            }
-        }
-        made => made.step(step),
-    }
+/// [`Procfs::own`], with its error in words.
+pub fn own_procfs() -> Result<Procfs> {
+    Procfs::own().map_err(|errno| match errno {
+        Errno::XDEV => Error::system("/proc is not a procfs"),
+        errno => Error::os("mount a procfs of our own", errno),
+    })
 }

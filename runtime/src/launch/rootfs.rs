@@ -16,18 +16,16 @@ use crate::error::{Error, Result, Step};
 use crate::plan::RootPlan;
 use crate::plan::cgroup_view::{CgroupView, V1Mount};
 use crate::plan::mount_attr::{FsParam, MountAttr, attr, propagation};
-use crate::plan::mounts::{MountStep, What, cleaned, may_cover_proc};
+use crate::plan::mounts::{MountStep, What, cleaned, may_cover_proc, not_of_type_proc};
+use crate::sys::procfs::{PROC_MAGIC, Procfs};
 use crate::sys::{inroot, mount};
-
-/// `PROC_SUPER_MAGIC` (statfs(2)).
-const PROC_MAGIC: i64 = 0x9fa0;
 
 /// The root while it is built.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
     /// The container's own procfs, before anything can be mounted over it.
-    pub proc: Option<OwnedFd>,
+    pub proc: Option<Procfs>,
 }
 
 /// A place inside the root, opened.
@@ -82,9 +80,13 @@ impl Root {
                 self.mount_fs(step, kind, source, params).map_err(named)?
             }
             What::Bind { source, recursive, idmap: _ } => match prepared.tree(&step.field) {
-                Some(tree) => self.attach_bound(step, tree).map_err(named)?,
+                Some(tree) => {
+                    check_on_proc(step, tree.as_fd()).map_err(named)?;
+                    self.attach_bound(step, tree).map_err(named)?
+                }
                 None => {
                     let open = bind_source(source).map_err(named)?;
+                    check_on_proc(step, open.as_fd()).map_err(named)?;
                     self.bind(step, open.as_fd(), *recursive).map_err(named)?
                 }
             },
@@ -141,7 +143,8 @@ impl Root {
                 .step(|| describe(kind, &step.destination))?;
         }
         if kind == c"proc" && step.destination == Path::new("/proc") {
-            self.proc = Some(rustix::io::fcntl_dupfd_cloexec(&mounted, 3).step(|| "proc")?);
+            let procfs = rustix::io::fcntl_dupfd_cloexec(&mounted, 3).and_then(Procfs::of);
+            self.proc = Some(procfs.step(|| describe(kind, &step.destination))?);
         }
         Ok(mounted)
     }
@@ -346,20 +349,9 @@ impl Root {
     /// Makes this the root of the mount namespace and lets the host's go.
     pub fn enter(&self, plan: &RootPlan) -> Result<()> {
         if plan.no_pivot {
-            return self.move_over(plan);
+            return super::no_pivot::move_over(self.fd.as_fd(), plan);
         }
         mount::pivot_into(self.fd.as_fd()).step(|| format!("pivot_root to {}", plan.path.display()))
-    }
-
-    /// `--no-pivot`: for a host whose root is the initial ramdisk. The tree is
-    /// moved onto `/`, and a chroot makes it the root.
-    fn move_over(&self, plan: &RootPlan) -> Result<()> {
-        let step = || format!("move {} to /", plan.path.display());
-        let top = open_path(Path::new("/")).step(step)?;
-        mount::attach(self.fd.as_fd(), top.as_fd()).step(step)?;
-        rustix::process::fchdir(&self.fd).step(step)?;
-        rustix::process::chroot(c".").step(step)?;
-        rustix::process::chdir(c"/").step(step)
     }
 
     /// What is done to the root last: its propagation, and read-only.
@@ -396,6 +388,17 @@ fn old_root(path: &Path) -> Result<Root> {
     let below = open_path(path).step(step)?;
     mount::old_bind(below.as_fd(), below.as_fd(), true).step(step)?;
     Ok(Root { fd: open_path(path).step(step)?, proc: None })
+}
+
+/// Nothing but a procfs is bound on `/proc`.
+fn check_on_proc(step: &MountStep, source: BorrowedFd<'_>) -> Result<()> {
+    if !step.exact || cleaned(&step.destination) != Path::new("/proc") {
+        return Ok(());
+    }
+    match fstatfs(source).step(|| "stat the source")?.f_type {
+        PROC_MAGIC => Ok(()),
+        _ => Err(Error::config(not_of_type_proc(&step.destination))),
+    }
 }
 
 /// The propagation between the host's mounts and their copies here.

@@ -24,6 +24,7 @@ use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Filter, Flags};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::process;
+use crate::sys::procfs::Procfs;
 
 /// How many of the last lines an error tells.
 const TOLD: usize = 5;
@@ -48,6 +49,8 @@ pub struct Waiting {
 pub struct Ground<'a> {
     /// The container's root.
     pub root: BorrowedFd<'a>,
+    /// The procfs that was mounted for it.
+    pub proc: Option<&'a Procfs>,
     /// The conversation with the runtime: only kept from being closed.
     pub channel: &'a Channel,
     /// The container's filter.
@@ -123,7 +126,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         rustix::stdio::dup2_stdin(&ends.input).step(step)?;
         rustix::stdio::dup2_stdout(&ends.output).step(step)?;
         rustix::stdio::dup2_stderr(&ends.output).step(step)?;
-        payload.dress()?;
+        payload.dress(ground.proc)?;
         let keep = [go.as_raw_fd(), failed.as_raw_fd()];
         let armed = payload
             .arm(ground.root, ground.channel, &keep)

@@ -4,16 +4,16 @@
 //! inherits it listening, and nothing of it is in the container.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, fstat, open};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, open};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
+use super::image_file;
 use super::own_image::sealed_image;
 use crate::config::services::{Accounts, Format, Services, Source};
 use crate::error::{Result, Step};
@@ -104,8 +104,9 @@ pub fn find(places: Places<'_>) -> Result<Option<Services>> {
 
 fn of_host(path: &Path) -> Result<Source> {
     let step = || format!("--services: open {}", path.display());
-    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step(step)?;
-    let text = read_bounded(file).step(|| format!("--services: read {}", path.display()))?;
+    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(step)?;
+    let read = image_file::read_found(file.as_fd(), MAX_DOCUMENT + 1).and_then(text_of);
+    let text = read.step(|| format!("--services: read {}", path.display()))?;
     Ok(source(&path.to_string_lossy(), text))
 }
 
@@ -143,24 +144,15 @@ fn of_directory(root: BorrowedFd<'_>) -> Result<Vec<Source>> {
     names.iter().map(|name| of_image(root, &Path::new(IMAGE_DIRECTORY).join(name))).collect()
 }
 
-/// A regular file of a root that may be hostile.
+/// A document of a root that may be hostile.
 fn read_inside(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<String> {
-    // Without blocking: a FIFO would wait for its writer.
-    read_bounded(inroot::open(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?)
+    text_of(image_file::read(root, path, MAX_DOCUMENT + 1)?)
 }
 
-fn read_bounded(file: OwnedFd) -> rustix::io::Result<String> {
-    if rustix::fs::FileType::from_raw_mode(fstat(&file)?.st_mode)
-        != rustix::fs::FileType::RegularFile
-    {
-        return Err(Errno::INVAL);
-    }
-    let mut text = String::new();
-    let read = std::fs::File::from(file).take(MAX_DOCUMENT + 1).read_to_string(&mut text);
-    match read {
-        Ok(size) if size as u64 <= MAX_DOCUMENT => Ok(text),
-        Ok(_) => Err(Errno::FBIG),
-        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::ILSEQ)),
+fn text_of(bytes: Vec<u8>) -> rustix::io::Result<String> {
+    match bytes.len() as u64 <= MAX_DOCUMENT {
+        true => String::from_utf8(bytes).map_err(|_| Errno::ILSEQ),
+        false => Err(Errno::FBIG),
     }
 }
 

@@ -231,6 +231,12 @@ pub fn may_cover_proc(path: &Path) -> bool {
     OVER_PROC.iter().any(|allowed| path == Path::new(allowed))
 }
 
+/// Why something else than a procfs may not be mounted on `/proc`: the container's
+/// programs believe it, and so do labels and sysctls.
+pub fn not_of_type_proc(destination: &Path) -> String {
+    format!("{} cannot be mounted because it is not of type proc", destination.display())
+}
+
 impl MountStep {
     /// What `mounts[index]` comes to; relative sources of bind mounts are taken
     /// from `bundle`.
@@ -277,6 +283,11 @@ impl MountStep {
             }
             What::Fs { kind: c(kind.as_bytes(), "type")?, source: c(source, "source")?, params }
         };
+        // Of a bind mount only the source can tell.
+        let proc_only = clean == Path::new("/proc") && !matches!(what, What::Bind { .. });
+        if proc_only && kind != "proc" {
+            return Err(Error::config(not_of_type_proc(&destination)).within(&field));
+        }
         Ok(MountStep {
             field,
             exact: clean == Path::new("/proc") || clean == Path::new("/sys"),

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// What is to be made where a path ends and nothing is there yet.
@@ -38,15 +38,12 @@ pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd,
 }
 
 /// Opens `path` inside `root` without following any link at all and without
-/// leaving the root's file system: for `/proc` and `/sys` trees.
+/// leaving the root's mount (before Linux 5.8: its file system): for `/proc`,
+/// `/sys`, and what is to lie in the root itself.
 pub fn open_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     match openat2(root, relative(path), flags, how) {
-        Err(Errno::NOSYS) => {
-            let fd = walk_exact(root, path, flags)?;
-            let same = fs::fstat(root)?.st_dev == fs::fstat(&fd)?.st_dev;
-            if same { Ok(fd) } else { Err(Errno::XDEV) }
-        }
+        Err(Errno::NOSYS) => walk_exact(root, path, flags),
         other => other,
     }
 }
@@ -159,13 +156,30 @@ fn make_one(dir: BorrowedFd<'_>, name: &OsStr, make: Make) -> Result<OwnedFd, Er
     fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Writes a new file `name` in `dir`. What has that name is replaced: it is neither
+/// opened nor followed.
+pub fn write_new(dir: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: Mode) -> Result<(), Errno> {
+    match fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::openat(dir, name, flags, mode)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
 /// Resolution without `openat2`: a stack of directory descriptors, so that
 /// `..` is what we came from and can never be above the root.
 fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut todo: Vec<Vec<u8>> = parts(path);
     let mut stack: Vec<OwnedFd> = Vec::new();
     let mut links = 0;
-    let mut last: Option<OwnedFd> = None;
+    let mut last: Option<(OwnedFd, Vec<u8>)> = None;
     while let Some(name) = todo.pop() {
         if name == b".." {
             stack.pop();
@@ -177,7 +191,7 @@ fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Err
         let fd = fs::openat(here, name.as_slice(), probe, Mode::empty())?;
         match FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) {
             FileType::Symlink if todo.is_empty() && flags.contains(OFlags::NOFOLLOW) => {
-                last = Some(fd);
+                last = Some((fd, name));
             }
             FileType::Symlink => {
                 links += 1;
@@ -200,15 +214,36 @@ fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Err
                 stack.push(fd);
                 last = None;
             }
-            _ if todo.is_empty() => last = Some(fd),
+            _ if todo.is_empty() => last = Some((fd, name)),
             _ => return Err(Errno::NOTDIR),
         }
     }
-    let found = last.as_ref().or(stack.last()).map_or(root, |fd| fd.as_fd());
-    reopen(found, flags)
+    let here = stack.last().map_or(root, |dir| dir.as_fd());
+    match last {
+        Some((found, name)) => open_found(here, &name, found, flags),
+        None => fs::openat(here, c".", flags | OFlags::CLOEXEC, Mode::empty()),
+    }
+}
+
+/// Opens with `flags` what was `found` at `name` in `here`: never anything else.
+fn open_found(
+    here: BorrowedFd<'_>,
+    name: &[u8],
+    found: OwnedFd,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    if flags.contains(OFlags::PATH) && !flags.contains(OFlags::DIRECTORY) {
+        return Ok(found);
+    }
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = fs::openat(here, name, flags, Mode::empty())?;
+    let (is, should) = (fs::fstat(&open)?, fs::fstat(&found)?);
+    let same = (is.st_dev, is.st_ino) == (should.st_dev, should.st_ino);
+    if same { Ok(open) } else { Err(Errno::AGAIN) }
 }
 
 fn walk_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let home = place_of(root)?;
     let mut dir: Option<OwnedFd> = None;
     let mut names = parts(path);
     while let Some(name) = names.pop() {
@@ -217,13 +252,32 @@ fn walk_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedF
         }
         let here = dir.as_ref().map_or(root, |dir| dir.as_fd());
         let probe = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(here, name.as_slice(), probe, Mode::empty())?;
-        if FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) == FileType::Symlink {
+        let found = fs::openat(here, name.as_slice(), probe, Mode::empty())?;
+        if FileType::from_raw_mode(fs::fstat(&found)?.st_mode) == FileType::Symlink {
             return Err(Errno::LOOP);
         }
-        dir = Some(fd);
+        if place_of(found.as_fd())? != home {
+            return Err(Errno::XDEV);
+        }
+        if names.is_empty() {
+            return open_found(here, &name, found, flags);
+        }
+        dir = Some(found);
     }
-    reopen(dir.as_ref().map_or(root, |dir| dir.as_fd()), flags)
+    fs::openat(root, c".", flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The file system that an open file lies on, and since Linux 5.8 the mount.
+fn place_of(fd: BorrowedFd<'_>) -> Result<(u64, Option<u64>), Errno> {
+    let device = fs::fstat(fd)?.st_dev;
+    match fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+        Ok(found) => {
+            let said = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
+            Ok((device, said.then_some(found.stx_mnt_id)))
+        }
+        Err(Errno::NOSYS) => Ok((device, None)),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The components of a path, last first.
@@ -235,16 +289,6 @@ fn parts(path: &Path) -> Vec<Vec<u8>> {
         .rev()
         .map(<[u8]>::to_vec)
         .collect()
-}
-
-/// Opens the very file that an `O_PATH` descriptor refers to, with `flags`.
-pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
-    use std::os::fd::AsRawFd;
-    if flags.contains(OFlags::PATH) {
-        return rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    }
-    let flags = (flags - OFlags::NOFOLLOW) | OFlags::CLOEXEC;
-    fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -280,7 +324,6 @@ mod tests {
     }
 
     fn read(fd: OwnedFd) -> String {
-        let fd = reopen(fd.as_fd(), OFlags::RDONLY).unwrap();
         std::io::read_to_string(std::fs::File::from(fd)).unwrap()
     }
 
@@ -289,8 +332,9 @@ mod tests {
         let (_tree, root) = Tree::new("links");
         for path in ["/a/abs", "a/b/up", "/../../secret", "a/b/../../secret", "//a//./abs"] {
             let path = Path::new(path);
-            assert_eq!(read(open(root.as_fd(), path, OFlags::PATH).unwrap()), "inside");
-            assert_eq!(read(walk(root.as_fd(), path, OFlags::PATH).unwrap()), "inside");
+            assert_eq!(read(open(root.as_fd(), path, OFlags::RDONLY).unwrap()), "inside");
+            assert_eq!(read(walk(root.as_fd(), path, OFlags::RDONLY).unwrap()), "inside");
+            assert!(walk(root.as_fd(), path, OFlags::PATH).is_ok());
         }
         for path in ["loop", "loop/x"] {
             let path = Path::new(path);
@@ -309,6 +353,14 @@ mod tests {
         assert_eq!(walked("a/abs").unwrap_err(), Errno::LOOP);
         assert_eq!(exact("../secret").unwrap_err(), Errno::XDEV);
         assert_eq!(walked("../secret").unwrap_err(), Errno::XDEV);
+        let read_by = |path| walk_exact(root.as_fd(), Path::new(path), OFlags::RDONLY);
+        assert_eq!(read(read_by("secret").unwrap()), "inside");
+        // A directory of the host's root with another mount on it.
+        let host = fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        for by in [open_exact, walk_exact] {
+            let proc = by(host.as_fd(), Path::new("proc"), OFlags::PATH);
+            assert_eq!(proc.unwrap_err(), Errno::XDEV);
+        }
     }
 
     #[test]
@@ -320,7 +372,8 @@ mod tests {
         assert!(tree.0.join("root/x/y/z").is_dir());
         assert!(tree.0.join("root/x/f").is_file());
         // Existing ones are left as they are.
-        assert_eq!(read(make("/secret", Make::File).unwrap()), "inside");
+        make("/secret", Make::File).unwrap();
+        assert_eq!(std::fs::read_to_string(tree.0.join("root/secret")).unwrap(), "inside");
         // The target of a dangling link is made inside the root.
         make("/dangling", Make::File).unwrap();
         assert!(tree.0.join("root/nowhere/x").is_file());

@@ -13,5 +13,6 @@ pub mod inroot;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod procfs;
 pub mod seccomp;
 pub mod signals;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::clone::last_errno;
+use super::procfs::Procfs;
 
 fn check(ret: i64) -> Result<i64, Errno> {
     if ret == -1 { Err(last_errno()) } else { Ok(ret) }
@@ -81,12 +82,9 @@ pub fn cloexec_from(first: u32) -> Result<(), Errno> {
 }
 
 fn cloexec_each(first: u32) -> Result<(), Errno> {
-    let entries = std::fs::read_dir("/proc/self/fd").map_err(|_| Errno::IO)?;
-    let fds: Vec<i32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&fd: &i32| fd as u32 >= first)
-        .collect();
-    for fd in fds {
+    // A list that is not the kernel's would leave some open.
+    let fds = Procfs::here().or_else(|_| Procfs::own())?.descriptors()?;
+    for fd in fds.into_iter().filter(|&fd| fd as u32 >= first) {
         // SAFETY: fcntl(F_SETFD) on a number; a closed one gives EBADF (the
         // directory's own descriptor), which is fine.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
