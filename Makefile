@@ -20,7 +20,7 @@ export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
 .PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-kubernetes test-long \
-	bench install uninstall fmt lint doc clean
+	fuzz bench install uninstall fmt lint doc clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -61,6 +61,9 @@ test-kubernetes: build ## pods of a real Kubernetes; the first run builds it fro
 
 test-long: build ## 10 000 runs, and all that takes minutes
 	@integration/test.sh long
+
+fuzz: ## the readers of foreign bytes under libFuzzer, FUZZ_SECONDS each (60); needs g++
+	@integration/fuzz.sh
 
 bench: build ## side by side with the kernel's floor, other runtimes, systemd-nspawn and other inits: build/bench/results.md
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh

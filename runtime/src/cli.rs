@@ -9,7 +9,7 @@ pub mod pages;
 mod quick;
 mod services;
 mod spelling;
-mod values;
+pub mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ pub mod services;
 pub mod trust;
 pub mod validate;
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -57,8 +58,16 @@ impl Config {
             }
             other => other?,
         };
+        Config::of_bytes(bundle, bytes)
+    }
+
+    /// The configuration of the bundle whose `config.json` holds `bytes`, checked.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn of_bytes(bundle: PathBuf, bytes: Vec<u8>) -> Result<Config> {
         let mut warnings = Vec::new();
-        let spec: Spec = parse(&bytes, &path, &mut warnings)?;
+        let spec: Spec = parse(&bytes, &bundle.join("config.json"), &mut warnings)?;
         validate::validate(&spec, &mut warnings)?;
         Ok(Config { bundle, spec, bytes, warnings })
     }
@@ -74,8 +83,15 @@ impl Config {
 /// Reads the process document of `exec --process`.
 pub fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
     // Any file: `<(...)` of a shell is a pipe.
-    let bytes = read_bounded(path)?;
-    let process: Process = parse(&bytes, path, warnings)?;
+    process_of_bytes(&read_bounded(path)?, path, warnings)
+}
+
+/// The process document that holds `bytes`, checked; `path` names it.
+///
+/// # Errors
+/// Line and column of a syntax error; the field and cause of a wrong one.
+pub fn process_of_bytes(bytes: &[u8], path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
+    let process: Process = parse(bytes, path, warnings)?;
     validate::validate_process(&process, warnings)?;
     Ok(process)
 }
@@ -145,6 +161,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
 
 fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
+    let mut told = HashSet::new();
     let pointers = ["/process/capabilities", "/capabilities"];
     let Some(pointer) = pointers.iter().find(|pointer| value.pointer(pointer).is_some()) else {
         return unknown;
@@ -157,7 +174,7 @@ fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {
             let known = serde_json::from_value::<oci_spec::runtime::Capability>(name.clone());
             if known.is_err() {
                 let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
-                if !unknown.contains(&name) {
+                if told.insert(name.clone()) {
                     unknown.push(name);
                 }
             }

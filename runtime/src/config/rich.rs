@@ -8,7 +8,7 @@
 mod engines;
 mod mode;
 mod request;
-mod words;
+pub mod words;
 
 use serde::{Deserialize, Serialize};
 

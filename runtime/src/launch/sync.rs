@@ -204,8 +204,9 @@ pub fn decode_error(bytes: &[u8]) -> Error {
     let errno = bytes.get(1..5).and_then(|four| four.try_into().ok()).map_or(0, i32::from_le_bytes);
     let text = String::from_utf8_lossy(bytes.get(5..).unwrap_or_default()).into_owned();
     match errno {
-        0 => Error::new(kind, text),
-        errno => Error::os(text, Errno::from_raw_os_error(errno)).of_kind(kind),
+        // What the kernel has for errors (its MAX_ERRNO); another number is none.
+        1..=4095 => Error::os(text, Errno::from_raw_os_error(errno)).of_kind(kind),
+        _ => Error::new(kind, text),
     }
 }
 
@@ -234,7 +235,11 @@ fn encode(news: &News) -> Vec<u8> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<News> {
+/// The news that [`Channel::report`] wrote.
+///
+/// # Errors
+/// They are none.
+pub fn decode(bytes: &[u8]) -> Result<News> {
     let number = bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
     let text = || String::from_utf8_lossy(&bytes[1..]).into_owned();
     match (bytes.first(), number) {

@@ -341,7 +341,7 @@ fn masks(caps: &CapPlan) -> String {
     masks.join(",")
 }
 
-mod inittab;
+pub mod inittab;
 mod mounts;
 mod systemd;
 #[cfg(test)]

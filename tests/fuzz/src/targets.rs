@@ -1,0 +1,192 @@
+//! The targets.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxSeccomp, MountBuilder};
+use rich_hooks::hooks_d::Definition;
+use rich_init::services::{control, wire};
+use richrun::cli;
+use richrun::config::Config;
+use richrun::config::rich::words::split_words;
+use richrun::config::services::{Accounts, Services, Source, Surroundings};
+use richrun::launch::sync;
+use richrun::life::{State, signal};
+use richrun::plan::boot::inittab;
+use richrun::plan::cgroup::layout::{Hierarchy, Layout, Mode, parse_memberships, parse_mounts};
+use richrun::plan::mounts::{MountStep, cleaned};
+use richrun::plan::seccomp::{Arch, compile};
+use richrun::plan::{Asked, Host, Plan};
+
+use crate::Target;
+
+/// Every reader of foreign bytes.
+pub const TARGETS: &[Target] = &[
+    Target { name: "config", run: config },
+    Target { name: "process", run: process },
+    Target { name: "seccomp", run: seccomp },
+    Target { name: "mount_options", run: mount_options },
+    Target { name: "hooks_d", run: hooks_d },
+    Target { name: "services", run: services },
+    Target { name: "accounts", run: accounts },
+    Target { name: "inittab", run: sysv_inittab },
+    Target { name: "state", run: state },
+    Target { name: "launch_channel", run: launch_channel },
+    Target { name: "init_plan", run: init_plan },
+    Target { name: "init_control", run: init_control },
+    Target { name: "cgroup_files", run: cgroup_files },
+    Target { name: "words", run: words },
+    Target { name: "command_line", run: command_line },
+];
+
+fn config(bytes: &[u8]) {
+    let Ok(config) = Config::of_bytes(PathBuf::from("/bundle"), bytes.to_vec()) else { return };
+    for mode in [Mode::V1, Mode::V2, Mode::None] {
+        let asked = Asked { id: "fuzz".into(), ..Asked::default() };
+        let _either = Plan::new(&config, asked, &host(mode));
+    }
+}
+
+/// A host with the control groups of that generation.
+fn host(mode: Mode) -> Host {
+    let hierarchy = |controllers: &[&str], mount: &str| Hierarchy {
+        controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+        mount: mount.into(),
+        own: "/".into(),
+    };
+    let names = ["cpu", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb"];
+    let v1 = names.iter().map(|name| hierarchy(&[name], &format!("/sys/fs/cgroup/{name}")));
+    let cgroups = Layout {
+        mode,
+        v1: if mode == Mode::V1 { v1.collect() } else { Vec::new() },
+        unified: (mode == Mode::V2).then(|| hierarchy(&[], "/sys/fs/cgroup")),
+    };
+    Host { cgroups, uid: 0, gid: 0, unprivileged: false }
+}
+
+fn process(bytes: &[u8]) {
+    let _either =
+        richrun::config::process_of_bytes(bytes, Path::new("process.json"), &mut Vec::new());
+}
+
+fn seccomp(bytes: &[u8]) {
+    let Ok(profile) = serde_json::from_slice::<LinuxSeccomp>(bytes) else { return };
+    for arch in [Arch::X86_64, Arch::Aarch64, Arch::Riscv64] {
+        if let Ok(filter) = compile(&profile, arch) {
+            assert!(filter.program.len() <= 4096, "the kernel takes no longer program");
+        }
+    }
+}
+
+/// A type, a source, a destination, and options: a line each.
+fn mount_options(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or_default().to_owned();
+    let (kind, source, destination) = (next(), next(), next());
+    let options: Vec<String> = lines.map(str::to_owned).collect();
+    let mount = MountBuilder::default()
+        .typ(kind)
+        .source(source)
+        .destination(destination)
+        .options(options)
+        .build()
+        .expect("every field is there");
+    if let Ok(step) = MountStep::new(0, &mount, Path::new("/bundle"), None) {
+        let clean = cleaned(&step.destination);
+        assert!(clean.is_absolute(), "{}", clean.display());
+        assert!(!clean.components().any(|part| part.as_os_str() == ".."), "{}", clean.display());
+    }
+}
+
+fn hooks_d(bytes: &[u8]) {
+    let _either = Definition::parse(Path::new("fuzz.json"), bytes);
+}
+
+fn services(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let source = Source::of_text("fuzz", text);
+    let Ok(services) = Services::read(&[source], &Accounts::default()) else { return };
+    let around = Surroundings { owner: 0, root: 0, descriptors: 0 };
+    if let Ok(plan) = services.encode(around) {
+        assert!(wire::Plan::new(&plan).is_some(), "PID 1 refuses what the runtime wrote");
+    }
+}
+
+/// Who is asked for, passwd, group: separated by NUL.
+fn accounts(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split('\0');
+    let mut next = || parts.next().unwrap_or_default().to_owned();
+    let (who, passwd, group) = (next(), next(), next());
+    let accounts = Accounts { passwd, group };
+    for known in [accounts.user(&who).map(|user| user.uid), accounts.group(&who)] {
+        assert_ne!(known, Ok(u32::MAX), "the kernel takes it for no change");
+    }
+}
+
+fn sysv_inittab(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for beside in [false, true] {
+        inittab::busybox(Some(&text), beside);
+        inittab::sysv(Some(&text), beside, Path::new("/sbin/init"));
+    }
+}
+
+fn state(bytes: &[u8]) {
+    let _either = serde_json::from_slice::<State>(bytes);
+}
+
+fn launch_channel(bytes: &[u8]) {
+    let _either = sync::decode(bytes);
+    let _error = sync::decode_error(bytes);
+}
+
+fn init_plan(bytes: &[u8]) {
+    let Some(plan) = wire::Plan::new(bytes) else { return };
+    for service in 0..plan.count() {
+        for word in 0..wire::RECORD_WORDS {
+            plan.list(service, wire::Field::Name).is_empty();
+            let offset = plan.beyond(service, wire::Field::Name, word);
+            assert!(plan.blob(offset).len() <= bytes.len());
+        }
+        for probe in 0..3 {
+            plan.probe_command(service, probe).is_empty();
+        }
+    }
+}
+
+fn init_control(bytes: &[u8]) {
+    if let Ok(request) = control::Request::read(bytes) {
+        assert!(request.names().count() <= bytes.len());
+    }
+}
+
+fn cgroup_files(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    parse_memberships(&text);
+    parse_mounts(&text);
+}
+
+/// The words of a command line that stand for something: a line.
+fn words(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for word in text.lines() {
+        if let Ok(id) = cli::values::id(word) {
+            assert_ne!(id, u32::MAX, "the kernel takes it for no change");
+        }
+        if let Ok(number) = signal::number(word) {
+            assert!((0..=64).contains(&number), "{word:?} is signal {number}");
+        }
+        let _either = cli::values::user(word);
+        let _either = cli::values::seconds(word);
+        let _either = split_words(word);
+    }
+}
+
+/// Arguments separated by NUL, as in /proc/PID/cmdline.
+fn command_line(bytes: &[u8]) {
+    let words = bytes.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
+    let (_, _either) = cli::parse(&words.collect::<Vec<_>>());
+}
