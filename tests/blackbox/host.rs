@@ -3,7 +3,7 @@
 use richrun_tests::bundle::{sh, without_namespace};
 use richrun_tests::suite::{BOTH, ONE};
 use richrun_tests::{Kind, Suite, Trial};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -13,6 +13,7 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "sysctl", sysctl)
         .on(ONE, "sysctl_slashes", sysctl_slashes)
         .on(ONE, "sysctl_of_the_host", sysctl_of_the_host)
+        .on(ONE, "own_namespaces_by_path", own_namespaces_by_path)
         .on(ONE, "sysctl_unknown", sysctl_unknown)
         .on(ONE, "host_sysctls_unchanged", host_sysctls_unchanged)
         .on(ONE, "unknown_fields_ignored", unknown_fields_ignored)
@@ -100,6 +101,60 @@ fn sysctl_of_the_host(t: &Trial) {
             out.exits(1).says(if name.contains("..") { "sysctl" } else { name });
         }
     }
+}
+
+/// A path to a namespace that is the host's makes it no namespace of the container's.
+fn own_namespaces_by_path(t: &Trial) {
+    t.only(&[Kind::Richrun], "they compare the network namespace only");
+    let pid = std::process::id();
+    let bound = t.dir.join("run/ns");
+    std::fs::write(&bound, "").expect("make a file");
+    nix::mount::mount(
+        Some("/proc/self/ns/ipc"),
+        &bound,
+        None::<&str>,
+        nix::mount::MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .expect("bind the namespace");
+    t.accept_mounts();
+    let bound = bound.to_str().expect("utf-8 path").to_owned();
+    for (kind, path, sysctl) in [
+        ("network", "/proc/self/ns/net".to_owned(), "net.ipv4.ip_forward"),
+        ("network", format!("/proc/{pid}/ns/net"), "net.ipv4.ip_forward"),
+        ("ipc", bound, "kernel.shm_rmid_forced"),
+        ("ipc", "/proc/self/ns/ipc".to_owned(), "fs.mqueue.msg_max"),
+        ("uts", "/proc/self/ns/uts".to_owned(), "kernel.domainname"),
+    ] {
+        let file = format!("/proc/sys/{}", sysctl.replace('.', "/"));
+        let read = || std::fs::read_to_string(&file).expect("read the sysctl");
+        let before = read();
+        let joins = |c: &mut Value| {
+            without_namespace(c, kind);
+            richrun_tests::bundle::namespaces(c).push(json!({"type": kind, "path": path}));
+            c.as_object_mut().expect("config").remove("hostname");
+        };
+        let out = t.sh_with("true", |c| {
+            joins(c);
+            c["linux"]["sysctl"] = json!({sysctl: "13"});
+        });
+        out.exits(1).says(sysctl).says("not allowed in the host's");
+        assert_eq!(read(), before, "{kind} {path}");
+        // Without such a wish it is what an unlisted namespace is.
+        t.sh_with("true", joins).ok();
+    }
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+    for name in ["hostname", "domainname"] {
+        let out = t.sh_with("true", |c| {
+            without_namespace(c, "uts");
+            let namespace = json!({"type": "uts", "path": "/proc/self/ns/uts"});
+            richrun_tests::bundle::namespaces(c).push(namespace);
+            c.as_object_mut().expect("config").remove("hostname");
+            c[name] = json!("taken");
+        });
+        out.exits(1).says(&format!("unable to set {name} without a private UTS namespace"));
+    }
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname"), own);
 }
 
 fn sysctl_unknown(t: &Trial) {

@@ -4,6 +4,7 @@ pub mod file;
 mod finding;
 pub mod hooks;
 mod locate;
+pub mod namespaces;
 pub mod nearest;
 mod resources;
 pub mod rich;
@@ -67,8 +68,12 @@ impl Config {
     /// As [`Config::load`].
     pub fn of_bytes(bundle: PathBuf, bytes: Vec<u8>) -> Result<Config> {
         let mut warnings = Vec::new();
-        let spec: Spec = parse(&bytes, &bundle.join("config.json"), &mut warnings)?;
+        let mut spec: Spec = parse(&bytes, &bundle.join("config.json"), &mut warnings)?;
         validate::validate(&spec, &mut warnings)?;
+        if namespaces::drop_inherited(&mut spec)? {
+            // What it is counts, and not how it is named.
+            validate::validate(&spec, &mut Vec::new())?;
+        }
         Ok(Config { bundle, spec, bytes, warnings })
     }
 

@@ -424,7 +424,8 @@ fn sysctls(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
             return Err(wrong(&field, "is not in a separate kernel namespace"));
         };
         // A sysctl of a namespace that is the host's would change the host. A
-        // namespace joined by path is somebody's own.
+        // namespace joined by path is somebody's own: the host's are not listed by now
+        // (`super::namespaces`).
         if !has_namespace(spec, owner) {
             let cause = format!("not allowed in the host's {} namespace", name_of(owner));
             return Err(wrong(&field, cause));

@@ -6,6 +6,7 @@ use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use crate::config::namespaces::own;
 use crate::error::{Error, Result, Step};
 use crate::plan::mounts::IdRange;
 use crate::plan::namespaces::{JOIN_ORDER, Namespaces, flag, proc_name};
@@ -27,6 +28,13 @@ pub fn open(namespaces: &Namespaces) -> Result<Vec<Open>> {
         let path = joined.path.display().to_string();
         let fd = rustix::fs::open(&joined.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .step(|| format!("linux.namespaces: open {path}"))?;
+        let stat = rustix::fs::fstat(&fd).step(|| format!("linux.namespaces: stat {path}"))?;
+        if own(joined.kind)? == Some((stat.st_dev, stat.st_ino)) {
+            // The plan took it for another, and allows what is allowed there.
+            let kind = proc_name(joined.kind);
+            let what = format!("{path} has become the host's {kind} namespace");
+            return Err(Error::system(format!("linux.namespaces: {what}")));
+        }
         Ok(Open { kind: joined.kind, fd, path })
     };
     namespaces.joined.iter().map(open).collect()
@@ -66,17 +74,16 @@ pub fn become_root(namespaces: &Namespaces, user: &UserPlan) -> Result<()> {
 pub fn foreign(pid: i32) -> Result<Vec<Kind>> {
     let mut kinds = Vec::with_capacity(JOIN_ORDER.len());
     for kind in JOIN_ORDER {
-        let identity = |process: &str| {
-            let path = format!("/proc/{process}/ns/{}", proc_name(kind));
-            match rustix::fs::stat(path.as_str()) {
-                Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
-                // A kernel without this kind.
-                Err(Errno::NOENT) if process == "self" => Ok(None),
-                Err(errno) => Err(Error::os(format!("stat {path}"), errno)),
-            }
+        let theirs = || {
+            let path = format!("/proc/{pid}/ns/{}", proc_name(kind));
+            rustix::fs::stat(path.as_str())
+                .map(|stat| (stat.st_dev, stat.st_ino))
+                .step(|| format!("stat {path}"))
         };
-        let own = identity("self")?;
-        if own.is_some() && own != identity(&pid.to_string())? {
+        // A kernel may be without this kind.
+        if let Some(own) = own(kind)?
+            && own != theirs()?
+        {
             kinds.push(kind);
         }
     }

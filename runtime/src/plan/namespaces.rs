@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
 
 use super::mounts::IdRange;
+pub use crate::config::namespaces::proc_name;
 
 /// `CLONE_NEW*` of clone(2).
 pub fn flag(kind: Kind) -> u64 {
@@ -18,20 +19,6 @@ pub fn flag(kind: Kind) -> u64 {
         Kind::User => 0x1000_0000,
         Kind::Pid => 0x2000_0000,
         Kind::Network => 0x4000_0000,
-    }
-}
-
-/// The name of a kind below `/proc/PID/ns`.
-pub fn proc_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Mount => "mnt",
-        Kind::Cgroup => "cgroup",
-        Kind::Uts => "uts",
-        Kind::Ipc => "ipc",
-        Kind::User => "user",
-        Kind::Pid => "pid",
-        Kind::Network => "net",
-        Kind::Time => "time",
     }
 }
 
