@@ -129,15 +129,17 @@ pub fn parse(words: &[OsString]) -> (Global, Result<Asked, Refusal>) {
 }
 
 fn parse_with_clap(words: &[OsString]) -> (Global, Result<Asked, Refusal>) {
-    let command = Global::augment_args(Command::new("richrun")).disable_help_flag(true);
+    let command = Global::augment_args(Command::new("richrun"));
+    let command = command.disable_help_flag(true).args_override_self(true);
     let (mut line, read) = spelling::to_gnu(&command, words, Until::FirstArgument);
-    if line.iter().any(|word| word == "--help" || word == "-h") {
-        return (Global::default(), Ok(Asked::Print(help(&mut whole()))));
+    if let Some(length) = help_asked(&line) {
+        return (Global::default(), Ok(Asked::Print(help(&mut whole(), length))));
     }
     if line.iter().any(|word| word == "--version" || word == "-v") {
         return (Global::default(), Ok(Asked::Print(version())));
     }
     line.insert(0, "richrun".into());
+    let where_to_log = log_options(&line);
     let global = command
         .try_get_matches_from(line)
         .and_then(|mut matches| Global::from_arg_matches_mut(&mut matches));
@@ -146,18 +148,46 @@ fn parse_with_clap(words: &[OsString]) -> (Global, Result<Asked, Refusal>) {
             let rest = words[read..].strip_prefix(&["--".into()]).unwrap_or(&words[read..]);
             (global, parse_verb(rest))
         }
-        Err(error) => (Global::default(), Err(refusal("", &error))),
+        Err(error) => (where_to_log, Err(refusal("", &error))),
     }
+}
+
+/// Where to log, by options of which others may be wrong: who reads the log is told of it.
+fn log_options(line: &[OsString]) -> Global {
+    let mut global = Global::default();
+    for word in line.iter().filter_map(|word| word.to_str()) {
+        match word.split_once('=') {
+            Some(("--log", file)) => global.log = Some(file.into()),
+            Some(("--log-format", "json")) => global.log_format = LogFormat::Json,
+            _ => global.debug |= word == "--debug",
+        }
+    }
+    global
+}
+
+/// How much of a page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// `-h`: what there is, a line each.
+    Short,
+    /// `--help`: with explanations and examples.
+    Long,
+}
+
+fn help_asked(line: &[OsString]) -> Option<Length> {
+    let has = |option: &str| line.iter().any(|word| word == option);
+    let short = || has("-h").then_some(Length::Short);
+    has("--help").then_some(Length::Long).or_else(short)
 }
 
 fn parse_verb(words: &[OsString]) -> Result<Asked, Refusal> {
     let Some((name, rest)) = words.split_first() else {
-        return Ok(Asked::Print(help(&mut whole())));
+        return Ok(Asked::Print(help(&mut whole(), Length::Long)));
     };
     let name = name.to_string_lossy();
     let Some((command, until)) = build(&name) else {
         return match &*name {
-            "help" | "h" => help_on(rest),
+            "help" | "h" => help_on(rest, Length::Long),
             _ => Err(unknown(&name)),
         };
     };
@@ -165,8 +195,8 @@ fn parse_verb(words: &[OsString]) -> Result<Asked, Refusal> {
         return parse_nested(command, words);
     }
     let (mut line, read) = spelling::to_gnu(&command, rest, until);
-    if line.iter().any(|word| word == "--help" || word == "-h") {
-        return help_on(&words[..1]);
+    if let Some(length) = help_asked(&line) {
+        return help_on(&words[..1], length);
     }
     if read < rest.len() {
         // Everything from the first argument on is arguments; a `--` between
@@ -189,18 +219,21 @@ fn parse_verb(words: &[OsString]) -> Result<Asked, Refusal> {
 /// name, and that one's options.
 fn parse_nested(command: Command, words: &[OsString]) -> Result<Asked, Refusal> {
     let outer = words[0].to_string_lossy();
-    let Some((name, rest)) = words[1..].split_first() else { return help_on(&words[..1]) };
+    let Some((name, rest)) = words[1..].split_first() else {
+        return help_on(&words[..1], Length::Long);
+    };
     let inner = name.to_string_lossy();
     let Some(nested) = command.find_subcommand(&*inner) else {
         return match &*inner {
-            "help" | "h" => help_on(&[&words[..1], rest].concat()),
-            "--help" | "-help" | "-h" => help_on(&words[..1]),
+            "help" | "h" => help_on(&[&words[..1], rest].concat(), Length::Long),
+            "--help" | "-help" => help_on(&words[..1], Length::Long),
+            "-h" => help_on(&words[..1], Length::Short),
             _ => Err(unknown(&format!("{outer} {inner}"))),
         };
     };
     let (line, _) = spelling::to_gnu(nested, rest, Until::End);
-    if line.iter().any(|word| word == "--help" || word == "-h") {
-        return help_on(&words[..2]);
+    if let Some(length) = help_asked(&line) {
+        return help_on(&words[..2], length);
     }
     let line = [&words[..2], &line].concat();
     match read(&outer, command, line) {
@@ -210,19 +243,19 @@ fn parse_nested(command: Command, words: &[OsString]) -> Result<Asked, Refusal> 
 }
 
 /// The help of a command, or of a command's command.
-fn help_on(names: &[OsString]) -> Result<Asked, Refusal> {
-    let Some(first) = names.first() else { return Ok(Asked::Print(help(&mut whole()))) };
+fn help_on(names: &[OsString], length: Length) -> Result<Asked, Refusal> {
+    let Some(first) = names.first() else { return Ok(Asked::Print(help(&mut whole(), length))) };
     let first = first.to_string_lossy();
     let Some((command, _)) = build(&first) else { return Err(unknown(&first)) };
     let mut command = with_pages(&first, command);
     let Some(second) = names.get(1).filter(|_| command.has_subcommands()) else {
-        return Ok(Asked::Print(help(&mut command)));
+        return Ok(Asked::Print(help(&mut command, length)));
     };
     let name = format!("{first} {}", second.to_string_lossy());
     match command.find_subcommand_mut(second) {
         Some(nested) => {
             let mut nested = nested.clone().bin_name(format!("richrun {name}"));
-            Ok(Asked::Print(help(&mut nested)))
+            Ok(Asked::Print(help(&mut nested, length)))
         }
         None => Err(unknown(&name)),
     }
@@ -235,7 +268,8 @@ fn unknown(name: &str) -> Refusal {
 
 /// A command without its words: enough to read a line.
 fn describe(name: &'static str) -> Command {
-    Command::new(name).bin_name(format!("richrun {name}")).disable_help_flag(true)
+    let command = Command::new(name).bin_name(format!("richrun {name}"));
+    command.disable_help_flag(true).args_override_self(true)
 }
 
 /// The same with all that help shows, of its own commands too.
@@ -257,7 +291,7 @@ fn with_page(command: Command, page: &pages::Page) -> Command {
         .disable_help_subcommand(true)
         .about(page.about)
         .long_about(format!("{}\n\n{}", page.about, page.long))
-        .after_help(page.examples)
+        .after_long_help(page.examples)
 }
 
 /// The whole command line as clap has it: for help, man pages, completions.
@@ -277,8 +311,12 @@ pub fn whole() -> Command {
         .arg(version.help("Print version"))
 }
 
-fn help(command: &mut Command) -> String {
-    command.render_long_help().to_string()
+fn help(command: &mut Command, length: Length) -> String {
+    let text = match length {
+        Length::Short => command.render_help(),
+        Length::Long => command.render_long_help(),
+    };
+    text.to_string()
 }
 
 /// What `--version` prints; go-runc reads the words `version`, `commit:` and

@@ -9,12 +9,13 @@ use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{IsTerminal, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Global, LogFormat};
+use crate::error::{Result, Step};
 use crate::shown::{self, shown};
 
 /// How grave a line is.
@@ -64,15 +65,31 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 static COLLECTING: AtomicBool = AtomicBool::new(false);
 
 /// Takes the log's options; relative paths are those of this moment.
-pub fn init(global: &Global) {
+///
+/// # Errors
+/// Nothing can be written there: whoever reads that log must not take silence for
+/// success. The log is standard error then.
+pub fn init(global: &Global) -> Result<()> {
     let path = global.log.as_ref().filter(|path| path.as_os_str() != "/dev/stderr");
     let path = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    let usable = path.as_deref().map_or(Ok(()), check);
     let _first_wins = LOGGER.set(Logger {
         debug: global.debug,
         json: global.log_format == LogFormat::Json,
-        path,
+        path: path.filter(|_| usable.is_ok()),
         waiting: Mutex::new(Vec::new()),
     });
+    usable
+}
+
+/// Makes the log's file, as runc does. A pipe may have no reader yet.
+fn check(path: &Path) -> Result<()> {
+    let mut options = File::options();
+    options.append(true).create(true).mode(0o644).custom_flags(libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(()),
+        opened => opened.map(drop).step(|| format!("--log: open {}", path.display())),
+    }
 }
 
 /// Whether [`debug`] writes anything: ask before preparing what is costly.

@@ -21,11 +21,15 @@ fn run() -> u8 {
 fn command() -> u8 {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let (global, asked) = cli::parse(&words);
-    log::init(&global);
-    let verb = match asked {
-        Ok(Asked::Run(verb)) => verb,
-        Ok(Asked::Print(text)) => return print(&text),
-        Err(refusal) => {
+    let verb = match (asked, log::init(&global)) {
+        (Ok(Asked::Print(text)), _) => return print(&text),
+        (Ok(Asked::Run(verb)), Ok(())) => verb,
+        (Ok(Asked::Run(_)), Err(error)) => {
+            log::fatal(&error);
+            return 1;
+        }
+        (Err(refusal), log) => {
+            let _told = log.map_err(log::warn);
             log::fatal(&refusal.error);
             return refusal.status;
         }

@@ -115,7 +115,8 @@ fn verb(name: &[u8], words: &[OsString]) -> Option<Verb> {
     })
 }
 
-/// A line whose every option is in a table, given once, with a value where it takes one.
+/// A line whose every option is in a table, with a value where it takes one; the last of
+/// several counts.
 struct Line<'a> {
     given: Vec<(&'static str, &'a OsStr)>,
     arguments: Vec<&'a OsStr>,
@@ -154,9 +155,6 @@ impl<'a> Line<'a> {
             } else {
                 find(table.switches, name).filter(|_| value.is_none())?
             };
-            if line.has(option) {
-                return None;
-            }
             line.given.push((option, value.unwrap_or_default()));
         }
         Some(line)
@@ -167,7 +165,7 @@ impl<'a> Line<'a> {
     }
 
     fn value(&self, name: &str) -> Option<&'a OsStr> {
-        self.given.iter().find(|given| given.0 == name).map(|given| given.1)
+        self.given.iter().rfind(|given| given.0 == name).map(|given| given.1)
     }
 
     /// A number, 0 if it is not given; nothing if it is none.
@@ -235,7 +233,8 @@ mod tests {
     fn the_lines_of_engines_are_read_here() {
         let containerd = ["--root", "/run/c", "--log", "/l/log.json", "--log-format", "json"];
         let conmon = ["--root=/run/crun"];
-        for before in [&containerd[..], &conmon[..], &[]] {
+        let twice = ["--root", "/a", "--debug", "--log=/l", "--debug", "--root", "/b"];
+        for before in [&containerd[..], &conmon[..], &twice[..], &[]] {
             for after in [
                 &["create", "--bundle", "/b", "--pid-file", "/b/init.pid", "ID"][..],
                 &["create", "--bundle", "/b", "--pid-file", "/p", "--console-socket", "/s", "ID"],
@@ -246,6 +245,8 @@ mod tests {
                 &["delete", "--force", "ID"],
                 &["delete", "ID"],
                 &["run", "ID"],
+                &["run", "-b", "/a", "-d", "--bundle", "/b", "-detach", "ID"],
+                &["exec", "-t", "-p", "/p", "--tty", "--process=/q", "ID"],
                 &["run", "-d", "-b", "/b", "--rich", "ID"],
                 &["exec", "--process", "/p", "--detach", "--pid-file", "/f", "ID"],
                 &["exec", "--pid-file", "/f", "--process", "/p", "--tty", "-d", "ID"],
@@ -310,7 +311,7 @@ mod tests {
             &["run"][..],
             &["run", "--bundle", "/b"],
             &["run", "--bundle=", "ID"],
-            &["run", "--bundle", "a", "--bundle", "b", "ID"],
+            &["run", "--bundle", "a", "--bundle=", "ID"],
             &["run", "--preserve-fds", "many", "ID"],
             &["kill", "ID"],
             &["--version"],

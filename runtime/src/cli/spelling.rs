@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::{ArgAction, Command};
+use clap::{ArgAction, Command, Id};
 
 /// Where reading options ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +19,22 @@ pub enum Until {
 }
 
 /// What an option is to the command that is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
     Switch,
     /// A switch whose `=false` says more than its absence.
     Chosen,
     Valued,
+    /// Each one counts.
+    Repeated,
 }
 
 /// Rewrites the words of `words` up to where options end; returns the
 /// rewritten words and the number of words that were read. With
-/// [`Until::FirstArgument`] the first argument itself is not read.
+/// [`Until::FirstArgument`] the first argument itself is not read. Of an option that is
+/// given several times the last counts, as with Go: engines add theirs to the user's.
 pub fn to_gnu(command: &Command, words: &[OsString], until: Until) -> (Vec<OsString>, usize) {
-    let mut out = Vec::with_capacity(words.len() + 1);
+    let mut out: Vec<(OsString, Option<Id>)> = Vec::with_capacity(words.len() + 1);
     let mut at = 0;
     while at < words.len() {
         let word = words[at].as_bytes();
@@ -41,61 +45,56 @@ pub fn to_gnu(command: &Command, words: &[OsString], until: Until) -> (Vec<OsStr
             if until == Until::FirstArgument {
                 break;
             }
-            out.push(words[at].clone());
+            out.push((words[at].clone(), None));
             at += 1;
             continue;
         }
         let (name, value) = split(word);
-        let Some((known, dashes)) = find(command, name) else {
-            out.push(words[at].clone());
+        let Some((known, dashes, id)) = find(command, name) else {
+            out.push((words[at].clone(), None));
             at += 1;
             continue;
         };
         at += 1;
+        if known != Known::Repeated {
+            out.retain(|earlier| earlier.1.as_ref() != Some(&id));
+        }
         let bare = &name[name.iter().take_while(|byte| **byte == b'-').count()..];
-        let mut option = OsString::from_vec([dashes, bare].concat());
-        match (known, value) {
-            (Known::Switch, None) => out.push(option),
-            (Known::Switch, Some(value)) => match go_bool(value) {
-                Some(true) => out.push(option),
-                Some(false) => {}
-                None => out.push(words[at - 1].clone()),
-            },
-            (Known::Chosen, value) => {
-                if let Some(value) = value {
-                    let chosen = go_bool(value).map(|yes| if yes { "true" } else { "false" });
-                    option.push("=");
-                    option.push(chosen.map_or(OsStr::from_bytes(value), OsStr::new));
-                }
-                out.push(option);
+        let option = OsString::from_vec([dashes, bare].concat());
+        let takes = matches!(known, Known::Valued | Known::Repeated);
+        let value = match (takes, value) {
+            (true, None) if at < words.len() => {
+                at += 1;
+                Some(words[at - 1].as_bytes())
             }
-            (Known::Valued, given) => {
-                let value = match given {
-                    Some(value) => value,
-                    None if at < words.len() => {
-                        at += 1;
-                        words[at - 1].as_bytes()
-                    }
-                    None => {
-                        out.push(option);
-                        continue;
-                    }
-                };
-                // Go's empty string is the option's default: not given.
-                if value.is_empty() {
-                    continue;
-                }
-                option.push("=");
-                option.push(OsStr::from_bytes(value));
-                out.push(option);
-            }
+            (_, value) => value,
+        };
+        if let Some(word) = gnu(known, option, value) {
+            out.push((word, Some(id)));
         }
     }
+    let mut out: Vec<OsString> = out.into_iter().map(|word| word.0).collect();
     if until == Until::End {
         out.extend_from_slice(&words[at..]);
         at = words.len();
     }
     (out, at)
+}
+
+/// An option in GNU's form; nothing where it says what its absence says.
+fn gnu(known: Known, mut option: OsString, value: Option<&[u8]>) -> Option<OsString> {
+    let Some(value) = value else { return Some(option) };
+    let value = match (known, go_bool(value)) {
+        (Known::Switch, Some(yes)) => return yes.then_some(option),
+        (Known::Chosen, Some(true)) => &b"true"[..],
+        (Known::Chosen, Some(false)) => b"false",
+        // Go's empty string is the option's default: not given.
+        (Known::Valued | Known::Repeated, _) if value.is_empty() => return None,
+        _ => value,
+    };
+    option.push("=");
+    option.push(OsStr::from_bytes(value));
+    Some(option)
 }
 
 /// `--name=value` to (`--name`, `value`).
@@ -106,12 +105,14 @@ fn split(word: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// The option of `command` that `name` (with its dashes) means, and the
-/// dashes that it has in GNU's form.
-fn find(command: &Command, name: &[u8]) -> Option<(Known, &'static [u8])> {
+/// The option of `command` that `name` (with its dashes) means, the dashes that it has
+/// in GNU's form, and what it is by whatever name.
+fn find(command: &Command, name: &[u8]) -> Option<(Known, &'static [u8], Id)> {
     let bare = name.strip_prefix(b"--").or_else(|| name.strip_prefix(b"-"))?;
-    if bare == b"help" || bare == b"version" {
-        return Some((Known::Switch, b"--"));
+    match bare {
+        b"help" => return Some((Known::Switch, b"--", Id::from("help"))),
+        b"version" => return Some((Known::Switch, b"--", Id::from("version"))),
+        _ => {}
     }
     let (arg, dashes): (_, &[u8]) = match bare {
         [letter] if !name.starts_with(b"--") => (
@@ -127,10 +128,11 @@ fn find(command: &Command, name: &[u8]) -> Option<(Known, &'static [u8])> {
     };
     let known = match arg.get_action() {
         ArgAction::Set if arg.get_num_args().is_some_and(|n| n.min_values() == 0) => Known::Chosen,
-        ArgAction::Set | ArgAction::Append => Known::Valued,
+        ArgAction::Set => Known::Valued,
+        ArgAction::Append => Known::Repeated,
         _ => Known::Switch,
     };
-    Some((known, dashes))
+    Some((known, dashes, arg.get_id().clone()))
 }
 
 /// What Go's `strconv.ParseBool` takes.
@@ -186,6 +188,22 @@ mod tests {
             ("-", "-"),
         ] {
             assert_eq!(read(go, Until::End).0, gnu, "{go}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_several_counts() {
+        for (given, read_as) in [
+            ("-t --tty id -t", "id -t"),
+            ("--bundle a -b b", "-b=b"),
+            ("-b a --bundle=", ""),
+            ("-t -tty=false", ""),
+            ("-tty=false -t", "-t"),
+            ("-e A -e B", "-e=A -e=B"),
+            ("--rich --rich=0", "--rich=false"),
+            ("-b a -- -b b", "-b=a -- -b b"),
+        ] {
+            assert_eq!(read(given, Until::End).0, read_as, "{given}");
         }
     }
 

@@ -121,6 +121,33 @@ fn a_refusal_is_one_line_and_status_1() {
 }
 
 #[test]
+fn the_last_of_several_counts() {
+    let (global, verb) = verb("--debug --root a --debug --root b exec -u 1 -t -u 2 -tt id true");
+    assert_eq!((global.debug, global.root), (true, Some("b".into())));
+    let Verb::Exec(exec) = verb else { panic!("{verb:?}") };
+    assert_eq!((exec.tty, exec.user.unwrap().uid), (true, 2));
+    let (_, Verb::List(list)) = self::verb("list -q -q -f json -f table") else { panic!() };
+    assert_eq!((list.quiet, list.format), (true, Format::Table));
+    let (_, Verb::Exec(exec)) = self::verb("exec -e A=1 -g 3 -e A=2 -g 4 id true") else {
+        panic!()
+    };
+    assert_eq!((exec.env.len(), exec.additional_gids), (2, vec![3, 4]));
+}
+
+/// Who reads the log hears of a wrong line too, whatever is wrong with it.
+#[test]
+fn a_wrong_global_option_leaves_the_log_s() {
+    for wrong in ["--no-such", "--rootless perhaps", "--log-format xml"] {
+        let line = format!("--log /l/log.json --log-format json {wrong} --debug list");
+        let (global, asked) = parse(&words(&line));
+        assert!(asked.is_err(), "{line}");
+        assert_eq!(global.log, Some("/l/log.json".into()), "{line}");
+        assert_eq!(global.log_format == LogFormat::Json, !wrong.contains("xml"), "{line}");
+        assert!(global.debug, "{line}");
+    }
+}
+
+#[test]
 fn an_unknown_command_is_status_3_as_with_runc() {
     let refusal = refused("frobnicate x");
     assert_eq!(refusal.status, 3);
@@ -129,7 +156,7 @@ fn an_unknown_command_is_status_3_as_with_runc() {
 
 #[test]
 fn help_teaches_and_version_is_go_runcs() {
-    for line in ["", "--help", "-h", "help", "-help"] {
+    for line in ["", "--help", "help", "-help", "-h --help"] {
         let (_, Ok(Asked::Print(text))) = parse(&words(line)) else { panic!("{line}") };
         assert!(text.contains("richrun run --rich -b box demo"), "{line}: {text}");
         assert!(VERBS.iter().all(|verb| text.contains(verb)));
@@ -139,6 +166,15 @@ fn help_teaches_and_version_is_go_runcs() {
             panic!("{name}")
         };
         assert!(text.contains("Examples:") && text.contains(pages::page(name).about), "{text}");
+    }
+    for line in ["-h", "run -h", "hooks -h", "hooks run -h", "--debug run -b box -h"] {
+        let (_, Ok(Asked::Print(short))) = parse(&words(line)) else { panic!("{line}") };
+        let (_, Ok(Asked::Print(long))) = parse(&words(&line.replace("-h", "--help"))) else {
+            panic!("{line}")
+        };
+        assert!(short.contains("see more with '--help'"), "{line}: {short}");
+        assert!(!short.contains("Examples:") && short.len() < long.len(), "{line}: {short}");
+        assert!(long.contains("see a summary with '-h'"), "{line}: {long}");
     }
     let (_, Ok(Asked::Print(text))) = parse(&words("--version")) else { panic!() };
     assert!(text.starts_with("richrun version ") && text.contains("\nspec: "), "{text}");

@@ -2,7 +2,7 @@
 
 use super::output::{line, print};
 use crate::cli::{Format, Global, ListArgs};
-use crate::error::{Kind, Result};
+use crate::error::{Kind, Result, Step};
 use crate::life::Store;
 use crate::life::document::{Document, state_document};
 use crate::log;
@@ -10,6 +10,10 @@ use crate::log;
 /// Prints every container that has a state; one whose `create` was cut off
 /// before that has nothing to show.
 pub fn run(global: &Global, args: &ListArgs) -> Result<u8> {
+    if let Some(root) = &global.root {
+        // Its own root is made by the first container; another that is named is there.
+        std::fs::metadata(root).step(|| format!("--root: open {}", root.display()))?;
+    }
     let store = Store::new(global.root());
     let mut documents = Vec::new();
     for id in store.ids()? {
