@@ -9,6 +9,7 @@ pub mod pages;
 mod quick;
 mod services;
 mod spelling;
+mod update;
 pub mod values;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 pub use args::*;
 pub use hooks_args::*;
 pub use services::*;
+pub use update::*;
 
 use crate::error::{Error, Kind};
 use spelling::Until;
@@ -77,6 +79,8 @@ verbs! {
     "pause" Pause(PauseArgs) End;
     /// Thaw a container.
     "resume" Resume(ResumeArgs) End;
+    /// Change a container's limits.
+    "update" Update(UpdateArgs) End;
     /// Remove a container.
     "delete" Delete(DeleteArgs) End;
     /// Print all that is known of a container.

@@ -24,6 +24,7 @@ mod services;
 mod signals;
 mod streams;
 mod stress;
+mod update;
 
 use richrun_tests::Suite;
 
@@ -51,5 +52,6 @@ fn main() -> std::process::ExitCode {
     signals::register(suite.module("signals"));
     streams::register(suite.module("streams"));
     stress::register(suite.module("stress"));
+    update::register(suite.module("update"));
     suite.main()
 }

@@ -146,6 +146,7 @@ fn related(verb: &str) -> Vec<String> {
         "exec" => &["run", "ps"],
         "kill" | "delete" => &["kill", "delete", "state"],
         "pause" | "resume" => &["pause", "resume", "exec"],
+        "update" | "events" => &["update", "events", "spec"],
         "state" | "list" | "ps" => &["state", "list", "ps"],
         "hooks" => &["hooks-run", "hooks-list", "hooks-check", "create"],
         "hooks run" => &["hooks", "hooks-list", "hooks-check", "state"],

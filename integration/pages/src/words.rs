@@ -91,7 +91,7 @@ pub fn files(verb: Option<&str>) -> Vec<Row> {
         Some("spec") => vec![bundle],
         Some("create" | "run") | None => vec![bundle, settings, definitions, state, cgroups],
         Some(verb) if verb.starts_with("hooks") => vec![bundle, settings, definitions],
-        Some("exec" | "pause" | "resume" | "ps") => vec![state, cgroups],
+        Some("exec" | "pause" | "resume" | "ps" | "update" | "events") => vec![state, cgroups],
         Some(_) => vec![state],
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::{Cgroup, Group, file};
 use crate::error::{Error, Kind, Result, Step};
-use crate::plan::cgroup::knob::{Absent, Knob, UsageCheck};
+use crate::plan::cgroup::knob::{Absent, Knob, Knobs, UsageCheck};
 use crate::plan::cgroup::{CgroupPlan, DevicePlan, Mode, bpf};
 use crate::sys;
 
@@ -32,18 +32,22 @@ impl Cgroup {
     /// # Errors
     /// As [`Cgroup::apply`].
     pub fn apply_limits(&self, plan: &CgroupPlan) -> Result<()> {
-        if let Some(check) = &plan.knobs.check {
-            self.check_usage(check)?;
-        }
-        self.apply_knobs(&plan.knobs.rows)?;
+        self.apply_checked(&plan.knobs)?;
         match (plan.owner, &self.unified) {
             (Some(uid), Some(group)) => group.give_to(uid, plan.unprivileged),
             _ => Ok(()),
         }
     }
 
+    pub(super) fn apply_checked(&self, knobs: &Knobs) -> Result<()> {
+        if let Some(check) = &knobs.check {
+            self.check_usage(check)?;
+        }
+        self.apply_knobs(&knobs.rows)
+    }
+
     /// The group that has a controller's files.
-    fn of(&self, controller: &str) -> Option<&Group> {
+    pub(super) fn of(&self, controller: &str) -> Option<&Group> {
         match self.mode {
             Mode::V2 => self.unified.as_ref(),
             _ => self.with(controller),

@@ -13,6 +13,7 @@ mod kill;
 pub mod layout;
 mod pids;
 mod remove;
+mod update;
 mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,7 @@ pub use remove::Leftovers;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+pub use update::without_groups;
 use walk::open_dir;
 
 use crate::error::{Error, Result};

@@ -243,6 +243,18 @@ const EVENTS: Page = Page {
     examples: "Examples:\n  richrun events demo | jq -c 'select(.type == \"health\")'",
 };
 
+const UPDATE: Page = Page {
+    about: "Change a container's limits",
+    long: "Writes other limits into the container's cgroups, and keeps them: what is not named stays as \
+           it is. All of them hold, or, when the kernel refuses one, none: those that were written \
+           are taken back. Devices in a document of resources are passed over, as with runc.",
+    examples: "\
+Examples:
+  richrun update --memory 256M --memory-swap 512M demo
+  richrun update --cpu-quota 50000 --cpu-period 100000 --pids-limit 100 demo
+  echo '{\"memory\": {\"limit\": 268435456}}' | richrun update -r - demo",
+};
+
 /// The page of a command; that of a command's command has both names: `hooks run`.
 pub fn page(verb: &str) -> &'static Page {
     match verb {
@@ -267,6 +279,7 @@ pub fn page(verb: &str) -> &'static Page {
         "service" => &SERVICE,
         "health" => &HEALTH,
         "events" => &EVENTS,
+        "update" => &UPDATE,
         _ => &TOP,
     }
 }

@@ -1,4 +1,4 @@
-//! Values that need more than clap's own parsers: ids that must not wrap.
+//! Values that need more than clap's own parsers: ids that must not wrap, sizes.
 
 use std::time::Duration;
 
@@ -22,6 +22,32 @@ pub fn user(text: &str) -> Result<UserArg, String> {
     }
 }
 
+/// A size in bytes with a unit of 1024s (`64M`, `1.5GiB`), or -1: what runc takes.
+pub fn bytes(text: &str) -> Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    let wrong = || "a size is a number with a unit (64M, 1.5G) or -1".to_owned();
+    let lower = text.trim().to_ascii_lowercase();
+    let number = lower.trim_end_matches("ib").trim_end_matches('b');
+    let (number, power) = match number.chars().last().and_then(|unit| "kmgtp".find(unit)) {
+        Some(at) => (&number[..number.len() - 1], at as u32 + 1),
+        None => (number, 0),
+    };
+    let scale = 1_i64 << (10 * power);
+    let number = number.trim_end();
+    if let Ok(whole) = number.parse::<i64>() {
+        return (whole >= 0).then_some(whole).and_then(|n| n.checked_mul(scale)).ok_or_else(wrong);
+    }
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    // Far below the largest number; a part of a byte is none.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    match number * scale as f64 {
+        size if (0.0..9e18).contains(&size) => Ok(size as i64),
+        _ => Err(wrong()),
+    }
+}
+
 /// A time in seconds, above 0; decimals are taken.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok().filter(|number| *number > 0.0);
@@ -33,6 +59,25 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, size) in [
+            ("0", 0),
+            ("-1", -1),
+            ("4096", 4096),
+            ("64M", 64 << 20),
+            ("64mb", 64 << 20),
+            ("1.5GiB", 3 << 29),
+            ("10b", 10),
+            ("1 k", 1024),
+        ] {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for bad in ["", "M", "-2", "-1M", "1x", "1e", "nan", "inf", "9223372036854775807K"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn ids_never_wrap() {

@@ -25,6 +25,7 @@ mod spec;
 mod start;
 mod state;
 mod terminal;
+mod update;
 
 use crate::cli::{Global, Verb};
 use crate::error::Result;
@@ -41,6 +42,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Pause(args) => pause::run(global, args),
         Verb::Ps(args) => ps::run(global, args),
         Verb::Resume(args) => resume::run(global, args),
+        Verb::Update(args) => update::run(global, args),
         Verb::Spec(args) => spec::run(global, args),
         Verb::State(args) => state::run(global, args),
         Verb::Create(args) => create::run(global, args),

@@ -12,6 +12,8 @@ pub mod services;
 pub mod trust;
 pub mod validate;
 
+pub use resources::check_resources;
+
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,11 @@ pub fn check(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     }
 }
 
-fn check_resources(resources: &LinuxResources) -> Result<()> {
+/// The same for resources of their own.
+///
+/// # Errors
+/// The field and the cause.
+pub fn check_resources(resources: &LinuxResources) -> Result<()> {
     cpu(resources)?;
     block_io(resources)?;
     rdma(resources)

@@ -30,6 +30,7 @@ pub const RESULT_FIFO: &str = "result.fifo";
 const STATE: &str = "state.json";
 const STATE_NEW: &str = ".state.json.new";
 const CONFIG: &str = "config.json";
+const CONFIG_NEW: &str = ".config.json.new";
 
 /// Everything that later commands must know about a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -274,6 +275,17 @@ impl Entry {
             .step(|| format!("rename {}/{STATE_NEW} to {STATE}", self.path().display()))
     }
 
+    /// Writes what [`Entry::replace_config`] will make the kept configuration.
+    pub fn prepare_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write_file(CONFIG_NEW, bytes)
+    }
+
+    /// Makes the prepared configuration the kept one: a reader sees one or the other.
+    pub fn replace_config(&self) -> Result<()> {
+        renameat(&self.dir, CONFIG_NEW, &self.dir, CONFIG)
+            .step(|| format!("rename {}/{CONFIG_NEW} to {CONFIG}", self.path().display()))
+    }
+
     /// Keeps the configuration as it was at `create`.
     pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
         self.write_file(CONFIG, bytes)
@@ -291,7 +303,7 @@ impl Entry {
 
     /// Removes the container's directory and all in it. Repeatable.
     pub fn remove(&self) -> Result<()> {
-        for name in [STATE, STATE_NEW, CONFIG, EXEC_FIFO, RESULT_FIFO] {
+        for name in [STATE, STATE_NEW, CONFIG, CONFIG_NEW, EXEC_FIFO, RESULT_FIFO] {
             match unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {

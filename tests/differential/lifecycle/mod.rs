@@ -9,6 +9,7 @@ mod hooks_odd;
 mod mounts;
 mod process;
 mod states;
+mod update;
 
 use richrun_tests::bundle::sh;
 use richrun_tests::suite::Case;
@@ -25,6 +26,7 @@ pub fn register(suite: &mut Suite) {
     hooks::register(suite);
     hooks_odd::register(suite);
     states::register(suite);
+    update::register(suite);
 }
 
 /// A container in the foreground and what its script prints.

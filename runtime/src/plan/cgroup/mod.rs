@@ -157,10 +157,7 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
         mode: layout.mode,
         v1,
         unified,
-        knobs: match layout.mode {
-            Mode::V2 => v2::knobs(resources, zero)?,
-            Mode::V1 | Mode::Hybrid | Mode::None => v1::knobs(resources, zero)?,
-        },
+        knobs: limits(resources, layout.mode, zero)?,
         devices: DevicePlan::new(
             &devices::rules(resources.devices().as_deref().unwrap_or_default())?,
             layout.mode,
@@ -171,6 +168,17 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
     };
     plan.check_controllers()?;
     Ok(plan)
+}
+
+/// The rows for `linux.resources`, devices apart, in the terms of a generation.
+///
+/// # Errors
+/// A limit that it does not know, or a value that it would not take.
+pub fn limits(resources: &LinuxResources, mode: Mode, zero: ZeroPids) -> Result<Knobs> {
+    match mode {
+        Mode::V2 => v2::knobs(resources, zero),
+        Mode::V1 | Mode::Hybrid | Mode::None => v1::knobs(resources, zero),
+    }
 }
 
 fn place(hierarchy: &Hierarchy, path: String) -> Place {

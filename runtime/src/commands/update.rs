@@ -1,0 +1,93 @@
+//! `update`: other limits for a container.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cgroup;
+use crate::cli::{Global, UpdateArgs};
+use crate::config::{Config, MAX_DOCUMENT, check_resources, read_bounded};
+use crate::error::{Error, Kind, Result, Step};
+use crate::life::{Status, Store, signal};
+use crate::log;
+use crate::plan::cgroup::{Mode, limits, shared::ZeroPids};
+use crate::plan::update::Update;
+
+/// Changes the limits, and keeps what they are now. A hook of the command that has the
+/// container's lock may do so too.
+pub fn run(global: &Global, args: &UpdateArgs) -> Result<u8> {
+    let (entry, state) = Store::new(global.root()).load_also_from_a_hook(&args.id)?;
+    if matches!(entry.status(&state), Status::Stopped | Status::Creating) {
+        return Err(Error::new(Kind::WrongState, "container not running"));
+    }
+    let asked = asked(args)?;
+    let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
+    let mut document = document(&config)?;
+    let update = Update::new(document.pointer("/linux/resources"), asked)?;
+    check_resources(&update.whole)?;
+    let cgroup = signal::cgroup(&state)?.ok_or_else(|| cgroup::without_groups(&args.id))?;
+    let mode = state.cgroup.as_ref().map_or(Mode::None, |record| record.mode);
+    let knobs = limits(&update.written, mode, ZeroPids::of(&config.spec))?;
+    knobs.warnings.iter().for_each(log::warn);
+    document["linux"]["resources"] = update.kept;
+    let bytes = serde_json::to_vec(&document)
+        .map_err(|error| Error::system(format!("encode config.json: {error}")))?;
+    // Written first and named last: a full disk is found before anything has changed.
+    entry.prepare_config(&bytes)?;
+    cgroup.update(&knobs)?;
+    entry.replace_config()?;
+    Ok(0)
+}
+
+/// The kept configuration as it was read, with what this program does not know.
+fn document(config: &Config) -> Result<Value> {
+    serde_json::from_slice(&config.bytes)
+        .or_else(|_| serde_json::to_value(&config.spec))
+        .map_err(|error| Error::system(format!("read config.json: {error}")))
+}
+
+/// What is asked for, as a document of resources.
+fn asked(args: &UpdateArgs) -> Result<Value> {
+    if let Some(path) = &args.resources {
+        let bytes = if path == Path::new("-") { standard_input()? } else { read_bounded(path)? };
+        let from = if path == Path::new("-") {
+            "standard input".into()
+        } else {
+            path.display().to_string()
+        };
+        return serde_json::from_slice(&bytes)
+            .map_err(|error| Error::config(format!("resources: parse {from}: {error}")));
+    }
+    for (option, value) in
+        [("l3-cache-schema", &args.l3_cache_schema), ("mem-bw-schema", &args.mem_bw_schema)]
+    {
+        if value.as_ref().is_some_and(|schema| !schema.is_empty()) {
+            return Err(Error::config(format!("--{option}: resctrl is not supported")));
+        }
+    }
+    Ok(json!({
+        "memory": {
+            "limit": args.memory, "reservation": args.memory_reservation, "swap": args.memory_swap,
+            "kernel": args.kernel_memory, "kernelTCP": args.kernel_memory_tcp,
+        },
+        "cpu": {
+            "shares": args.cpu_share, "quota": args.cpu_quota, "period": args.cpu_period,
+            "burst": args.cpu_burst, "idle": args.cpu_idle,
+            "realtimeRuntime": args.cpu_rt_runtime, "realtimePeriod": args.cpu_rt_period,
+            "cpus": args.cpuset_cpus, "mems": args.cpuset_mems,
+        },
+        "blockIO": {"weight": args.blkio_weight},
+        "pids": args.pids_limit.map(|limit| json!({"limit": limit})),
+    }))
+}
+
+fn standard_input() -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let step = || "read standard input";
+    std::io::stdin().take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).step(step)?;
+    match bytes.len() as u64 > MAX_DOCUMENT {
+        true => Err(Error::config("resources: standard input is too large")),
+        false => Ok(bytes),
+    }
+}
