@@ -117,7 +117,9 @@ impl fmt::Display for Failure {
             }
             Cause::Unknown => f.write_str("its end is not known")?,
         }
-        write!(f, ", stdout: {}, stderr: {}", self.stdout, self.stderr)
+        let path = self.path.display();
+        // Behind runc's words, which are matched as a whole.
+        write!(f, ", stdout: {}, stderr: {}; program: {path}", self.stdout, self.stderr)
     }
 }
 
@@ -168,18 +170,18 @@ mod tests {
                 Cause::Start { step: "fork/exec /h".into(), errno: libc::ENOENT },
                 "fork/exec /h: no such file or directory",
             ),
-            (Cause::Exited(3), "exit status 3, stdout: out, stderr: "),
+            (Cause::Exited(3), "exit status 3, stdout: out, stderr: ; program: /h"),
             (
                 Cause::Signaled { signal: 11, core: true },
-                "signal: segmentation fault (core dumped), stdout: out, stderr: ",
+                "signal: segmentation fault (core dumped), stdout: out, stderr: ; program: /h",
             ),
             (
                 Cause::Signaled { signal: 34, core: false },
-                "signal: signal 34, stdout: out, stderr: ",
+                "signal: signal 34, stdout: out, stderr: ; program: /h",
             ),
             (
                 Cause::TimedOut { limit, of_phase: false, survivors: false },
-                "hook ran past specified timeout of 1.0s, stdout: out, stderr: ",
+                "hook ran past specified timeout of 1.0s, stdout: out, stderr: ; program: /h",
             ),
         ] {
             let text = format!("error running startContainer hook #1: {text}");

@@ -38,7 +38,7 @@
 //! let error = run_phase(phase, phase.of(&hooks), state, &options).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "error running createRuntime hook #1: exit status 3, stdout: , stderr: no"
+//!     "error running createRuntime hook #1: exit status 3, stdout: , stderr: no; program: /bin/sh"
 //! );
 //! let printed = printed.into_inner();
 //! assert!(printed[0].starts_with(r##"#0 sh: {"ociVersion":"1.3.0""##));

@@ -28,7 +28,7 @@ fn a_hooks_own_timeout_ends_it() {
     let json = r#"{"path":"/bin/sh","args":["sh","-c","echo begun; exec sleep 60"],"timeout":1}"#;
     let before = Instant::now();
     let error = run_phase(Phase::Prestart, &[hook(json)], STATE, &Options::default()).unwrap_err();
-    let text = "error running prestart hook #0: hook ran past specified timeout of 1.0s, stdout: begun, stderr: ";
+    let text = "error running prestart hook #0: hook ran past specified timeout of 1.0s, stdout: begun, stderr: ; program: /bin/sh";
     assert_eq!(error.to_string(), text);
     assert!(before.elapsed() < Duration::from_millis(1900));
 }

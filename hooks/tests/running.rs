@@ -25,7 +25,8 @@ fn several_run_in_their_order_and_the_first_failure_ends_the_phase() {
     let hooks = [line("one", 0), line("two", 0), line("three", 4), line("four", 0)];
     let error = stage.run(Phase::CreateRuntime, &hooks).unwrap_err();
     assert_eq!(stage.read("log"), "one\ntwo\nthree\n");
-    let text = "error running createRuntime hook #2: exit status 4, stdout: , stderr: ";
+    let text =
+        "error running createRuntime hook #2: exit status 4, stdout: , stderr: ; program: /bin/sh";
     assert_eq!(error.to_string(), text);
     assert!(!error.is_warning());
 }
@@ -290,15 +291,15 @@ fn failures_say_what_runc_says() {
         ),
         (
             r#"{"path":"/bin/sh","args":["sh","-c","echo out; echo err >&2; exit 3"]}"#.to_owned(),
-            "exit status 3, stdout: out, stderr: err".to_owned(),
+            "exit status 3, stdout: out, stderr: err; program: /bin/sh".to_owned(),
         ),
         (
             r#"{"path":"/bin/sh","args":["sh","-c","echo a; echo b; kill -9 $$"]}"#.to_owned(),
-            "signal: killed, stdout: a\\nb, stderr: ".to_owned(),
+            "signal: killed, stdout: a\\nb, stderr: ; program: /bin/sh".to_owned(),
         ),
         (
             r#"{"path":"/bin/sh","args":["sh","-c","kill -15 $$"]}"#.to_owned(),
-            "signal: terminated, stdout: , stderr: ".to_owned(),
+            "signal: terminated, stdout: , stderr: ; program: /bin/sh".to_owned(),
         ),
     ] {
         for timeout in [None, Some(Duration::from_secs(9))] {

@@ -25,6 +25,7 @@ mod signals;
 mod streams;
 mod stress;
 mod update;
+mod words;
 
 use richrun_tests::Suite;
 
@@ -53,5 +54,6 @@ fn main() -> std::process::ExitCode {
     streams::register(suite.module("streams"));
     stress::register(suite.module("stress"));
     update::register(suite.module("update"));
+    words::register(suite.module("words"));
     suite.main()
 }

@@ -73,6 +73,10 @@ fn create_one(plan: &CgroupPlan, place: &Place, made: &mut Made) -> Result<Optio
         Err(errno @ (Errno::PERM | Errno::ACCESS | Errno::ROFS)) if plan.unprivileged => {
             return no_right(plan, place, errno);
         }
+        Err(Errno::ROFS) => {
+            let step = format!("make cgroup {path} (--cgroup-manager disabled does without)");
+            return Err(Error::os(step, Errno::ROFS));
+        }
         Err(errno) => return Err(Error::os(format!("make cgroup {path}"), errno)),
     };
     let dir = open_dir(CWD, path.as_str()).step(|| format!("open cgroup {path}"))?;

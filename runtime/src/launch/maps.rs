@@ -62,7 +62,9 @@ fn map_by(program: &str, pid: i32, field: &str, ranges: &[IdRange]) -> Result<()
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    Err(Error::new(Kind::Config, format!("{field}: {program}: {said}")))
+    let file = if program == "newuidmap" { "/etc/subuid" } else { "/etc/subgid" };
+    let way_out = format!("ids beyond this user's own must be given to it in {file}");
+    Err(Error::new(Kind::Config, format!("{field}: {program}: {said}; {way_out}")))
 }
 
 #[cfg(test)]

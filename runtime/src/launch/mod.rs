@@ -14,6 +14,7 @@ pub mod gate;
 mod identity;
 mod idmap;
 mod image_file;
+mod interpreter;
 mod join;
 mod listener;
 mod maps;

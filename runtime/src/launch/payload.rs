@@ -9,7 +9,7 @@ use caps::CapsHashSet;
 use rustix::io::Errno;
 
 use super::sync::{Channel, News, Word};
-use super::{identity, rich, streams};
+use super::{identity, interpreter, rich, streams};
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::{ProcessPlan, Scheduling, c_string};
@@ -204,6 +204,13 @@ impl Armed<'_> {
                 (shown, process::execve(&self.program, &argv, &env))
             }
         };
+        if errno == Errno::NOENT
+            && self.payload.rich.is_none()
+            && let Some(missing) = interpreter::missing(&self.program)
+        {
+            let step = format!("exec {shown:?}: its interpreter {missing:?}");
+            return Err(Error::os(step, errno));
+        }
         Err(Error::os(format!("exec {shown:?}"), errno))
     }
 }

@@ -59,12 +59,12 @@ fn own_pid_namespace() -> Result<OwnedFd> {
 /// that (before 5.7), or not here (a group with children, EBUSY, is refused at
 /// the write too, with a better word), the child joins by writing.
 pub fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Result<Cloned> {
-    let step = || "clone the container's first process";
-    let Some(unified) = cgroup.v2_fd() else { return clone3(flags, None).step(step) };
+    let failed = |errno| not_cloned(flags, errno);
+    let Some(unified) = cgroup.v2_fd() else { return clone3(flags, None).map_err(failed) };
     match clone3(flags, Some(unified)) {
         Err(Errno::NOSYS | Errno::INVAL) => {
             groups.extend(cgroup.v2_join_file()?);
-            clone3(flags, None).step(step)
+            clone3(flags, None).map_err(failed)
         }
         Err(Errno::OPNOTSUPP) if cgroup.become_threaded() => {
             clone3(flags, Some(unified)).step(|| "join the container's cgroup, now a threaded one")
@@ -72,8 +72,40 @@ pub fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Re
         Err(errno @ (Errno::BUSY | Errno::OPNOTSUPP)) => {
             Err(Error::os("join the container's cgroup", errno).of_kind(Sort::System))
         }
-        cloned => cloned.step(step),
+        cloned => cloned.map_err(failed),
     }
+}
+
+/// Why there is no first process, with what the host or the document lacks for it.
+fn not_cloned(asked: u64, errno: Errno) -> Error {
+    let new_user = asked & flag(Kind::User) != 0;
+    let lacks = match errno {
+        Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS if new_user => switched_off(),
+        Errno::PERM if asked != 0 => Some(
+            "linux.namespaces has no user namespace, without which this user may make no other (richrun spec --rootless writes one)".to_owned(),
+        ),
+        _ => None,
+    };
+    let step = "clone the container's first process";
+    match lacks {
+        Some(lacks) => Error::os(format!("{step}: {lacks}"), errno),
+        None => Error::os(step, errno),
+    }
+}
+
+/// What keeps users from making user namespaces here.
+fn switched_off() -> Option<String> {
+    const SWITCHES: [(&str, &str); 3] = [
+        ("kernel/unprivileged_userns_clone", "0"),
+        ("user/max_user_namespaces", "0"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ];
+    let off = |(path, value): &(&str, &str)| {
+        let text = std::fs::read_to_string(format!("/proc/sys/{path}"));
+        text.is_ok_and(|text| text.trim() == *value)
+    };
+    let found = SWITCHES.into_iter().find(off)?;
+    Some(format!("no user namespace: sysctl {} is {}", found.0.replace('/', "."), found.1))
 }
 
 fn spawn_by_stage(
@@ -119,7 +151,7 @@ fn live_as_stage(mut first: First<'_>) -> ! {
         join_groups(&std::mem::take(&mut first.groups))?;
         join::all(&std::mem::take(&mut first.joins))?;
         let at_clone = first.order.plan.namespaces.at_clone();
-        clone3(at_clone | flags::PARENT, None).step(|| "clone the container's first process")
+        clone3(at_clone | flags::PARENT, None).map_err(|errno| not_cloned(at_clone, errno))
     })();
     match cloned {
         Ok(Cloned::Child) => {

@@ -115,11 +115,13 @@ impl Store {
                 ));
             }
             Err(Errno::NOENT) => {
-                std::fs::create_dir_all(&self.root)
-                    .step(|| format!("mkdir {}", self.root.display()))?;
+                std::fs::create_dir_all(&self.root).step(|| self.no_root("mkdir"))?;
                 fs::chmod(&self.root, Mode::from_raw_mode(0o711))
                     .step(|| format!("chmod {}", self.root.display()))?;
                 return self.create(id);
+            }
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                return Err(Error::os(self.no_root("write to"), errno));
             }
             Err(errno) => return Err(Error::os(format!("mkdir {}", path.display()), errno)),
         }
@@ -128,6 +130,12 @@ impl Store {
             Err(error) if error.kind() == Kind::NotFound => self.create(id),
             entry => entry,
         }
+    }
+
+    /// The step that failed, and the ways to another directory.
+    fn no_root(&self, step: &str) -> String {
+        let root = self.root.display();
+        format!("{step} {root} (state is kept there: --root or XDG_RUNTIME_DIR names another)")
     }
 
     /// Opens and locks an existing container.
@@ -397,7 +405,10 @@ fn status_of(state: &State, gate: impl FnOnce() -> bool) -> Status {
 pub fn check_id(id: &str) -> Result<()> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
     if id.is_empty() || id.len() > 255 || id == "." || id == ".." || !id.bytes().all(good) {
-        return Err(Error::new(Kind::Usage, format!("invalid container ID format: {id:?}")));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("invalid container ID format: {id:?} (1 to 255 letters, digits and _ + - .)"),
+        ));
     }
     Ok(())
 }
