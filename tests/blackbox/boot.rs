@@ -1,5 +1,6 @@
 //! Rich containers whose PID 1 is the image's own init. Here: systemd.
 
+mod ends;
 mod inittab;
 mod interface;
 
@@ -42,6 +43,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "systemd_is_asked_for_by_the_image", systemd_is_asked_for_by_the_image)
         .on(ONE, "missing_rights_are_named", missing_rights_are_named)
         .on(USER_V2, "missing_delegation_is_named", missing_delegation_is_named);
+    ends::register(suite);
     inittab::register(suite);
     interface::register(suite);
 }

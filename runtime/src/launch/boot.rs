@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, symlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
 
 use super::{identity, image_file};
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::config::rich::{RichMode, init_named};
 use crate::error::{Error, Result, Step};
 use crate::plan::boot::{
-    BootFile, BootPlan, BootWhat, Cover, Family, FoundInit, INIT, payload_file,
+    BootFile, BootPlan, BootWhat, Cover, Family, FoundInit, INIT, payload_file, systemd,
 };
 use crate::rich_init::RICH_INIT;
 use crate::sys::{inroot, mount};
@@ -21,6 +21,8 @@ use crate::sys::{inroot, mount};
 const SYSTEMD: &[&str] = &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 /// Where an image's init is, whatever it is.
 const ANY: &[&str] = &["/sbin/init", "/usr/sbin/init", "/bin/init"];
+/// Of more names in a directory the rest is not looked at.
+const MOST_NAMES: usize = 4096;
 /// A longer inittab is none.
 const LONGEST: u64 = 64 << 10;
 /// A longer program is not SysV's init, which has some 50 KiB.
@@ -69,12 +71,35 @@ pub fn find(config: &Config, mode: RichMode) -> Result<Option<FoundInit>> {
         };
         let inittab = (family != Family::Systemd).then(|| read_inittab(root.as_fd()));
         let path = PathBuf::from(place);
-        return Ok(Some(FoundInit { path, family, inittab: inittab.flatten() }));
+        let version = (family == Family::Systemd).then(|| version(root.as_fd())).flatten();
+        return Ok(Some(FoundInit { path, family, inittab: inittab.flatten(), version }));
     }
     Err(Error::config(format!(
         "rich mode {name}: no such file in the container's root: {}",
         places.join(", ")
     )))
+}
+
+/// The version of the image's systemd, by the name of its library.
+fn version(root: BorrowedFd<'_>) -> Option<u32> {
+    let multiarch = names(root, "/usr/lib").into_iter().filter(|name| name.contains("-linux-"));
+    let multiarch = multiarch.map(|name| format!("/usr/lib/{name}/systemd"));
+    let places = ["/usr/lib/systemd", "/lib/systemd", "/usr/lib64/systemd"].map(str::to_owned);
+    let version = |name: String| {
+        let rest = name.strip_prefix("libsystemd-shared-")?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse().ok()
+    };
+    let all = places.into_iter().chain(multiarch).flat_map(|place| names(root, &place));
+    all.filter_map(version).next()
+}
+
+/// The names in a directory of the image's, as far as it is one; of very many only some.
+fn names(root: BorrowedFd<'_>, path: &str) -> Vec<String> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let directory = inroot::open(root, Path::new(path), flags).and_then(Dir::new);
+    let entries = directory.into_iter().flatten().take(MOST_NAMES).flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn read_inittab(root: BorrowedFd<'_>) -> Option<String> {
@@ -104,12 +129,25 @@ pub fn prepare(root: BorrowedFd<'_>, plan: &BootPlan) -> Result<()> {
     write(root, init, RICH_INIT, 0o755).step(|| format!("write {INIT}"))?;
     plan.covers.iter().try_for_each(|cover| lay_over(root, cover))?;
     let Some(payload) = &plan.payload else { return Ok(()) };
+    if plan.family == Family::Systemd {
+        keep_the_unit(root)?;
+    }
     identity::enter_directory(root, &payload.cwd, true)?;
     let mut env = payload.env.clone();
     identity::complete_environment(&mut env, payload.user.uid, root);
     identity::find_program(&payload.args, &env)?;
     let file = payload_file(payload, &env, plan.family);
     write(root, &file.path, &file.bytes, 0o600).step(|| format!("write {}", file.path.display()))
+}
+
+/// What the image says for all of its services is not said for the payload's unit.
+fn keep_the_unit(root: BorrowedFd<'_>) -> Result<()> {
+    let all = systemd::FOR_EVERY_SERVICE.iter().flat_map(|place| names(root, place));
+    let names: Vec<String> = all.filter(|name| name.ends_with(".conf")).collect();
+    for file in names.iter().flat_map(|name| systemd::not_for_the_payload(name)) {
+        lay(root, &file).step(|| format!("write {}", file.path.display()))?;
+    }
+    Ok(())
 }
 
 type Done = std::result::Result<(), Errno>;

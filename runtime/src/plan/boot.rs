@@ -62,6 +62,8 @@ pub struct FoundInit {
     pub family: Family,
     /// The image's inittab, if it has one.
     pub inittab: Option<String>,
+    /// Its version, if it is systemd and says so by the name of its library.
+    pub version: Option<u32>,
 }
 
 /// What boots.
@@ -140,7 +142,7 @@ pub fn boot(
     let mut payload = ProcessPlan::new(process)?;
     // It has nothing that its init does not have.
     payload.caps = payload.caps.map(grant::without_audit);
-    check(spec, &payload, rich, init.family, mode)?;
+    check(spec, &payload, rich, init, mode)?;
     let groups = payload.user.groups.len();
     if groups > MAX_GROUPS {
         return Err(Error::config(format!(
@@ -171,7 +173,9 @@ pub fn boot(
     }
     let own = init.inittab.as_deref();
     let (files, covers) = match init.family {
-        Family::Systemd => (systemd::files(&payload, beside, &uuid, host), Vec::new()),
+        Family::Systemd => {
+            (systemd::files(&payload, beside, init.version, (&uuid, host)), Vec::new())
+        }
         Family::Busybox => inittab::busybox(own, beside),
         Family::SysV => inittab::sysv(own, beside, &init.path),
     };
@@ -183,7 +187,7 @@ fn check(
     spec: &Spec,
     payload: &ProcessPlan,
     rich: &RichConfig,
-    family: Family,
+    init: &FoundInit,
     mode: Mode,
 ) -> Result<()> {
     let linux = spec.linux().as_ref().ok_or_else(|| Error::config("linux: must be specified"))?;
@@ -199,7 +203,8 @@ fn check(
         let what = "user and group 0 in the user namespace (linux.uidMappings)";
         missing.push(Lack::of(what));
     }
-    if family == Family::Systemd {
+    if init.family == Family::Systemd {
+        missing.extend(systemd::version_lack(init.version, mode).map(Lack::of));
         missing.extend(grant::cgroup_lack(spec, rich, mode));
     }
     missing.extend(grant::run_lack(spec, rich));
@@ -239,6 +244,9 @@ fn first_process(
     if init.family == Family::Systemd {
         // Its progress would stand between the payload's lines.
         args.push("--show-status=no".to_owned());
+        if beside {
+            args.push(format!("--unit={}", systemd::TARGET));
+        }
     }
     let mut env = vec![
         format!("container={}", variable(&payload.env, "container").unwrap_or("richrun")),
@@ -343,6 +351,6 @@ fn masks(caps: &CapPlan) -> String {
 
 pub mod inittab;
 mod mounts;
-mod systemd;
+pub mod systemd;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ fn asked_by(origin: Origin) -> RichConfig {
 }
 
 fn found(family: Family) -> FoundInit {
-    FoundInit { path: "/sbin/init".into(), family, inittab: None }
+    FoundInit { path: "/sbin/init".into(), family, inittab: None, version: None }
 }
 
 fn booted(spec: &Spec, family: Family, mode: Mode) -> Result<(Spec, BootPlan)> {
@@ -86,7 +86,10 @@ fn the_groups_are_writable_on_v2_only() {
 fn the_init_is_root_and_the_payload_who_it_was() {
     let (spec, plan) = booted(&spec(|_| {}), Family::Systemd, Mode::V2).unwrap();
     let process = spec.process().as_ref().unwrap();
-    assert_eq!(process.args().as_deref().unwrap(), ["/sbin/init", "--show-status=no"]);
+    assert_eq!(
+        process.args().as_deref().unwrap(),
+        ["/sbin/init", "--show-status=no", "--unit=richrun.target"]
+    );
     assert_eq!((process.user().uid(), process.cwd().to_str()), (0, Some("/")));
     let env = process.env().as_deref().unwrap();
     assert!(env[0] == "container=richrun" && env[1].starts_with("container_uuid="));
@@ -372,4 +375,36 @@ fn an_init_that_an_image_asks_for_is_the_payload() {
     let places: Vec<_> = changed.mounts().iter().flatten().map(|m| m.destination()).collect();
     assert!(places.contains(&&PathBuf::from("/run/lock")));
     assert!(!places.contains(&&PathBuf::from("/var/log/journal")), "in a read-only root");
+}
+
+#[test]
+fn an_old_systemd_is_asked_to_end_by_its_own_command() {
+    let unit_of = |version| {
+        let init = FoundInit { version, ..found(Family::Systemd) };
+        let host = BootHost::default();
+        let (_, plan) = boot(&spec(|_| {}), &rich(), &init, "web", Mode::V2, &host).unwrap();
+        let unit = plan.files.iter().find(|file| file.path.ends_with(UNIT)).unwrap().clone();
+        let BootWhat::Text(text) = unit.what else { panic!() };
+        text
+    };
+    let asks = "\nExecStopPost=/bin/sh -c 'exec systemctl --no-block exit \"$EXIT_STATUS\"'\n";
+    for (version, old) in [(Some(237), true), (Some(239), true), (Some(240), false), (None, false)]
+    {
+        assert_eq!(unit_of(version).contains(asks), old, "{version:?}");
+    }
+}
+
+#[test]
+fn a_systemd_that_is_known_not_to_work_is_refused() {
+    let refused = |version, mode| {
+        let init = FoundInit { version: Some(version), ..found(Family::Systemd) };
+        let host = BootHost::default();
+        boot(&spec(|_| {}), &rich(), &init, "web", mode, &host).err().map(|e| e.to_string())
+    };
+    assert!(refused(229, Mode::V2).unwrap().ends_with("systemd 232 or later (the image has 229)"));
+    let told = refused(262, Mode::Hybrid).unwrap();
+    assert!(told.contains("cgroup v2 (systemd 262 of the image no longer runs"), "{told}");
+    for (version, mode) in [(262, Mode::V2), (257, Mode::V1), (232, Mode::V2)] {
+        assert_eq!(refused(version, mode), None, "{version}");
+    }
 }
