@@ -7,6 +7,7 @@ mod boot;
 mod cgroups;
 mod cleanup;
 mod devices;
+mod events;
 mod exec;
 mod grants;
 mod hardening;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
     signals::register(suite.module("signals"));
     streams::register(suite.module("streams"));
     stress::register(suite.module("stress"));
+    events::register(suite.module("events"));
     update::register(suite.module("update"));
     words::register(suite.module("words"));
     suite.main()

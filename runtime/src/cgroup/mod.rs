@@ -11,8 +11,10 @@ mod freeze;
 mod join;
 mod kill;
 pub mod layout;
+mod oom;
 mod pids;
 mod remove;
+mod stats;
 mod update;
 mod walk;
 
@@ -20,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use join::join;
 pub use kill::Killed;
+pub use oom::OomWatch;
 pub use remove::Leftovers;
 use rustix::fs::CWD;
 use rustix::io::Errno;

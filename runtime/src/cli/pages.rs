@@ -237,10 +237,15 @@ const HEALTH: Page = Page {
 };
 
 const EVENTS: Page = Page {
-    about: "Print what happens to the services of a rich container",
-    long: "Prints each service as it is, then each change, and each change of the container's health, \
-           as a JSON object a line, until the container ends.",
-    examples: "Examples:\n  richrun events demo | jq -c 'select(.type == \"health\")'",
+    about: "Print what a container uses and what happens to it",
+    long: "Prints a JSON object a line, until the container ends: `stats`, what it uses, every interval; \
+           `oom`, each time that it runs out of memory, whichever of its processes is killed; and in \
+           a rich container with services each one as it is, then each change (`service`), and each \
+           change of the container's health (`health`).",
+    examples: "Examples:
+  richrun events --stats demo | jq .data.memory.usage
+  richrun events --interval 1s demo
+  richrun events demo | jq -c 'select(.type == \"health\")'",
 };
 
 const UPDATE: Page = Page {

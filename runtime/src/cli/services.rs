@@ -1,5 +1,7 @@
 //! Options and arguments of the commands about services.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::args::Format;
@@ -54,6 +56,12 @@ pub struct HealthArgs {
 /// `events`
 #[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
+    /// How often to tell what the container uses (500ms, 5s, 1m30s)
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = super::values::duration)]
+    pub interval: Duration,
+    /// Tell what it uses once, now
+    #[arg(long)]
+    pub stats: bool,
     /// The container's name
     #[arg(value_name = "ID")]
     pub id: String,

@@ -48,6 +48,30 @@ pub fn bytes(text: &str) -> Result<i64, String> {
     }
 }
 
+/// A time as Go writes it (`1m30s`, `500ms`), above 0.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time is numbers with units above 0 (500ms, 5s, 1m30s)".to_owned();
+    let (mut rest, mut sum) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: f64 = rest[..end].parse().map_err(|_| wrong())?;
+        rest = &rest[end..];
+        let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+        sum += number
+            * match &rest[..end] {
+                "ns" => 1e-9,
+                "us" | "µs" => 1e-6,
+                "ms" => 1e-3,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return Err(wrong()),
+            };
+        rest = &rest[end..];
+    }
+    Duration::try_from_secs_f64(sum).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
 /// A time in seconds, above 0; decimals are taken.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok().filter(|number| *number > 0.0);
@@ -59,6 +83,16 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_gos() {
+        for (text, millis) in [("5s", 5000), ("500ms", 500), ("1m30s", 90_000), ("1.5s", 1500)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "5", "s", "-5s", "0s", "5x", "1e3s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

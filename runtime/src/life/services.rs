@@ -2,7 +2,7 @@
 //! directory. What it answers is the container's word: it is bounded and taken as data.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rich_init::services::control::{self, Code, Op, VERSION};
@@ -135,6 +135,11 @@ impl Control {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             sent => sent.map(drop).step(|| self.step()),
         }
+    }
+
+    /// To be waited on for an answer.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     fn silence(&self) -> Error {

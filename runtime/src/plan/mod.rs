@@ -16,6 +16,7 @@ pub mod process;
 pub mod rich;
 pub mod seccomp;
 pub mod services;
+pub mod stats;
 pub mod update;
 
 use std::ffi::CString;
