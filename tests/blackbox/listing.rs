@@ -25,6 +25,8 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "delete_force_of_paused", delete_force_of_paused)
         .on(ONE, "version", version)
         .on(BOTH, "spec", spec)
+        .on(ONE, "spec_for_what_is_asked", spec_for_what_is_asked)
+        .on(ONE, "another_command_for_a_bundle", another_command_for_a_bundle)
         .on(ONE, "spec_as_runc", spec_as_runc)
         .on(ONE, "features", features)
         .on(ONE, "help", help);
@@ -255,6 +257,54 @@ fn spec(t: &Trial) {
     let kinds = config["linux"]["namespaces"].as_array().expect("namespaces");
     assert!(kinds.iter().any(|entry| entry["type"] == "user"), "{kinds:?}");
     assert!(config["linux"]["uidMappings"][0]["size"] == 1);
+}
+
+/// What is written can be run as it stands: without a terminal, with these capabilities,
+/// with this command; and a rich mode has what it asks for.
+fn spec_for_what_is_asked(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no such options");
+    let written = |options: &[&str]| {
+        let bundle = t.bundle(|_| {});
+        fs::remove_file(bundle.dir.join("config.json")).expect("remove");
+        t.rt(&["spec", "-b", bundle.path()]).args(options).ok();
+        bundle
+    };
+    let show = ["--", "grep", "CapBnd", "/proc/self/status"];
+    for (caps, shown) in [
+        (&["--caps", "none"][..], "0000000000000000"),
+        (&["--caps", "default"], "00000000a80425fb"),
+        (&["--caps", "net_admin,CAP_KILL"], "0000000000001020"),
+        (&[], "0000000020000420"),
+    ] {
+        let bundle = written(&[&["--no-terminal"][..], caps, &show].concat());
+        t.run(&bundle).ok().shows(shown);
+        let c = t.create(&bundle);
+        c.start();
+        c.wait("stopped");
+        c.remove();
+    }
+    let bundle = written(&["--no-terminal", "--rich", "dumb-init", "--", "cat", "/proc/1/comm"]);
+    t.run(&bundle).ok().shows("rich-init");
+    // The image has no systemd: that it is looked for says that nothing else is missing.
+    let bundle = written(&["--no-terminal", "--rich", "systemd"]);
+    let said = t.run(&bundle).fails().err;
+    assert!(!said.contains("missing") && said.contains("systemd"), "{said}");
+    for (option, word, says) in [
+        ("--caps", "NO_SUCH", "--caps: no capability CAP_NO_SUCH"),
+        ("--rich", "sysemd", "not supported rich mode: sysemd"),
+    ] {
+        t.rt(&["spec", option, word]).dir(&t.dir.join("run")).run().exits(1).says(says);
+        assert!(!t.dir.join("run/config.json").exists());
+    }
+}
+
+fn another_command_for_a_bundle(t: &Trial) {
+    t.only(&[Kind::Richrun], "takes config.json's only");
+    let bundle = t.bundle(|c| sh(c, "echo of the bundle"));
+    t.run_cmd(&bundle, &[]).args(&["--", "echo", "-n", "another"]).ok().prints("another");
+    t.run_cmd(&bundle, &["--rich"]).args(&["--", "sh", "-c", "exit 3"]).run().exits(3);
+    t.run_cmd(&bundle, &[]).args(&["--"]).ok().prints("of the bundle");
+    t.run(&bundle).ok().prints("of the bundle");
 }
 
 /// The same document as runc's, name and version apart.

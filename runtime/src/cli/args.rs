@@ -131,6 +131,9 @@ pub struct LaunchArgs {
     /// The container's name, unique on this host
     #[arg(value_name = "ID")]
     pub id: String,
+    /// Instead of config.json's command and arguments
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<String>,
 }
 
 /// `create`
@@ -331,6 +334,20 @@ pub struct SpecArgs {
     /// Write a configuration that an ordinary user can run
     #[arg(long)]
     pub rootless: bool,
+    /// Write what a rich container of MODE needs, and that it is one: dumb-init, init,
+    /// systemd, sbin-init or auto
+    #[arg(long, value_name = "MODE")]
+    pub rich: Option<String>,
+    /// The capabilities: default (as Docker has it), none, or a list with commas [default:
+    /// three, as runc has it]
+    #[arg(long, value_name = "LIST")]
+    pub caps: Option<String>,
+    /// Without a terminal: for `create`, pipelines and services
+    #[arg(long)]
+    pub no_terminal: bool,
+    /// The command and its arguments [default: sh]
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<String>,
 }
 
 /// `features`

@@ -18,15 +18,19 @@ pub const TOP: Page = Page {
            its own PID 1 in front of the payload (--rich).",
     examples: "\
 Examples:
-  mkdir -p box/rootfs/bin && cp $(command -v busybox) box/rootfs/bin/sh
+  mkdir -p job box/rootfs/bin && cp $(command -v busybox) box/rootfs/bin/sh
   richrun spec -b box                 write a config.json to start from
   richrun run -b box demo             run it here, in this terminal
   richrun run --rich -b box demo      the same, with an init that reaps and forwards signals
 
-  richrun create -b box demo          prepare, then look or change, then
+  richrun run -b box demo -- sh -c 'echo hello'
+
+  richrun spec -b job --no-terminal -- sh -c 'while :; do read -t 9 word; done'
+  cp -a box/rootfs job
+  richrun create -b job demo          prepare, then look or change, then
   richrun start demo                  start
   richrun exec -t demo sh             a shell inside
-  richrun kill demo TERM && richrun delete demo",
+  richrun delete -f demo              end it and take it away",
 };
 
 const CREATE: Page = Page {
@@ -57,8 +61,9 @@ Examples:
   richrun run -b box demo
   richrun run --rich -b box demo      rich-init is PID 1: reaps, forwards, waits for descendants
   richrun run --rich --rich-mode systemd -b box demo
-                                      the image's systemd is PID 1, the payload a unit beside it
-  richrun run --rich --initcmd 'ip route add 10.0.0.0/8 via 10.1.0.1' -b box demo
+                                      (spec --rich systemd) the image's systemd is PID 1, the payload a unit beside it
+  richrun run --rich --initcmd 'mkdir /dev/shm/cache' -b box demo
+  richrun run -b box demo -- sh -c 'echo another command'
   richrun run -d --pid-file demo.pid -b box demo",
 };
 
@@ -203,7 +208,11 @@ const SPEC: Page = Page {
 Examples:
   richrun spec                        into the current directory
   richrun spec -b box
-  richrun spec --rootless             for an ordinary user: a user namespace, no cgroup limits",
+  richrun spec --rootless             for an ordinary user: a user namespace, no cgroup limits
+  richrun spec --no-terminal -- server --port 80
+                                      for create, pipelines and services
+  richrun spec --rich systemd         the image's systemd is PID 1, with what it needs
+  richrun spec --caps none            or default (Docker's fourteen), or NET_ADMIN,KILL",
 };
 
 const FEATURES: Page = Page {

@@ -131,6 +131,9 @@ impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
         let no_cgroups = check_manager(global)?;
         let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        if let (Some(process), false) = (config.spec.process_mut(), args.command.is_empty()) {
+            process.set_args(Some(args.command.clone()));
+        }
         let settings = Settings::load()?;
         config.add_hooks(directories(&args.hooks_dir, &settings))?;
         let rich = rich::asked(args, &mut config, settings.rich)?;

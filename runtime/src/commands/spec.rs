@@ -1,5 +1,6 @@
 //! `spec`: a configuration to start from, as `runc spec` writes it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::output::indented;
 use crate::cgroup;
 use crate::cli::{Global, SPEC_VERSION, SpecArgs};
+use crate::config::rich::{RichMode, mode_named};
 use crate::error::{Error, Kind, Result, Step};
 use crate::plan::cgroup::Mode;
 
@@ -20,7 +22,9 @@ pub fn run(_: &Global, args: &SpecArgs) -> Result<u8> {
         .rootless
         .then(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
     let unified = cgroup::layout::probe()?.mode == Mode::V2;
-    let text = indented(&document(rootless, unified), "\t")?;
+    let mut config = document(rootless, unified);
+    adapt(&mut config, args)?;
+    let text = indented(&config, "\t")?;
     let mut file = match File::create_new(&path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Error::new(Kind::Usage, "File config.json exists. Remove it first"));
@@ -40,6 +44,8 @@ struct Config {
     process: Process,
     root: Root,
     hostname: &'static str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'static str, String>,
     mounts: Vec<Mount>,
     linux: Linux,
 }
@@ -49,7 +55,7 @@ struct Config {
 struct Process {
     terminal: bool,
     user: User,
-    args: &'static [&'static str],
+    args: Vec<String>,
     env: &'static [&'static str],
     cwd: &'static str,
     capabilities: Capabilities,
@@ -65,9 +71,9 @@ struct User {
 
 #[derive(Serialize)]
 struct Capabilities {
-    bounding: &'static [&'static str],
-    effective: &'static [&'static str],
-    permitted: &'static [&'static str],
+    bounding: Vec<String>,
+    effective: Vec<String>,
+    permitted: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -131,7 +137,85 @@ struct Namespace {
     r#type: &'static str,
 }
 
-const CAPABILITIES: &[&str] = &["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+const CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+
+/// What Docker and podman give; an init of an image's own needs no others.
+const DEFAULT_CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+fn capabilities(names: &[String]) -> Capabilities {
+    let [bounding, effective, permitted] = [names; 3].map(<[String]>::to_vec);
+    Capabilities { bounding, effective, permitted }
+}
+
+/// The capabilities that a word of `--caps` means.
+fn capabilities_of(word: &str) -> Result<Vec<String>> {
+    let name = |name: &str| {
+        let name = name.trim().to_ascii_uppercase();
+        let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
+        match name.parse::<caps::Capability>() {
+            Ok(_) => Ok(name),
+            Err(_) => Err(Error::new(Kind::Usage, format!("--caps: no capability {name}"))),
+        }
+    };
+    match word {
+        "none" => Ok(Vec::new()),
+        "default" => Ok(DEFAULT_CAPABILITIES.map(str::to_owned).to_vec()),
+        list => list.split(',').map(name).collect(),
+    }
+}
+
+/// What the options ask for.
+fn adapt(config: &mut Config, args: &SpecArgs) -> Result<()> {
+    config.process.terminal = !args.no_terminal;
+    if !args.command.is_empty() {
+        config.process.args.clone_from(&args.command);
+    }
+    if let Some(mode) = &args.rich {
+        let known = mode_named(mode).map_err(|words| Error::new(Kind::Usage, words))?;
+        config.annotations.insert("io.richrun.rich", "true".to_owned());
+        config.annotations.insert("io.richrun.mode", mode.clone());
+        if known != Some(RichMode::DumbInit) {
+            for_an_init(config);
+        }
+    }
+    if let Some(word) = &args.caps {
+        config.process.capabilities = capabilities(&capabilities_of(word)?);
+    }
+    Ok(())
+}
+
+/// An image's own init writes to its root, to /run and to its control groups.
+fn for_an_init(config: &mut Config) {
+    config.root.readonly = false;
+    config.process.no_new_privileges = false;
+    config.process.capabilities = capabilities(&DEFAULT_CAPABILITIES.map(str::to_owned));
+    for mount in &mut config.mounts {
+        if mount.destination == "/sys/fs/cgroup" {
+            mount.options.retain(|option| *option != "ro");
+            mount.options.push("rw");
+        }
+    }
+    let options = vec!["nosuid", "nodev", "mode=755", "size=65536k"];
+    config.mounts.push(Mount { destination: "/run", r#type: "tmpfs", source: "tmpfs", options });
+    if !config.linux.namespaces.iter().any(|namespace| namespace.r#type == "cgroup") {
+        config.linux.namespaces.push(Namespace { r#type: "cgroup" });
+    }
+}
 
 /// Destination, type, source, options.
 const MOUNTS: &[(&str, &str, &str, &[&str])] = &[
@@ -176,6 +260,7 @@ fn document(rootless: Option<(u32, u32)>, unified: bool) -> Config {
         process: process(),
         root: Root { path: "rootfs", readonly: true },
         hostname: "richrun",
+        annotations: BTreeMap::new(),
         mounts: mounts(rootless.is_some()),
         linux: Linux {
             uid_mappings: rootless.map(|(uid, _)| mapping(uid)),
@@ -193,14 +278,10 @@ fn process() -> Process {
     Process {
         terminal: true,
         user: User { uid: 0, gid: 0 },
-        args: &["sh"],
+        args: vec!["sh".to_owned()],
         env: &["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
         cwd: "/",
-        capabilities: Capabilities {
-            bounding: CAPABILITIES,
-            effective: CAPABILITIES,
-            permitted: CAPABILITIES,
-        },
+        capabilities: capabilities(&CAPABILITIES.map(str::to_owned)),
         rlimits: [Rlimit { r#type: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }],
         no_new_privileges: true,
     }

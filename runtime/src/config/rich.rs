@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::trust::{Origin, Right, Rights, Trust};
 use crate::error::{Error, Kind, Result};
 pub use engines::{holds_a_pod, without_engines_init};
-use mode::mode_named;
-pub use mode::{MODES, RichMode, init_named};
+pub use mode::{MODES, RichMode, init_named, mode_named};
 pub use request::{ANNOTATION, Request, for_the_runtime};
 use words::{is_line, split_words};
 
