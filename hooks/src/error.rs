@@ -92,6 +92,8 @@ pub enum Cause {
         /// Whether something that it had started could not be killed.
         survivors: bool,
     },
+    /// The caller's wait was interrupted, and the hook was killed.
+    Interrupted,
     /// Its subreaper was killed from outside, so how the hook ended is not known.
     Unknown,
 }
@@ -115,6 +117,7 @@ impl fmt::Display for Failure {
                     f.write_str(" and left processes that could not be killed")?;
                 }
             }
+            Cause::Interrupted => f.write_str("interrupted")?,
             Cause::Unknown => f.write_str("its end is not known")?,
         }
         let path = self.path.display();

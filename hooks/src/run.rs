@@ -32,6 +32,8 @@ pub struct Options<'a> {
     pub sink: Option<&'a dyn Fn(OutputLine<'_>)>,
     /// The longest that all hooks of the phase together may take.
     pub phase_timeout: Option<Duration>,
+    /// Readable when the caller wants to wait no more: the hook is killed, and the phase fails.
+    pub interrupt: Option<BorrowedFd<'a>>,
     /// The place of the first hook to run: those before it are passed over.
     pub first: usize,
     /// Is told the place of each hook before it begins, for a record of it: who
@@ -91,6 +93,17 @@ impl Limit {
     }
 }
 
+/// How the wait for a hook ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Followed {
+    /// It is over.
+    ToItsEnd,
+    /// It is not, long after its deadline.
+    TooLong,
+    /// The caller wants to wait no more.
+    Interrupted,
+}
+
 /// One hook of a phase.
 struct HookRun<'a> {
     phase: Phase,
@@ -123,9 +136,20 @@ impl HookRun<'_> {
         if let Some(limit) = limit.filter(|limit| limit.deadline <= Instant::now()) {
             return Err(limit.timed_out(false));
         }
-        let (running, pipes) = self.start(&command, state, limit)?;
-        let over = self.follow(&running, &pipes, limit, output);
-        let ending = if over { running.ending() } else { Ending::TimedOut { survivors: true } };
+        let (mut running, pipes) = self.start(&command, state, limit)?;
+        let followed = self.follow(&running, &pipes, limit, output);
+        if followed == Followed::Interrupted {
+            running.give_up();
+            // One that cannot die is not waited for.
+            let grace = Timespec::try_from(KILL_GRACE).ok();
+            let mut over = [PollFd::from_borrowed_fd(running.over(), PollFlags::IN)];
+            let _unless = poll(&mut over, grace.as_ref());
+            return Err(Cause::Interrupted);
+        }
+        let ending = match followed {
+            Followed::ToItsEnd => running.ending(),
+            _ => Ending::TimedOut { survivors: true },
+        };
         for (at, pipe) in pipes.iter().enumerate() {
             self.drain(pipe, at, output);
             output[at].finish(|line| self.print(at, line));
@@ -175,14 +199,14 @@ impl HookRun<'_> {
         Ok((running, [out.read, err.read]))
     }
 
-    /// Reads its output until it is over; false if it is not, long after its deadline.
+    /// Reads its output until it is over, or its deadline is long past.
     fn follow(
         &self,
         running: &Running,
         pipes: &[OwnedFd; 2],
         limit: Option<Limit>,
         output: &mut [Captured; 2],
-    ) -> bool {
+    ) -> Followed {
         let give_up = limit.and_then(|limit| limit.deadline.checked_add(KILL_GRACE));
         let mut open = [true; 2];
         loop {
@@ -191,14 +215,19 @@ impl HookRun<'_> {
             let mut fds = vec![PollFd::from_borrowed_fd(running.over(), PollFlags::IN)];
             let watched: Vec<usize> = (0..2).filter(|at| open[*at]).collect();
             fds.extend(watched.iter().map(|at| PollFd::new(&pipes[*at], PollFlags::IN)));
+            let interrupt = self.options.interrupt;
+            fds.extend(interrupt.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             match poll(&mut fds, timeout.as_ref()) {
-                Ok(0) => return false,
+                Ok(0) => return Followed::TooLong,
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => return true, // cannot wait here; `ending` can
+                Err(_) => return Followed::ToItsEnd, // cannot wait here; `ending` can
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             if ready[0] {
-                return true;
+                return Followed::ToItsEnd;
+            }
+            if interrupt.is_some() && ready.last() == Some(&true) {
+                return Followed::Interrupted;
             }
             for (at, ready) in watched.into_iter().zip(&ready[1..]) {
                 if *ready {

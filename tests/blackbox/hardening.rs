@@ -3,6 +3,7 @@
 //! Each of these trials fails on a runtime without the defence: versions of the
 //! peers that are older than an advisory, or lack what is asked, fail some.
 
+mod entering;
 mod exposure;
 mod faults;
 mod kills;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use richrun_tests::{Suite, Trial};
 
 pub fn register(suite: &mut Suite) {
+    entering::register(suite);
     exposure::register(suite);
     trees::register(suite);
     words::register(suite);

@@ -23,6 +23,8 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("descriptors") => descriptors(&words[1]),
         Some("overwrite") => hostile::overwrite(&words[1]),
         Some("snoop") => hostile::snoop(&words[1]),
+        Some("watch") => hostile::watch(&words[1], &words[2], &words[3..]),
+        Some("kill-all") => hostile::kill_all(&words[1]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
         Some("idle") => stress::idle(),

@@ -58,7 +58,7 @@ fn watch(exec: &Exec<'_>, deadline: Instant, report: &OwnedFd) -> Ending {
     close_others(kept);
     match spawn(exec) {
         Err(error) => Ending::NotStarted(error),
-        Ok(hook) if ended_before(&hook, deadline) => ending_of(&hook.pidfd),
+        Ok(hook) if ended_before(&hook, deadline, report) => ending_of(&hook.pidfd),
         Ok(hook) => Ending::TimedOut { survivors: !tree::kill(hook.pid) },
     }
 }
@@ -74,15 +74,19 @@ fn close_others(mut kept: Vec<i32>) {
     close_between(first, i32::MAX);
 }
 
-/// Sleeps until the hook has ended (true) or its deadline has passed (false).
-fn ended_before(hook: &Spawned, deadline: Instant) -> bool {
+/// Sleeps until the hook has ended (true), or its deadline has passed or the caller waits for
+/// it no more, or is dead: then nobody reads the report (false).
+fn ended_before(hook: &Spawned, deadline: Instant, report: &OwnedFd) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).ok();
-        let mut fds = [PollFd::from_borrowed_fd(hook.pidfd.as_fd(), PollFlags::IN)];
+        let mut fds = [
+            PollFd::from_borrowed_fd(hook.pidfd.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(report.as_fd(), PollFlags::empty()),
+        ];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) => return false,
-            Ok(_) => return true,
+            Ok(_) => return !fds[0].revents().is_empty(),
             Err(Errno::INTR) => {}
             // Nothing can be waited for: the hook must not run unwatched.
             Err(_) => return false,

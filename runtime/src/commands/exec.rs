@@ -23,6 +23,10 @@ use crate::plan::exec::{ExecAsked, ExecPlan};
 /// The container's lock is not taken: any number of these may run at once,
 /// for as long as they like. What is relied on is the init's pidfd.
 pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
+    run_through(global, args).or_else(Foreground::interrupted)
+}
+
+fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
     let passed = descriptors::passed(args.preserve_fds)?;
     own_image::protect()?;
     let store = Store::new(global.root());

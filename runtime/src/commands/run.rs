@@ -16,6 +16,10 @@ use crate::life::{Store, hooks};
 
 /// Runs a container; returns its payload's exit status, or 0 with `--detach`.
 pub fn run(global: &Global, args: &RunArgs) -> Result<u8> {
+    run_through(global, args).or_else(Foreground::interrupted)
+}
+
+fn run_through(global: &Global, args: &RunArgs) -> Result<u8> {
     own_image::protect()?;
     let begin = if args.detach { Begin::Detached } else { Begin::Foreground };
     // Before there is anything to wait for: no signal is lost.

@@ -19,7 +19,7 @@ use super::prepared::Prepared;
 use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
 use super::services::Inherited;
-use super::sync::{Channel, News, Word};
+use super::sync::{ChildEnd, News, Word};
 use super::{Order, boot, console, devices, identity, join, profile, restrict};
 use crate::cgroup;
 use crate::config::rich::Script;
@@ -31,7 +31,7 @@ use crate::plan::namespaces::{flag, proc_name};
 use crate::plan::process::MAX_CPUS;
 use crate::plan::{grant, rich};
 use crate::sys::procfs::Procfs;
-use crate::sys::{net, process};
+use crate::sys::{arguments, interrupt, net, process};
 
 /// What engines, and people at a keyboard, send for an end.
 const ASK_FOR_AN_END: [i32; 5] =
@@ -50,20 +50,17 @@ pub struct First<'a> {
     /// What it is to become.
     pub order: &'a Order<'a>,
     /// Its end of the conversation.
-    pub channel: Channel,
-    /// The control groups that it joins by itself.
-    pub groups: Vec<OwnedFd>,
-    /// The namespaces that it joins by itself.
-    pub joins: Vec<join::Open>,
+    pub channel: ChildEnd,
+    /// What it joins by itself.
+    pub joins: join::Joins,
     /// What the runtime has prepared.
     pub prepared: Prepared,
     /// The image of the built-in init.
     pub image: Option<OwnedFd>,
     /// What the built-in init inherits, if there are services.
     pub inherited: Option<Inherited>,
-    /// Descriptors of the runtime's alone, to be closed at once: with its end of
-    /// the conversation the child would never hear that the runtime is gone,
-    /// and would keep the container locked for it.
+    /// Descriptors of the runtime's alone, to be closed at once: with them the child would keep
+    /// the container locked for it.
     pub not_ours: Vec<i32>,
 }
 
@@ -71,6 +68,7 @@ impl First<'_> {
     /// Becomes the payload, or reports why not and ends.
     pub fn live(mut self) -> ! {
         crate::log::collect();
+        interrupt::ignore();
         self.close_what_is_not_ours();
         let error = self.set_up();
         // If the runtime has gone, nobody is left to tell.
@@ -105,7 +103,7 @@ impl First<'_> {
         let callers_umask = rustix::process::umask(Mode::empty());
         // A session of its own: signals of the caller's terminal are not for it.
         rustix::process::setsid().step(|| "setsid")?;
-        join_groups(&self.groups)?;
+        join_groups(&self.joins.groups)?;
         self.enter_namespaces()?;
         // Never dropped: `arm` closes descriptors by number, whoever owns them,
         // and this process ends by execve or by exit.
@@ -116,6 +114,8 @@ impl First<'_> {
         devices::make(root.as_fd(), plan, self.binds_devices())?;
         let terminal = ManuallyDrop::new(self.open_terminal(&root)?);
         self.hooks_before_the_root(callers_umask)?;
+        // Who enters a created container finds this process in it.
+        arguments::wipe();
         root.enter(&plan.root)?;
         self.name_host()?;
         if let Some(plan) = &plan.boot {
@@ -203,7 +203,7 @@ impl First<'_> {
             true => Some(Procfs::here().step(|| "open /proc")?),
             false => None,
         };
-        join::all(&self.joins)?;
+        join::all(&self.joins.namespaces)?;
         let own = namespaces.by_child();
         if own != 0 {
             process::unshare(own).step(|| "make new namespaces")?;
@@ -366,7 +366,7 @@ fn own_pid() -> i32 {
 
 /// Joins the groups that a process is not born in, and lets all their CPUs be
 /// used whatever the runtime was bound to.
-pub fn join_groups(groups: &[OwnedFd]) -> Result<()> {
+pub fn join_groups<'g>(groups: impl IntoIterator<Item = &'g OwnedFd>) -> Result<()> {
     for group in groups {
         cgroup::join(group).step(|| "join cgroup: write 0 to tasks")?;
     }

@@ -1,25 +1,34 @@
 //! Another process in a running container: `exec`.
 //!
-//! One clone into the container's pid namespace and control group, one setns
-//! into the rest; a process between only where a user namespace is joined.
+//! A process in between, outside of the container's pid namespace, joins
+//! all there is to join and lets go of all that is the host's; only then is the one that becomes
+//! the program cloned, and nobody inside ever sees a process with anything of the host's
+//! (descriptors, root, directory, command line, environment).
 
+use std::cell::OnceCell;
+use std::convert::Infallible;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
+use rustix::event::{PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::child::{MEMORY_POLICY, join_groups};
+use super::intermediate::tell_and_end;
 use super::payload::Payload;
-use super::stage::{await_known, born, into_cgroup, tell_and_end};
-use super::sync::{Channel, News, Word};
-use super::{Launched, console, identity, join, listener, streams};
+use super::sync::{ChildEnd, Conversation, News, Word};
+use super::{Launched, console, identity, intermediate, join, listener, streams};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
-use crate::life::State;
+use crate::life::{State, signal};
 use crate::plan::exec::ExecPlan;
 use crate::sys::clone::{Cloned, clone3, flags};
-use crate::sys::process;
+use crate::sys::{interrupt, process};
+
+/// How long the end of a container's first process may take when it has begun.
+const ENDING: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What is to be run, and where.
 #[derive(Debug)]
@@ -39,8 +48,9 @@ pub struct ExecOrder<'a> {
 /// The child's side.
 struct Entrant<'a> {
     order: &'a ExecOrder<'a>,
-    channel: Channel,
     groups: Vec<OwnedFd>,
+    /// The unified group's file, where nobody can be born in it.
+    unified: OnceCell<OwnedFd>,
     kinds: Vec<Kind>,
 }
 
@@ -50,41 +60,43 @@ struct Entrant<'a> {
 /// # Errors
 /// What failed, on either side; the process is dead then.
 pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
-    let mut kinds = join::foreign(order.init)?;
-    let (channel, theirs) = Channel::pair()?;
-    let mut groups = cgroup.join_files()?;
+    go_in(order, cgroup).map_err(|error| match interrupt::status() {
+        None if ends(order.pidfd, &error) => signal::not_running(),
+        _ => error,
+    })
+}
+
+/// Whether it was the container's own end that `error` is about: a process that is ending has
+/// lost this or that already and is not dead yet.
+fn ends(init: BorrowedFd<'_>, error: &Error) -> bool {
+    let lost = [Errno::SRCH, Errno::NOENT, Errno::NOMEM, Errno::INVAL, Errno::NODEV, Errno::PERM];
+    let bound = match error.errno().is_none_or(|errno| lost.contains(&errno)) {
+        true => ENDING,
+        false => Timespec::default(),
+    };
+    interrupt::until(init, PollFlags::IN, Some(bound)).unwrap_or(false)
+}
+
+fn go_in(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
+    let kinds = join::foreign(order.init)?;
     if !order.plan.first_cpus.is_empty() {
         process::set_affinity(&order.plan.first_cpus).step(|| "process.execCPUAffinity.initial")?;
     }
     // Before it is anywhere near the container's processes (CVE-2016-9962).
     process::forbid_tracing().step(|| "become untraceable")?;
-    let stage = kinds.contains(&Kind::User);
-    if !stage && kinds.contains(&Kind::Pid) {
-        join::of_process(order.init, order.pidfd, &[Kind::Pid])?;
-        kinds.retain(|kind| *kind != Kind::Pid);
-    }
-    let cloned = into_cgroup(0, cgroup, &mut groups)?;
-    let entrant = Entrant { order, channel: theirs, groups, kinds };
-    let (pid, pidfd) = match cloned {
-        // Our end is not the child's: with it, it would never hear that we are gone.
-        Cloned::Child if stage => {
-            drop(channel);
-            entrant.live_as_stage()
-        }
-        Cloned::Child => {
-            drop(channel);
-            entrant.live(true)
-        }
-        Cloned::Parent(_, between) if stage => {
-            drop(entrant);
-            let born = born(&channel);
-            super::reap(&between).step(|| "wait for the process that joins namespaces")?;
-            born?
-        }
-        Cloned::Parent(pid, pidfd) => (pid, pidfd),
-    };
+    // The clock's page of the memory is that of its time namespace.
+    let shares = !kinds.contains(&Kind::Time);
+    let mapped = kinds.contains(&Kind::User);
+    let groups = cgroup.join_files()?;
+    let entrant = Entrant { order, groups, unified: OnceCell::new(), kinds };
+    let conversation = Conversation::new()?;
+    let body = || entrant.pass(&conversation);
+    let passed = intermediate::pass_beside(shares, cgroup, &entrant.unified, &body);
+    let channel = conversation.of_runtime();
+    passed?;
+    let (pid, pidfd) = intermediate::born(&channel)?;
     let launched = Launched { pid, pidfd, channel };
-    match set_up(order, &launched, stage) {
+    match set_up(order, &launched, mapped) {
         Ok(()) => Ok(launched),
         Err(error) => Err(launched.end(error)),
     }
@@ -123,37 +135,52 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()
 }
 
 impl Entrant<'_> {
-    /// Joins everything, then clones the process: in the pid namespace.
-    fn live_as_stage(self) -> ! {
-        crate::log::collect();
-        let cloned = (|| {
-            self.join_groups()?;
-            self.join_namespaces()?;
-            clone3(flags::PARENT, None).step(|| "clone into the container")
-        })();
-        match cloned {
-            Ok(Cloned::Child) => {
-                await_known(&self.channel);
-                self.live(false)
-            }
-            Ok(Cloned::Parent(pid, _)) => tell_and_end(&self.channel, &News::Born(pid)),
-            Err(error) => tell_and_end(&self.channel, &News::Failed(error)),
+    /// The process in between: it is outside of the container's pid namespace to its end. It has
+    /// the runtime's memory, and changes nothing there.
+    fn pass(&self, conversation: &Conversation) -> Infallible {
+        // Both others are closed with the rest of the descriptors.
+        let channel = match conversation.beside() {
+            Ok(channel) => ManuallyDrop::new(channel),
+            // The runtime hears that nobody was born.
+            Err(_) => process::exit_now(1),
+        };
+        match self.join().and_then(|()| self.clone_inside(&channel)) {
+            Ok(Cloned::Child) => self.live(&channel),
+            Ok(Cloned::Parent(pid, _)) => tell_and_end(&channel, &News::Born(pid)),
+            Err(error) => tell_and_end(&channel, &News::Failed(error)),
         }
     }
 
-    /// Becomes the program, or reports why not and ends. `outside`: it has
-    /// nothing of the container yet but its pid namespace.
-    fn live(self, outside: bool) -> ! {
+    fn join(&self) -> Result<()> {
+        self.join_groups()?;
+        if !self.kinds.contains(&Kind::Mount) {
+            join::enter_root_of(self.order.init)?;
+        }
+        self.join_namespaces()
+    }
+
+    /// Lets go of what is the host's, and makes the process that is the container's.
+    fn clone_inside(&self, channel: &ChildEnd) -> Result<Cloned> {
+        let console = self.order.console.iter().map(AsRawFd::as_raw_fd);
+        let keep: Vec<i32> = console.chain([channel.as_fd().as_raw_fd()]).collect();
+        let first = 3 + self.order.plan.descriptors;
+        process::close_except(first as i32, &keep).step(|| "close descriptors")?;
+        clone3(flags::PARENT, None).step(|| "clone into the container")
+    }
+
+    /// Becomes the program, or reports why not and ends.
+    fn live(&self, channel: &ChildEnd) -> ! {
         crate::log::collect();
-        let error = match self.run(outside) {
+        interrupt::ignore();
+        let error = match self.run(channel) {
             Ok(never) => match never {},
             Err(error) => error,
         };
-        tell_and_end(&self.channel, &News::Failed(error))
+        tell_and_end(channel, &News::Failed(error))
     }
 
     fn join_groups(&self) -> Result<()> {
-        join_groups(&self.groups)?;
+        join_groups(self.groups.iter().chain(self.unified.get()))?;
         match self.order.plan.last_cpus.is_empty() {
             true => Ok(()),
             false => process::set_affinity(&self.order.plan.last_cpus)
@@ -172,14 +199,10 @@ impl Entrant<'_> {
         Ok(())
     }
 
-    fn run(&self, outside: bool) -> Result<std::convert::Infallible> {
+    fn run(&self, channel: &ChildEnd) -> Result<Infallible> {
         let plan = self.order.plan;
         process::reset_signals();
         rustix::process::setsid().step(|| "setsid")?;
-        if outside {
-            self.join_groups()?;
-            self.join_namespaces()?;
-        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open("/", flags, Mode::empty()).step(|| "open the container's /")?;
         // Never dropped: `arm` closes it by its number.
@@ -207,12 +230,12 @@ impl Entrant<'_> {
             descriptors: plan.descriptors,
         };
         payload.dress(None)?;
-        let armed = payload.arm(root.as_fd(), &self.channel, &[])?;
+        let armed = payload.arm(root.as_fd(), channel, &[])?;
         for warning in crate::log::take() {
-            self.channel.report(&News::Warning(warning))?;
+            channel.report(&News::Warning(warning))?;
         }
-        self.channel.report(&News::Ready)?;
-        self.channel.expect(Word::Start)?;
-        Err(armed.execute(&self.channel))
+        channel.report(&News::Ready)?;
+        channel.expect(Word::Start)?;
+        Err(armed.execute(channel))
     }
 }

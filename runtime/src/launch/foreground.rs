@@ -18,7 +18,7 @@ use super::notify_relay::NotifySocket;
 use super::terminal_relay::TerminalRelay;
 use crate::error::{Error, Result, Step};
 use crate::life::signal::translated;
-use crate::sys::signals;
+use crate::sys::{interrupt, signals};
 
 /// Everything that must be there before the process is started.
 #[derive(Debug)]
@@ -103,7 +103,20 @@ impl Foreground {
         mask.thread_block().map_err(|errno| os("block signals", errno))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|errno| os("signalfd", errno))?;
+        // Until the payload runs, a request to end is for this process.
+        interrupt::heed()?;
         Ok(Foreground { signals, adopts: subreaper })
+    }
+
+    /// The exit status of a command that failed: 128+n where signal n ended it before its
+    /// payload ran, and the log has `error` then; else `error` itself.
+    ///
+    /// # Errors
+    /// No signal did.
+    pub fn interrupted(error: Error) -> Result<u8> {
+        let status = interrupt::status().ok_or_else(|| error.clone())?;
+        crate::log::fatal(&error);
+        Ok(status)
     }
 
     /// Waits until `child` has ended, passing on signals and, by `relay`, the
@@ -115,6 +128,7 @@ impl Foreground {
         mut notify: Option<NotifySocket>,
     ) -> Result<u8> {
         crate::log::flush();
+        interrupt::ignore();
         loop {
             let news = self.poll(child.pidfd, &relay, notify.as_ref())?;
             if news.signals

@@ -22,6 +22,15 @@ pub struct Open {
     path: String,
 }
 
+/// What the container's first process joins by itself.
+#[derive(Debug, Default)]
+pub struct Joins {
+    /// Control groups.
+    pub groups: Vec<OwnedFd>,
+    /// Namespaces.
+    pub namespaces: Vec<Open>,
+}
+
 /// Opens every namespace that is joined, in the order of joining.
 pub fn open(namespaces: &Namespaces) -> Result<Vec<Open>> {
     let open = |joined: &crate::plan::namespaces::Joined| {
@@ -70,24 +79,38 @@ pub fn become_root(namespaces: &Namespaces, user: &UserPlan) -> Result<()> {
     rustix::thread::set_keep_capabilities(false).step(|| "keep capabilities")
 }
 
-/// Every kind of namespace in which process `pid` is and this one is not.
+/// The kinds of namespaces that are joined to be where process `pid` is: those that are not this
+/// process's own. In one user namespace most are joined without a look, which changes nothing
+/// where they are the same.
 pub fn foreign(pid: i32) -> Result<Vec<Kind>> {
+    let user = is_foreign(pid, Kind::User)?;
     let mut kinds = Vec::with_capacity(JOIN_ORDER.len());
     for kind in JOIN_ORDER {
-        let theirs = || {
-            let path = format!("/proc/{pid}/ns/{}", proc_name(kind));
-            rustix::fs::stat(path.as_str())
-                .map(|stat| (stat.st_dev, stat.st_ino))
-                .step(|| format!("stat {path}"))
-        };
-        // A kernel may be without this kind.
-        if let Some(own) = own(kind)?
-            && own != theirs()?
-        {
+        let looked_at = user || matches!(kind, Kind::User | Kind::Mount | Kind::Time);
+        if !looked_at || is_foreign(pid, kind)? {
             kinds.push(kind);
         }
     }
     Ok(kinds)
+}
+
+/// Whether process `pid` is in another namespace of this kind.
+fn is_foreign(pid: i32, kind: Kind) -> Result<bool> {
+    // A kernel may be without this kind.
+    let Some(own) = own(kind)? else { return Ok(false) };
+    let path = format!("/proc/{pid}/ns/{}", proc_name(kind));
+    let theirs = rustix::fs::stat(path.as_str()).step(|| format!("stat {path}"))?;
+    Ok(own != (theirs.st_dev, theirs.st_ino))
+}
+
+/// Has the root of process `pid`, which is in the mount namespace of this one.
+pub fn enter_root_of(pid: i32) -> Result<()> {
+    let path = format!("/proc/{pid}/root");
+    let step = || format!("enter {path}");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(path.as_str(), flags, Mode::empty()).step(step)?;
+    rustix::process::fchdir(&root).step(step)?;
+    rustix::process::chroot(".").step(step)
 }
 
 /// Joins these kinds of namespaces of the process behind `pidfd`: in one call
@@ -98,10 +121,15 @@ pub fn of_process(pid: i32, pidfd: BorrowedFd<'_>, kinds: &[Kind]) -> Result<()>
         return Ok(());
     }
     match process::setns(pidfd, flags) {
-        Err(Errno::INVAL) => {}
+        // Before Linux 5.8; or a namespace that is not known, or is this one's own and another
+        // user's.
+        Err(Errno::INVAL | Errno::PERM) => {}
         joined => return joined.step(|| format!("join the namespaces of process {pid}")),
     }
     for kind in kinds {
+        if !is_foreign(pid, *kind)? {
+            continue;
+        }
         let path = format!("/proc/{pid}/ns/{}", proc_name(*kind));
         let fd = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .step(|| format!("open {path}"))?;

@@ -14,6 +14,7 @@ pub mod gate;
 mod identity;
 mod idmap;
 mod image_file;
+mod intermediate;
 mod interpreter;
 mod join;
 mod listener;
@@ -31,7 +32,6 @@ mod rich;
 mod rootfs;
 mod scripts;
 pub mod services;
-mod stage;
 mod streams;
 pub mod sync;
 pub mod terminal_relay;
@@ -51,8 +51,10 @@ use crate::plan::{Host, Plan};
 use crate::sys::{process, signals};
 use child::First;
 use gate::Gate;
+use intermediate::Spawned;
+use join::Joins;
 use prepared::Prepared;
-use sync::{Channel, News, Word};
+use sync::{News, RuntimeEnd, Word};
 
 /// What is to be launched.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ pub struct Launched {
     /// A pidfd of it.
     pub pidfd: OwnedFd,
     /// The conversation with it.
-    pub channel: Channel,
+    pub channel: RuntimeEnd,
 }
 
 /// Sets the container up, up to the point where its payload could be executed, and
@@ -99,21 +101,27 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<(Launched, ProcessId
         .as_ref()
         .map(|services| services::Inherited::make(order.entry, services))
         .transpose()?;
-    let joins = join::open(&plan.namespaces)?;
+    let namespaces = join::open(&plan.namespaces)?;
     if plan.cgroup.mode != Mode::V2 {
         cgroup.apply_devices(&plan.cgroup)?;
     }
-    let groups = cgroup.join_files()?;
-    let (channel, theirs) = Channel::pair()?;
+    let joins = Joins { groups: cgroup.join_files()?, namespaces };
     if order.host.uid == 0 && !plan.namespaces.has(Kind::User) {
         // The child is born untraceable: there is no moment in which a process
         // of a joined pid namespace could take its descriptors (CVE-2016-9962).
         process::forbid_tracing().step(|| "become untraceable")?;
     }
-    let not_ours = vec![channel.as_fd().as_raw_fd(), order.entry.dir().as_raw_fd()];
-    let first =
-        First { order, channel: theirs, groups, joins, prepared, image, inherited, not_ours };
-    let (pid, pidfd) = stage::spawn(first, &channel, cgroup)?;
+    let not_ours = vec![order.entry.dir().as_raw_fd()];
+    let Spawned { pid, pidfd, channel } =
+        intermediate::spawn(&plan.namespaces, joins, cgroup, |channel, joins| First {
+            order,
+            channel,
+            joins,
+            prepared,
+            image,
+            inherited,
+            not_ours,
+        })?;
     let launched = Launched { pid, pidfd, channel };
     match set_up(order, cgroup, &launched) {
         Ok(init) => Ok((launched, init)),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use caps::CapsHashSet;
 use rustix::io::Errno;
 
-use super::sync::{Channel, News, Word};
+use super::sync::{ChildEnd, News, Word};
 use super::{identity, interpreter, rich, streams};
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Result, Step};
@@ -80,7 +80,7 @@ impl<'a> Payload<'a> {
     pub fn arm(
         &'a self,
         root: BorrowedFd<'_>,
-        channel: &Channel,
+        channel: &ChildEnd,
         keep: &[i32],
     ) -> Result<Armed<'a>> {
         let plan = self.process;
@@ -128,7 +128,7 @@ impl<'a> Payload<'a> {
     fn close_descriptors(
         &self,
         root: BorrowedFd<'_>,
-        channel: &Channel,
+        channel: &ChildEnd,
         keep: &[i32],
     ) -> Result<()> {
         let first = 3 + self.descriptors;
@@ -174,19 +174,19 @@ impl Armed<'_> {
     ///
     /// # Errors
     /// The kernel does not take it.
-    pub fn restrict(&self, channel: &Channel) -> Result<()> {
+    pub fn restrict(&self, channel: &ChildEnd) -> Result<()> {
         self.filter.take().map_or(Ok(()), |filter| install(filter, channel))
     }
 
     /// Executes the payload; returns only when that failed.
-    pub fn execute(&self, channel: &Channel) -> Error {
+    pub fn execute(&self, channel: &ChildEnd) -> Error {
         match self.try_execute(channel) {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
-    fn try_execute(&self, channel: &Channel) -> Result<std::convert::Infallible> {
+    fn try_execute(&self, channel: &ChildEnd) -> Result<std::convert::Infallible> {
         let env: Vec<CString> =
             self.env.iter().map(|entry| c_string(entry, "process.env")).collect::<Result<_>>()?;
         let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
@@ -216,7 +216,7 @@ impl Armed<'_> {
 }
 
 /// Loads the filter; its listener, if it has one, goes to the runtime.
-fn install(filter: &Filter, channel: &Channel) -> Result<()> {
+fn install(filter: &Filter, channel: &ChildEnd) -> Result<()> {
     let Some(listener) = seccomp::install(filter)? else { return Ok(()) };
     channel.report(&News::Listening(listener.as_raw_fd()))?;
     channel.expect(Word::Listened).map(drop)

@@ -17,7 +17,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions};
 
 use super::payload::Payload;
-use super::sync::{Channel, decode_error, encode_error};
+use super::sync::{ChildEnd, decode_error, encode_error};
 use crate::config::rich::InitScript;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::ProcessPlan;
@@ -52,7 +52,7 @@ pub struct Ground<'a> {
     /// The procfs that was mounted for it.
     pub proc: Option<&'a Procfs>,
     /// The conversation with the runtime: only kept from being closed.
-    pub channel: &'a Channel,
+    pub channel: &'a ChildEnd,
     /// The container's filter.
     pub seccomp: Option<&'a Filter>,
     /// The container's session keyring: the caller's is none of its.

@@ -4,7 +4,6 @@
 //!   runtime                             child
 //!      | -- clone3 ----------------------> |
 //!      | <------- Born(pid), from a process that stands between, if one does
-//!      | -- Known, then -----------------> |  its own words must not overtake Born
 //!      | -- Mapped ----------------------> |  its ids are mapped, its groups are there
 //!      |                                   |  namespaces, mounts, devices
 //!      | <------------ Mounted, if hooks - |
@@ -29,12 +28,15 @@
 //! takes the end of the stream for the death of the other: nothing waits for
 //! a process that is gone. Messages keep their bounds (`SOCK_SEQPACKET`).
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::error::{Error, Kind, Result, Step};
+use crate::sys::interrupt;
 
 /// What the runtime tells the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +51,8 @@ pub enum Word {
     Start = 4,
     /// Everything is recorded: wait at the gate.
     Wait = 5,
-    /// The pid is known: the process that stood between has told it.
-    Known = 6,
     /// What could be done for the standard streams is done.
-    StreamsSeen = 7,
+    StreamsSeen = 6,
 }
 
 /// What the child tells the runtime.
@@ -81,35 +81,119 @@ pub enum News {
     Closed,
 }
 
-/// One end of the conversation.
+/// Both ends of a conversation that nobody has begun: before the clone. Each side of the
+/// clone makes its own end of it, which closes the other one: who held both would never
+/// hear that the other side is dead.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub struct Conversation {
+    runtimes: OwnedFd,
+    childs: OwnedFd,
+}
+
+/// The runtime's end.
+#[derive(Debug)]
+pub struct RuntimeEnd {
+    socket: OwnedFd,
+    /// What has overtaken the word that the child is born.
+    early: RefCell<VecDeque<News>>,
+}
+
+/// The end of the process that the runtime has cloned. Never dropped: its process ends by
+/// execve or by exit.
+#[derive(Debug)]
+pub struct ChildEnd(OwnedFd);
 
 /// The longest message: an error's text is cut there.
 const LONGEST: usize = 16 * 1024;
 
-impl Channel {
-    /// Both ends.
-    pub fn pair() -> Result<(Channel, Channel)> {
+impl Conversation {
+    /// A new one.
+    pub fn new() -> Result<Conversation> {
         let flags = SocketFlags::CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .step(|| "socketpair")?;
-        Ok((Channel(ours), Channel(theirs)))
+        let (runtimes, childs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+                .step(|| "socketpair")?;
+        Ok(Conversation { runtimes, childs })
     }
 
-    /// Runtime: tells the child.
+    /// After the clone, in the runtime.
+    pub fn of_runtime(self) -> RuntimeEnd {
+        RuntimeEnd { socket: self.runtimes, early: RefCell::default() }
+    }
+
+    /// After the clone, in the child.
+    pub fn of_child(self) -> ChildEnd {
+        ChildEnd(self.childs)
+    }
+
+    /// In a process that shares the runtime's memory and has descriptors of its own: a child's
+    /// end beside both others. All but this one are to be closed there.
+    pub fn beside(&self) -> Result<ChildEnd> {
+        let copy = rustix::io::fcntl_dupfd_cloexec(&self.childs, 3);
+        copy.map(ChildEnd).step(|| "copy a descriptor")
+    }
+}
+
+impl RuntimeEnd {
+    /// Tells the child.
     ///
     /// # Errors
     /// The child is gone.
     pub fn tell(&self, word: Word) -> Result<()> {
         let bytes = [word as u8];
         let sent = rustix::io::retry_on_intr(|| {
-            rustix::net::send(&self.0, &bytes, rustix::net::SendFlags::NOSIGNAL)
+            rustix::net::send(&self.socket, &bytes, rustix::net::SendFlags::NOSIGNAL)
         });
         sent.map(drop).step(|| "talk to the container's first process")
     }
 
-    /// Child: waits for a word.
+    /// Waits for news.
+    ///
+    /// # Errors
+    /// The socket fails, or a signal asks for the end.
+    pub fn listen(&self) -> Result<News> {
+        match self.early.borrow_mut().pop_front() {
+            Some(news) => Ok(news),
+            None => self.receive(),
+        }
+    }
+
+    /// Waits for the word of a process between that the child is born: its pid, which stays
+    /// its own until this process has reaped it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn born(&self) -> Result<i32> {
+        let mut early = self.early.borrow_mut();
+        loop {
+            match self.receive()? {
+                News::Born(pid) => return Ok(pid),
+                News::Closed => break,
+                // Of both of them, who speak at once.
+                news => early.push_back(news),
+            }
+        }
+        let failed = early.drain(..).find_map(|news| match news {
+            News::Failed(error) => Some(error),
+            _ => None,
+        });
+        let none = || Error::system("the process that joins namespaces ended without a word");
+        Err(failed.unwrap_or_else(none))
+    }
+
+    fn receive(&self) -> Result<News> {
+        interrupt::until_readable(self.socket.as_fd())?;
+        let mut bytes = vec![0; LONGEST];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut bytes)) {
+            Ok(0) | Err(Errno::CONNRESET) => Ok(News::Closed),
+            Ok(count) => decode(&bytes[..count]),
+            Err(errno) => Err(Error::os("listen to the container's first process", errno)),
+        }
+    }
+}
+
+impl ChildEnd {
+    /// Waits for a word.
     ///
     /// # Errors
     /// The runtime is gone, or says another word.
@@ -141,8 +225,8 @@ impl Channel {
         }
     }
 
-    /// Child: tells the runtime. By write(2): the one call that a seccomp
-    /// profile may not hand to a listener.
+    /// Tells the runtime. By write(2): the one call that a seccomp profile may not hand to a
+    /// listener.
     ///
     /// # Errors
     /// The runtime is gone.
@@ -152,22 +236,15 @@ impl Channel {
             .map(drop)
             .step(|| "talk to the runtime")
     }
+}
 
-    /// Runtime: waits for news.
-    ///
-    /// # Errors
-    /// The socket fails.
-    pub fn listen(&self) -> Result<News> {
-        let mut bytes = vec![0; LONGEST];
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut bytes)) {
-            Ok(0) | Err(Errno::CONNRESET) => Ok(News::Closed),
-            Ok(count) => decode(&bytes[..count]),
-            Err(errno) => Err(Error::os("listen to the container's first process", errno)),
-        }
+impl AsFd for RuntimeEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
-impl AsFd for Channel {
+impl AsFd for ChildEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -260,9 +337,17 @@ pub fn decode(bytes: &[u8]) -> Result<News> {
 mod tests {
     use super::*;
 
+    fn ends() -> (RuntimeEnd, ChildEnd) {
+        let conversation = Conversation::new().unwrap();
+        (
+            RuntimeEnd { socket: conversation.runtimes, early: RefCell::default() },
+            ChildEnd(conversation.childs),
+        )
+    }
+
     #[test]
     fn news_cross_the_channel_whole() {
-        let (ours, theirs) = Channel::pair().unwrap();
+        let (ours, theirs) = ends();
         let failed = Error::os("exec: \"x\"", Errno::NOENT).within("run").of_kind(Kind::Config);
         for news in [
             News::Born(4711),
@@ -293,8 +378,22 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_before_the_birth_is_heard_after_it() {
+        let (ours, theirs) = ends();
+        for news in [News::Ready, News::Born(7), News::Mounted] {
+            theirs.report(&news).unwrap();
+        }
+        assert_eq!(ours.born(), Ok(7));
+        assert_eq!(ours.listen(), Ok(News::Ready));
+        assert_eq!(ours.listen(), Ok(News::Mounted));
+        theirs.report(&News::Failed(Error::config("why"))).unwrap();
+        drop(theirs);
+        assert_eq!(ours.born(), Err(Error::config("why")));
+    }
+
+    #[test]
     fn a_very_long_error_is_cut() {
-        let (ours, theirs) = Channel::pair().unwrap();
+        let (ours, theirs) = ends();
         theirs.report(&News::Failed(Error::system("x".repeat(100_000)))).unwrap();
         let News::Failed(error) = ours.listen().unwrap() else { panic!() };
         assert_eq!(error.to_string().len(), LONGEST / 2);

@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use oci_spec::runtime::Hooks;
-use rich_hooks::{HookError, Options, OutputLine, Phase, run_phase};
+use rich_hooks::{Cause, HookError, Options, OutputLine, Phase, run_phase};
 
 use super::State;
 use super::document::hook_state;
 use crate::log;
+use crate::sys::interrupt;
 
 /// Takes a line for the debug log: what a hook has printed, and which hook.
 pub type Tell<'a> = &'a dyn Fn(String);
@@ -84,8 +85,15 @@ pub fn run_in(
     };
     let Place { cwd, env: container_env, first, begin, .. } = place;
     let sink: Option<&dyn Fn(OutputLine<'_>)> = Some(&sink);
-    let options = Options { cwd, container_env, sink, phase_timeout: None, first, begin };
-    run_phase(phase, list, &document, &options)
+    let interrupt = interrupt::requests();
+    let options =
+        Options { cwd, container_env, sink, phase_timeout: None, interrupt, first, begin };
+    run_phase(phase, list, &document, &options).inspect_err(|error| {
+        if error.failures().iter().any(|failure| failure.cause == Cause::Interrupted) {
+            // The error tells what was interrupted.
+            drop(interrupt::obey());
+        }
+    })
 }
 
 /// A line of a hook's output, and whose.

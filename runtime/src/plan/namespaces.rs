@@ -119,7 +119,7 @@ impl Namespaces {
     /// first process: namespaces are joined with the rights over the user
     /// namespace that owns them, so before a new user namespace is made and
     /// after an existing one is joined.
-    pub fn needs_stage(&self) -> bool {
+    pub fn needs_intermediate(&self) -> bool {
         self.joins(Kind::User) || (self.has_new(Kind::User) && !self.joined.is_empty())
     }
 }
@@ -151,7 +151,7 @@ mod tests {
             all.time_offsets,
             [("boottime".to_owned(), 0, 7), ("monotonic".to_owned(), -3, 0)]
         );
-        assert!(!all.needs_stage());
+        assert!(!all.needs_intermediate());
     }
 
     #[test]
@@ -160,9 +160,9 @@ mod tests {
             r#"{"type":"mount"},{"type":"network","path":"/n"},{"type":"user","path":"/u"}"#,
         );
         assert_eq!(joined.joined[0].kind, Kind::User);
-        assert!(joined.needs_stage() && joined.uids.is_empty());
+        assert!(joined.needs_intermediate() && joined.uids.is_empty());
         let outer = namespaces(r#"{"type":"user"},{"type":"network","path":"/n"}"#);
-        assert!(outer.needs_stage());
-        assert!(!namespaces(r#"{"type":"pid","path":"/p"}"#).needs_stage());
+        assert!(outer.needs_intermediate());
+        assert!(!namespaces(r#"{"type":"pid","path":"/p"}"#).needs_intermediate());
     }
 }

@@ -19,10 +19,11 @@ use std::os::raw::{c_char, c_int};
 /// As the C library calls it. std's own start would read `/proc/self/maps` and
 /// set a signal stack up, for a message on stack overflow.
 #[unsafe(no_mangle)]
-extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
-    // SAFETY: system calls on the three standard descriptors and a signal's
-    // disposition; no other thread exists, and no memory is shared.
+extern "C" fn main(_argc: c_int, argv: *const *const c_char) -> c_int {
+    // SAFETY: system calls on the three standard descriptors, signals' dispositions and the
+    // mask; no other thread exists, and no memory is shared. `argv` is the kernel's.
     unsafe {
+        richrun::sys::arguments::remember(argv);
         // What is opened later must not become a standard stream of the payload.
         for fd in 0..3 {
             if libc::fcntl(fd, libc::F_GETFD) == -1 {
@@ -31,6 +32,12 @@ extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         }
         // A reader that has gone is an error of the write.
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        // Whatever the caller made of them: with SIGCHLD ignored no exit status is kept, and
+        // a blocked request to end would not be heard.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut none: libc::sigset_t = core::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, core::ptr::null_mut());
     }
     c_int::from(super::run())
 }

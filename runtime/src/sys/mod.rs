@@ -4,12 +4,15 @@
 //! what they lack, or what takes several calls to do safely (paths resolved
 //! inside a root, the mount API with its fall-back).
 
+pub mod arguments;
+pub mod beside;
 pub mod bpf;
 #[cfg(all(test, target_env = "gnu", target_arch = "x86_64"))]
 mod clib;
 pub mod clone;
 pub mod datagram;
 pub mod inroot;
+pub mod interrupt;
 pub mod mount;
 pub mod net;
 pub mod process;

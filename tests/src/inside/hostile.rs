@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::ErrorKind::PermissionDenied as Denied;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -87,4 +88,66 @@ pub fn snoop(report: &str) {
         }
     }
     writeln!(report, "seen {}", seen.len()).expect("report");
+}
+
+/// What of the host's a process can see of others, with every right there is: `canary` is a
+/// directory of the host's, `marks` are words that are on the host's side only.
+pub fn watch(report: &str, canary: &str, marks: &[String]) {
+    let count = format!("{report}.seen");
+    let mut report = File::create(report).expect("create the report");
+    let mut seen = BTreeSet::new();
+    while !stopped() {
+        for pid in others() {
+            // Whose program it may not see is not the payload.
+            let exe = fs::read_link(format!("/proc/{pid}/exe"));
+            let stranger = exe.map_or_else(|error| error.kind() == Denied, |exe| !is_own(&exe));
+            for found in host_things(&pid, canary, marks) {
+                writeln!(report, "{found}").expect("report");
+            }
+            if stranger && seen.insert(pid) {
+                fs::write(&count, seen.len().to_string()).expect("report");
+            }
+        }
+    }
+    writeln!(report, "seen {}", seen.len()).expect("report");
+}
+
+fn host_things(pid: &str, canary: &str, marks: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for way in [format!("root{canary}"), "cwd".to_owned()] {
+        if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/{way}/secret")) {
+            found.push(format!("{way}: {text}"));
+        }
+    }
+    for file in ["cmdline", "environ"] {
+        let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).replace('\0', " ");
+        // What is the payload's own is no secret inside.
+        if marks.iter().any(|mark| text.contains(mark.as_str())) {
+            found.push(format!("{file}: {text}"));
+        }
+    }
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let outside =
+            entry.path().join("../secret").exists() || entry.path().join("secret").exists();
+        if outside || target.to_string_lossy().contains("cgroup") {
+            found.push(format!("descriptor {}", target.display()));
+        }
+    }
+    found
+}
+
+/// Ends every process that comes, as soon as it is there.
+pub fn kill_all(report: &str) {
+    let before: BTreeSet<String> = others().collect();
+    File::create(report).expect("create the report");
+    let mut seen = BTreeSet::new();
+    while !stopped() {
+        for pid in others().filter(|pid| !before.contains(pid)) {
+            crate::sys::kill(pid.parse().expect("a number"), 9);
+            seen.insert(pid);
+        }
+    }
+    fs::write(report, format!("seen {}\n", seen.len())).expect("report");
 }

@@ -1,0 +1,204 @@
+//! Making a container's processes: one clone, or two with a process in between, where namespaces
+//! are joined with other rights than the runtime's or nothing of the host's may be seen inside.
+
+use std::cell::OnceCell;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+
+use oci_spec::runtime::LinuxNamespaceType as Kind;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::child::{First, join_groups};
+use super::join::{self, Joins};
+use super::sync::{ChildEnd, Conversation, News, RuntimeEnd};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Kind as Sort, Result, Step};
+use crate::plan::namespaces::{Namespaces, flag};
+use crate::sys::beside::{Beside, beside};
+use crate::sys::clone::{Cloned, clone3, flags};
+use crate::sys::{interrupt, process, signals};
+
+/// What the runtime has of a process that it has made.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its pid, in the runtime's pid namespace.
+    pub pid: i32,
+    /// A pidfd of it.
+    pub pidfd: OwnedFd,
+    /// The conversation with it.
+    pub channel: RuntimeEnd,
+}
+
+/// Clones the container's first process, which `make` makes of its end of the conversation.
+///
+/// It is born in its namespaces and in its control group of the unified
+/// hierarchy. A pid namespace is joined by the runtime, for its children; with
+/// a user namespace and others to join, a process between does that, and the
+/// first process becomes the runtime's own child all the same (`CLONE_PARENT`).
+pub fn spawn<'a>(
+    namespaces: &Namespaces,
+    mut joins: Joins,
+    cgroup: &Cgroup,
+    make: impl FnOnce(ChildEnd, Joins) -> First<'a>,
+) -> Result<Spawned> {
+    let at_clone = namespaces.at_clone();
+    let conversation = Conversation::new()?;
+    if namespaces.needs_intermediate() {
+        return spawn_by_intermediate(at_clone, joins, cgroup, conversation, make);
+    }
+    let pid_namespace = joins.namespaces.iter().position(|open| open.kind == Kind::Pid);
+    let pid_namespace = pid_namespace.map(|at| joins.namespaces.remove(at));
+    let own = pid_namespace.as_ref().map(|_| own_pid_namespace()).transpose()?;
+    if let Some(joined) = &pid_namespace {
+        joined.join()?;
+    }
+    match into_cgroup(at_clone, cgroup, &mut joins.groups)? {
+        Cloned::Child => make(conversation.of_child(), joins).live(),
+        Cloned::Parent(pid, pidfd) => {
+            if let Some(own) = own {
+                // Hooks are children too.
+                process::setns(own.as_fd(), flag(Kind::Pid))
+                    .step(|| "return to the pid namespace")?;
+            }
+            Ok(Spawned { pid, pidfd, channel: conversation.of_runtime() })
+        }
+    }
+}
+
+fn own_pid_namespace() -> Result<OwnedFd> {
+    let path = "/proc/self/ns/pid";
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step(|| format!("open {path}"))
+}
+
+/// Clones into namespaces and the unified group. Where the kernel cannot do
+/// that (before 5.7), or not here (a group with children, EBUSY, is refused at
+/// the write too, with a better word), the child joins by writing.
+fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Result<Cloned> {
+    let cloned = match (clone3(flags, cgroup.v2_fd()), cgroup.v2_fd()) {
+        (Err(Errno::NOSYS | Errno::INVAL), Some(_)) => {
+            groups.extend(cgroup.v2_join_file()?);
+            clone3(flags, None)
+        }
+        (Err(Errno::OPNOTSUPP), group) if cgroup.become_threaded() => clone3(flags, group),
+        (cloned, _) => cloned,
+    };
+    cloned.map_err(|errno| not_cloned(flags, errno))
+}
+
+/// Why there is no first process, with what the host or the document lacks for it.
+fn not_cloned(asked: u64, errno: Errno) -> Error {
+    if matches!(errno, Errno::BUSY | Errno::OPNOTSUPP) {
+        return Error::os("join the container's cgroup", errno).of_kind(Sort::System);
+    }
+    let new_user = asked & flag(Kind::User) != 0;
+    let lacks = match errno {
+        Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS if new_user => switched_off(),
+        Errno::PERM if asked != 0 => Some(
+            "linux.namespaces has no user namespace, without which this user may make no other (richrun spec --rootless writes one)".to_owned(),
+        ),
+        _ => None,
+    };
+    let step = "clone the container's first process";
+    match lacks {
+        Some(lacks) => Error::os(format!("{step}: {lacks}"), errno),
+        None => Error::os(step, errno),
+    }
+}
+
+/// What keeps users from making user namespaces here.
+fn switched_off() -> Option<String> {
+    const SWITCHES: [(&str, &str); 3] = [
+        ("kernel/unprivileged_userns_clone", "0"),
+        ("user/max_user_namespaces", "0"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ];
+    let off = |(path, value): &(&str, &str)| {
+        let text = std::fs::read_to_string(format!("/proc/sys/{path}"));
+        text.is_ok_and(|text| text.trim() == *value)
+    };
+    let found = SWITCHES.into_iter().find(off)?;
+    Some(format!("no user namespace: sysctl {} is {}", found.0.replace('/', "."), found.1))
+}
+
+fn spawn_by_intermediate<'a>(
+    at_clone: u64,
+    mut joins: Joins,
+    cgroup: &Cgroup,
+    conversation: Conversation,
+    make: impl FnOnce(ChildEnd, Joins) -> First<'a>,
+) -> Result<Spawned> {
+    match into_cgroup(0, cgroup, &mut joins.groups)? {
+        Cloned::Child => live_between(make(conversation.of_child(), joins), at_clone),
+        Cloned::Parent(_, between) => {
+            let channel = conversation.of_runtime();
+            let born = born(&channel);
+            if born.is_err() {
+                let _gone = signals::send(between.as_fd(), libc::SIGKILL);
+            }
+            super::reap(&between).step(|| "wait for the process that joins namespaces")?;
+            born.map(|(pid, pidfd)| Spawned { pid, pidfd, channel })
+        }
+    }
+}
+
+/// Lets a process pass by `body` beside this one, with its memory if it `shares`: born in the
+/// unified group, or with the file to join it by in `late`. Returns at its end.
+pub fn pass_beside(
+    shares: bool,
+    cgroup: &Cgroup,
+    late: &OnceCell<OwnedFd>,
+    body: &dyn Fn() -> Infallible,
+) -> Result<()> {
+    let pass = |group| beside(shares, group, body, interrupt::readable_first);
+    let passed = match (pass(cgroup.v2_fd()), cgroup.v2_fd()) {
+        (Err(Errno::NOSYS | Errno::INVAL), Some(_)) => {
+            if let Some(file) = cgroup.v2_join_file()? {
+                late.get_or_init(|| file);
+            }
+            pass(None)
+        }
+        (Err(Errno::OPNOTSUPP), group) if cgroup.become_threaded() => pass(group),
+        (passed, _) => passed,
+    };
+    match passed {
+        Ok(Beside::Ended) => Ok(()),
+        Ok(Beside::GivenUp) => Err(interrupt::obey()),
+        Err(errno) => Err(not_cloned(0, errno)),
+    }
+}
+
+/// Waits for the word of a process between that the next one is born.
+pub fn born(channel: &RuntimeEnd) -> Result<(i32, OwnedFd)> {
+    let pid = channel.born()?;
+    let step = || format!("pidfd_open {pid}");
+    let raw = Pid::from_raw(pid).ok_or_else(|| Error::os(step(), Errno::SRCH))?;
+    // Its parent is this process, so it is there until it is reaped here.
+    pidfd_open(raw, PidfdFlags::empty()).step(step).map(|pidfd| (pid, pidfd))
+}
+
+/// The process between: joins, then clones the first process.
+fn live_between(mut first: First<'_>, at_clone: u64) -> ! {
+    crate::log::collect();
+    interrupt::ignore();
+    first.close_what_is_not_ours();
+    let cloned = (|| {
+        let joins = std::mem::take(&mut first.joins);
+        join_groups(&joins.groups)?;
+        join::all(&joins.namespaces)?;
+        clone3(at_clone | flags::PARENT, None).map_err(|errno| not_cloned(at_clone, errno))
+    })();
+    match cloned {
+        Ok(Cloned::Child) => first.live(),
+        Ok(Cloned::Parent(pid, _)) => tell_and_end(&first.channel, &News::Born(pid)),
+        Err(error) => tell_and_end(&first.channel, &News::Failed(error)),
+    }
+}
+
+/// Says the last word of a process between. Nobody is left to hear that it failed.
+pub fn tell_and_end(channel: &ChildEnd, news: &News) -> ! {
+    let told = channel.report(news);
+    process::exit_now(i32::from(told.is_err()))
+}
