@@ -69,12 +69,13 @@ bench: build ## side by side with the kernel's floor, other runtimes, systemd-ns
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh
 
 install: build pages ## to $(DESTDIR)$(PREFIX)
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(MANDIR)/man8 \
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(MANDIR)/man5 \
 		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	$(INSTALL) -m 755 $(RELEASE)/richrun $(RELEASE)/rich-init $(DESTDIR)$(BINDIR)/
 	ln -sf richrun $(DESTDIR)$(BINDIR)/richrun-rich
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 $(PAGES)/man8/*.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 644 $(PAGES)/man5/*.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 644 $(PAGES)/bash/richrun $(DESTDIR)$(BASHDIR)/
 	$(INSTALL) -m 644 $(PAGES)/zsh/_richrun $(DESTDIR)$(ZSHDIR)/
 	$(INSTALL) -m 644 $(PAGES)/fish/richrun.fish $(DESTDIR)$(FISHDIR)/
@@ -82,7 +83,7 @@ install: build pages ## to $(DESTDIR)$(PREFIX)
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/richrun-rich $(DESTDIR)$(BINDIR)/rich-init
 	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
-		$(DESTDIR)$(MANDIR)/man8/rich-init.8
+		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5
 	rm -f $(DESTDIR)$(BASHDIR)/richrun $(DESTDIR)$(ZSHDIR)/_richrun $(DESTDIR)$(FISHDIR)/richrun.fish
 	rm -rf $(DESTDIR)$(DOCDIR)
 

@@ -6,6 +6,7 @@
 
 pub mod init;
 pub mod manual;
+pub mod settings;
 pub mod words;
 
 use std::io;
@@ -42,6 +43,7 @@ pub fn documents() -> io::Result<Vec<Document>> {
         }
     }
     all.push(init::page());
+    all.push(settings::page());
     all.extend(SHELLS.map(|(shell, path)| completion(shell, path)));
     Ok(all)
 }

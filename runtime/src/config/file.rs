@@ -11,6 +11,75 @@ use crate::error::{Error, Result};
 /// Where they are, unless `RICHRUN_CONFIG` names another file; most hosts have none.
 pub const PATH: &str = "/etc/richrun/config.toml";
 
+/// A key of the file, for who writes one.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name, after its table's.
+    pub name: &'static str,
+    /// What it may be.
+    pub value: &'static str,
+    /// What it is without a word.
+    pub default: &'static str,
+    /// What it does.
+    pub text: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    text: &'static str,
+) -> Key {
+    Key { name, value, default, text }
+}
+
+/// Every key that [`Settings`] and [`Request`] read: for the manual page.
+pub const KEYS: &[Key] = &[
+    key(
+        "hooks_dirs",
+        "[\"/DIR\", ...]",
+        "none",
+        "Directories of hook definitions (hooks.d), the weakest first; --hooks-dir replaces them.",
+    ),
+    key("rich.rich", "true | false", "false", "Whether every container is rich."),
+    key(
+        "rich.mode",
+        "\"dumb-init\" | \"init\" | \"systemd\" | \"sbin-init\" | \"auto\"",
+        "\"dumb-init\"",
+        "Which init a rich container gets; auto: the one that its command names, else rich-init.",
+    ),
+    key(
+        "rich.initscript",
+        "\"FILE ARGUMENT...\"",
+        "none",
+        "A file of the container's root that runs before the payload, split as a shell does.",
+    ),
+    key("rich.initcmd", "\"CMD\"", "none", "A line for the container's shell, after that."),
+    key("rich.init-timeout", "SECONDS", "60", "How long each of the two may take; 0: for ever."),
+    key(
+        "rich.environment-file",
+        "true | false",
+        "true",
+        "Whether /etc/profile.d/richrun.sh keeps the environment for logins.",
+    ),
+    key(
+        "rich.stop-signal",
+        "\"SIGNAL\"",
+        "what the init needs",
+        "What kill sends in the place of TERM; TERM: itself.",
+    ),
+    key(
+        "rich.trust",
+        "[\"WAY\" | \"WAY:RIGHT\", ...]",
+        "[]",
+        "Who of those that have a say in config.json, images among them, gets more than the \
+         payload has. WAY: annotations, environment (process.env), command (that of the \
+         container, under auto). RIGHT: root (user 0 with the bounding set), cgroups (its own \
+         control groups, writable), mounts (file systems of memory in a read-only root), limits \
+         (an init without the payload's limits); without one, all four.",
+    ),
+];
+
 /// What the administrator has set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,6 +148,27 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("parse {PATH}: {what}")), "{error}");
+        }
+    }
+
+    /// The parser names all that it knows when it meets something else.
+    #[test]
+    fn every_key_is_documented_and_no_other() {
+        for (text, prefix) in [("x_x = 1", ""), ("[rich]\nx_x = 1", "rich.")] {
+            let error = parse(text).unwrap_err().to_string();
+            let mut known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+            known.retain(|name| *name != "rich" || prefix == "rich.");
+            let mut told: Vec<&str> = KEYS
+                .iter()
+                .filter_map(|key| match (prefix, key.name.split_once('.')) {
+                    ("", None) => Some(key.name),
+                    ("rich.", Some((_, name))) => Some(name),
+                    _ => None,
+                })
+                .collect();
+            known.sort_unstable();
+            told.sort_unstable();
+            assert_eq!(known, told, "{error}");
         }
     }
 
