@@ -20,7 +20,7 @@ export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
 .PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-kubernetes test-long \
-	fuzz bench install uninstall fmt lint doc clean
+	fuzz audit dist bench install uninstall fmt lint doc clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,6 +64,12 @@ test-long: build ## 10 000 runs, and all that takes minutes
 
 fuzz: ## the readers of foreign bytes under libFuzzer, FUZZ_SECONDS each (60); needs g++
 	@integration/fuzz.sh
+
+audit: ## licences, sources and advisories of everything linked in (cargo-deny)
+	@integration/audit.sh
+
+dist: ## the release archive with its bill of materials, built twice and compared, into build/dist
+	@integration/dist.sh --twice
 
 bench: build ## side by side with the kernel's floor, other runtimes, systemd-nspawn and other inits: build/bench/results.md
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh

@@ -175,8 +175,11 @@ pub fn write_new(dir: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: Mode) ->
 
 /// Resolution without `openat2`: a stack of directory descriptors, so that
 /// `..` is what we came from and can never be above the root.
-fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut todo: Vec<Vec<u8>> = parts(path);
+    if todo.is_empty() && !path.has_root() {
+        return Err(Errno::NOENT);
+    }
     let mut stack: Vec<OwnedFd> = Vec::new();
     let mut links = 0;
     let mut last: Option<(OwnedFd, Vec<u8>)> = None;
@@ -184,6 +187,9 @@ fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Err
         if name == b".." {
             stack.pop();
             last = None;
+            continue;
+        }
+        if name == b"." {
             continue;
         }
         let here = stack.last().map_or(root, |dir| dir.as_fd());
@@ -280,15 +286,15 @@ fn place_of(fd: BorrowedFd<'_>) -> Result<(u64, Option<u64>), Errno> {
     }
 }
 
-/// The components of a path, last first.
+/// The components of a path, last first. A slash at its end is a `.` there: what stands
+/// before it must be a directory, and is followed if it is a link (path_resolution(7)).
 fn parts(path: &Path) -> Vec<Vec<u8>> {
-    path.as_os_str()
-        .as_bytes()
-        .split(|&byte| byte == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-        .rev()
-        .map(<[u8]>::to_vec)
-        .collect()
+    let bytes = path.as_os_str().as_bytes();
+    let directory = bytes.ends_with(b"/").then_some(b".".as_slice());
+    let names = bytes.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
+    let mut parts: Vec<Vec<u8>> = names.chain(directory).map(<[u8]>::to_vec).collect();
+    parts.reverse();
+    parts
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The targets.
 
 use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci_spec::runtime::{LinuxSeccomp, MountBuilder};
 use rich_hooks::hooks_d::Definition;
@@ -18,6 +20,8 @@ use richrun::plan::cgroup::layout::{Hierarchy, Layout, Mode, parse_memberships, 
 use richrun::plan::mounts::{MountStep, cleaned};
 use richrun::plan::seccomp::{Arch, compile};
 use richrun::plan::{Asked, Host, Plan};
+use richrun::sys::inroot;
+use rustix::fs::{self, OFlags};
 
 use crate::Target;
 
@@ -36,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "init_plan", run: init_plan },
     Target { name: "init_control", run: init_control },
     Target { name: "cgroup_files", run: cgroup_files },
+    Target { name: "in_root", run: in_root },
     Target { name: "words", run: words },
     Target { name: "command_line", run: command_line },
 ];
@@ -167,6 +172,71 @@ fn cgroup_files(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     parse_memberships(&text);
     parse_mounts(&text);
+}
+
+/// A tree of directories, files and links, then a path: each line makes one entry
+/// (`dNAME`, `fNAME`, `lNAME TARGET`), the last one is looked up.
+fn in_root(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(2048)]);
+    let tree = Tree::new();
+    let mut lines: Vec<&str> = text.split('\n').filter(|line| !line.contains('\0')).collect();
+    let path = PathBuf::from(lines.pop().unwrap_or_default());
+    lines.iter().take(40).for_each(|line| tree.add(line));
+    for flags in [OFlags::PATH, OFlags::PATH | OFlags::NOFOLLOW] {
+        let kernels = inroot::open(tree.root.as_fd(), &path, flags).map(|fd| identity(&fd));
+        let ours = inroot::walk(tree.root.as_fd(), &path, flags).map(|fd| identity(&fd));
+        // The kernel may have several reasons to refuse, and name another first.
+        assert_eq!(kernels.clone().ok(), ours.clone().ok(), "{path:?}: {kernels:?}, {ours:?}");
+    }
+}
+
+fn identity(file: &OwnedFd) -> (u64, u64) {
+    let stat = fs::fstat(file).expect("fstat");
+    (stat.st_dev, stat.st_ino)
+}
+
+/// A directory that is removed in the end.
+struct Tree {
+    path: PathBuf,
+    root: OwnedFd,
+}
+
+impl Tree {
+    fn new() -> Tree {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("richrun-fuzz-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("make the tree's directory");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = fs::open(&path, flags, fs::Mode::empty()).expect("open it");
+        Tree { path, root }
+    }
+
+    /// Makes one entry, inside: by names of the tree's own, which are no links.
+    fn add(&self, line: &str) {
+        let (kind, rest) = line.split_at_checked(1).unwrap_or_default();
+        let (name, target) = rest.split_once(' ').unwrap_or((rest, "."));
+        let place = Path::new(name);
+        let plain = place.components().all(|part| matches!(part, Component::Normal(_)));
+        let parent = self.path.join(place.parent().unwrap_or(Path::new("")));
+        if !plain || name.is_empty() || parent.canonicalize().ok() != Some(parent.clone()) {
+            return;
+        }
+        let place = self.path.join(place);
+        // What is there already, or cannot be there, is left alone.
+        let _made = match kind {
+            "d" => std::fs::create_dir(place),
+            "f" => std::fs::File::create_new(place).map(drop),
+            _ => std::os::unix::fs::symlink(target, place),
+        };
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.path).expect("remove the tree");
+    }
 }
 
 /// The words of a command line that stand for something: a line.
