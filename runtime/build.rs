@@ -81,6 +81,9 @@ fn compiler(name: &str, kind: &str, source: &Path, output: &Path) -> Command {
     rustc.arg(format!("--target={}", variable("TARGET")));
     rustc.arg("-Ctarget-feature=+crt-static");
     rustc.arg(format!("--crate-name={name}")).arg(format!("--crate-type={kind}"));
+    // Panic messages name files; where this one was built is nobody's business.
+    let top = Path::new(&variable("CARGO_MANIFEST_DIR")).with_file_name("");
+    rustc.arg(format!("--remap-path-prefix={}=", top.display()));
     rustc.arg(source).arg("-o").arg(output);
     rustc.env("CARGO_PKG_VERSION", variable("CARGO_PKG_VERSION"));
     rustc

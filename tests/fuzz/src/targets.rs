@@ -186,7 +186,7 @@ fn in_root(bytes: &[u8]) {
         let kernels = inroot::open(tree.root.as_fd(), &path, flags).map(|fd| identity(&fd));
         let ours = inroot::walk(tree.root.as_fd(), &path, flags).map(|fd| identity(&fd));
         // The kernel may have several reasons to refuse, and name another first.
-        assert_eq!(kernels.clone().ok(), ours.clone().ok(), "{path:?}: {kernels:?}, {ours:?}");
+        assert_eq!(kernels.ok(), ours.ok(), "{path:?}: {kernels:?}, {ours:?}");
     }
 }
 
