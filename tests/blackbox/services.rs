@@ -275,6 +275,13 @@ fn readiness(t: &Trial) {
     }
     let out = command(t, &bundle).run();
     assert_eq!(out.out.lines().collect::<Vec<_>>(), ["sd", "fd", "", "1"], "{out:?}");
+    // The socket's name goes with its service.
+    for place in ["run", "dev", "tmp"] {
+        let left = fs::read_dir(bundle.rootfs().join(place)).into_iter().flatten().flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        let is_left = |name: &std::ffi::OsString| name.to_string_lossy().contains("notify");
+        assert!(!left.iter().any(is_left), "/{place}: {left:?}");
+    }
 }
 
 fn late_readiness_is_a_failure(t: &Trial) {

@@ -41,7 +41,7 @@ impl Engine {
         match started {
             Ok(pid) => self.machine.launched(i, pid, now),
             Err(trouble) => {
-                self.io[i].ended();
+                self.process_gone(i);
                 self.tell_trouble(i, trouble);
                 let missing = matches!(trouble.errno, Errno::ENOENT | Errno::ENOTDIR);
                 let status = if trouble.what == "exec" && missing { 127 } else { 126 };
@@ -161,19 +161,16 @@ impl Engine {
     ) -> Result<(i32, usize), Errno> {
         const NAME: &[u8] = b"NOTIFY_SOCKET=";
         let mut errno = Errno::ENOENT;
+        buffer[..NAME.len()].copy_from_slice(NAME);
         for place in NOTIFY_PLACES {
-            let mut len = 0;
-            for part in [NAME, place, b".rich-notify-", name, b"\0"] {
-                let room = buffer.get_mut(len..len + part.len()).ok_or(Errno::ENAMETOOLONG)?;
-                room.copy_from_slice(part);
-                len += part.len();
-            }
-            let path = &buffer[NAME.len()..len];
-            let Ok(c_path) = CStr::from_bytes_with_nul(path) else { break };
+            let rest = &mut buffer[NAME.len()..];
+            let c_path = notify_path(place, name, rest).ok_or(Errno::ENAMETOOLONG)?;
+            let path = c_path.to_bytes();
+            let len = NAME.len() + path.len() + 1;
             descriptors::unlink(c_path);
             // Only the service's user and root may write to it.
             let mask = descriptors::mask_files(0o177);
-            let bound = sockets::bind_datagrams(&path[..path.len() - 1]);
+            let bound = sockets::bind_datagrams(path);
             descriptors::mask_files(mask);
             match bound {
                 Ok(mut socket) => {
@@ -192,6 +189,21 @@ impl Engine {
         Err(errno)
     }
 
+    /// A service's process is no more: what it was listened to by goes too, its socket's name
+    /// among it.
+    pub(super) fn process_gone(&mut self, i: usize) {
+        let notifies = self.io[i].notifies && self.io[i].ready != NONE;
+        self.io[i].ended();
+        if notifies {
+            let mut buffer = [0; 160];
+            for place in NOTIFY_PLACES {
+                if let Some(path) = notify_path(place, self.name(i), &mut buffer) {
+                    descriptors::unlink(path);
+                }
+            }
+        }
+    }
+
     fn owner_of(&self, i: usize) -> (u32, u32) {
         (self.plan.field(i, Field::User), self.plan.field(i, Field::Group))
     }
@@ -206,4 +218,14 @@ impl Engine {
             .errno(trouble.errno)
             .write();
     }
+}
+
+/// The name of a service's notification socket in one of [`NOTIFY_PLACES`].
+fn notify_path<'b>(place: &[u8], name: &[u8], buffer: &'b mut [u8]) -> Option<&'b CStr> {
+    let mut len = 0;
+    for part in [place, b".rich-notify-", name, b"\0"] {
+        buffer.get_mut(len..len + part.len())?.copy_from_slice(part);
+        len += part.len();
+    }
+    CStr::from_bytes_with_nul(&buffer[..len]).ok()
 }

@@ -250,7 +250,7 @@ impl Engine {
             let Some(status) = sys::reap_one(pid) else { return };
             let now = sys::now();
             if let Some(i) = service {
-                self.io[i].ended();
+                self.process_gone(i);
                 self.machine.ended(i, reap::exit_status(status), now);
             } else if let Some(i) = probe {
                 self.probe_process_ended(i, pid, status == 0, now);
