@@ -47,7 +47,7 @@ fn place(test: &str) -> Result<(PathBuf, &str), String> {
         "differential" => "tests/differential",
         "long" => "tests/long",
         "engines" => "integration/engines/scenarios",
-        "hooks" | "runtime" => suite,
+        "hooks" | "runtime" | "tests" => suite,
         _ => return Err(format!("{test}: no suite {suite}")),
     };
     Ok((Path::new(dir).join(format!("{rest}.rs")), name))

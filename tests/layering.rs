@@ -322,6 +322,36 @@ fn there_are_no_circles_of_files() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
+/// The files of `launch` in which a call by path is not refused by clippy, each with its reason.
+const BY_PATH: &[&str] = &[
+    "console.rs",
+    "host_path.rs",
+    "identity.rs",
+    "interpreter.rs",
+    "join.rs",
+    "no_pivot.rs",
+    "notify_relay.rs",
+    "services.rs",
+];
+
+#[test]
+fn launch_makes_no_call_by_path() {
+    let launch = "runtime/src/launch";
+    let mut excused = Vec::new();
+    for file in tree() {
+        let Some(name) = file.path.strip_prefix(launch) else { continue };
+        let find =
+            |level| file.source.find(&[level, "(", "clippy", ":", ":", "disallowed_methods"]);
+        assert!(find("allow").is_empty(), "{name}: an expect with a reason is wanted");
+        if !find("expect").is_empty() {
+            excused.push(name.trim_start_matches('/').to_owned());
+        }
+        assert_eq!(find("deny").len(), usize::from(name == "/mod.rs"), "{name}");
+    }
+    excused.sort();
+    assert_eq!(excused, BY_PATH);
+}
+
 #[test]
 fn the_tree_keeps_its_rules() {
     let files = tree();

@@ -1,12 +1,13 @@
 //! The image's own init as PID 1: finding it, and laying out what it finds.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
 
+use super::host_path;
 use super::{identity, image_file};
 use crate::config::Config;
 use crate::config::rich::{RichMode, init_named};
@@ -50,12 +51,12 @@ pub fn find(config: &Config, mode: RichMode) -> Result<Option<FoundInit>> {
     let path = config.bundle.join(root.path());
     let step = || format!("root.path: open {}", path.display());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(&path, flags, Mode::empty()).step(step)?;
+    let root = host_path::open(&path, flags).step(step)?;
     for place in &places {
         let Ok(found) = inroot::open(root.as_fd(), Path::new(place), OFlags::PATH) else {
             continue;
         };
-        let real = std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
+        let real = host_path::name_of(found.as_fd())
             .step(|| format!("rich mode {name}: resolve {place}"))?;
         let program = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let family = match program.as_str() {

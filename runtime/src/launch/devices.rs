@@ -8,6 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::host_path;
 use crate::error::{Error, Result, Step};
 use crate::plan::Plan;
 use crate::plan::devices::{DeviceStep, LINKS, NodeKind};
@@ -43,7 +44,7 @@ pub fn make(root: BorrowedFd<'_>, plan: &Plan, bind: bool) -> Result<()> {
     for (name, target) in LINKS {
         link(&dev, target, name)?;
     }
-    if Path::new("/proc/kcore").exists() {
+    if host_path::stat("/proc/kcore").is_ok() {
         link(&dev, "/proc/kcore", "core")?;
     }
     ptmx(&dev)
@@ -117,7 +118,7 @@ fn bind_node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> Done {
         return node(at, name, device);
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let source = rustix::fs::open(&device.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let source = host_path::open(&device.path, OFlags::PATH | OFlags::CLOEXEC)?;
     // Another device at that path of the host's is not the one that was asked for.
     if !is_it(source.as_fd(), device)? {
         return Err(Errno::NODEV);

@@ -12,10 +12,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
 use rustix::event::{PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::child::{MEMORY_POLICY, join_groups};
+use super::host_path;
 use super::intermediate::tell_and_end;
 use super::payload::Payload;
 use super::sync::{ChildEnd, Conversation, News, Word};
@@ -108,7 +109,7 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()
     identity::raise_limits(launched.pid, &process.rlimits)?;
     if let Some(score) = process.oom_score_adj {
         let path = format!("/proc/{}/oom_score_adj", launched.pid);
-        std::fs::write(&path, score.to_string())
+        host_path::write_proc(&path, &score.to_string())
             .step(|| format!("process.oomScoreAdj: write {score} to {path}"))?;
     }
     loop {
@@ -204,7 +205,7 @@ impl Entrant<'_> {
         process::reset_signals();
         rustix::process::setsid().step(|| "setsid")?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open("/", flags, Mode::empty()).step(|| "open the container's /")?;
+        let root = host_path::open("/", flags).step(|| "open the container's /")?;
         // Never dropped: `arm` closes it by its number.
         let root = ManuallyDrop::new(root);
         if let Some(socket) = &self.order.console {

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
+use super::host_path;
 use crate::error::{Result, Step};
 use crate::plan::mounts::IdRange;
 use crate::sys::clone::{Cloned, clone3, flags};
@@ -22,12 +23,13 @@ pub fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd> {
     };
     let made = || -> Result<OwnedFd> {
         let write = |name: &str, text: String| {
-            std::fs::write(format!("/proc/{pid}/{name}"), text).step(|| format!("write {name}"))
+            host_path::write_proc(format!("/proc/{pid}/{name}"), &text)
+                .step(|| format!("write {name}"))
         };
         write("uid_map", IdRange::text(uids))?;
         write("gid_map", IdRange::text(gids))?;
         let path = format!("/proc/{pid}/ns/user");
-        rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        host_path::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC)
             .step(|| format!("open {path}"))
     };
     let namespace = made().map_err(|error| error.within(step()));

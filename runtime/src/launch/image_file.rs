@@ -33,7 +33,11 @@ pub fn read_found(found: BorrowedFd<'_>, longest: u64) -> Result<Vec<u8>, Errno>
     read.map(|_| bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
-fn open(found: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+/// Opens the file that an `O_PATH` descriptor refers to, for reading.
+///
+/// # Errors
+/// `EINVAL`: it is not a regular file.
+pub fn open(found: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     if FileType::from_raw_mode(fstat(found)?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }

@@ -6,11 +6,12 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::{First, join_groups};
+use super::host_path;
 use super::join::{self, Joins};
 use super::sync::{ChildEnd, Conversation, News, RuntimeEnd};
 use crate::cgroup::Cgroup;
@@ -69,8 +70,7 @@ pub fn spawn<'a>(
 
 fn own_pid_namespace() -> Result<OwnedFd> {
     let path = "/proc/self/ns/pid";
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .step(|| format!("open {path}"))
+    host_path::open(path, OFlags::RDONLY).step(|| format!("open {path}"))
 }
 
 /// Clones into namespaces and the unified group. Where the kernel cannot do
@@ -116,7 +116,7 @@ fn switched_off() -> Option<String> {
         ("kernel/apparmor_restrict_unprivileged_userns", "1"),
     ];
     let off = |(path, value): &(&str, &str)| {
-        let text = std::fs::read_to_string(format!("/proc/sys/{path}"));
+        let text = host_path::read_text(format!("/proc/sys/{path}"));
         text.is_ok_and(|text| text.trim() == *value)
     };
     let found = SWITCHES.into_iter().find(off)?;

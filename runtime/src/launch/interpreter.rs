@@ -2,11 +2,13 @@
 //! the interpreter that its first line names, or the loader that its ELF header names.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
+
+use super::image_file;
 
 /// As much of a first line as the kernel reads (`BINPRM_BUF_SIZE`).
 const FIRST_LINE: usize = 256;
@@ -16,14 +18,10 @@ const LONGEST: usize = 4096;
 const HEADERS: u64 = 1024;
 
 /// The interpreter or loader of `program`, if it has one that is not there.
+#[expect(clippy::disallowed_methods, reason = "what execve(2) was given, as the payload sees it")]
 pub fn missing(program: &CStr) -> Option<PathBuf> {
-    // A file of the image's: it may be anything, and must not make us wait.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(program, flags, Mode::empty()).ok()?;
-    let stat = rustix::fs::fstat(&file).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return None;
-    }
+    let found = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = image_file::open(found.as_fd()).ok()?;
     let named = named_by(&|offset, length| read(&file, offset, length))?;
     std::fs::symlink_metadata(&named)
         .and_then(|_| std::fs::metadata(&named))
@@ -90,6 +88,7 @@ fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a trial's own file")]
 mod tests {
     use super::*;
 

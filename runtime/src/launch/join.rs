@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::host_path;
 use crate::config::namespaces::own;
 use crate::error::{Error, Result, Step};
 use crate::plan::mounts::IdRange;
@@ -35,7 +36,7 @@ pub struct Joins {
 pub fn open(namespaces: &Namespaces) -> Result<Vec<Open>> {
     let open = |joined: &crate::plan::namespaces::Joined| {
         let path = joined.path.display().to_string();
-        let fd = rustix::fs::open(&joined.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        let fd = host_path::open(&joined.path, OFlags::RDONLY | OFlags::CLOEXEC)
             .step(|| format!("linux.namespaces: open {path}"))?;
         let stat = rustix::fs::fstat(&fd).step(|| format!("linux.namespaces: stat {path}"))?;
         if own(joined.kind)? == Some((stat.st_dev, stat.st_ino)) {
@@ -99,16 +100,17 @@ fn is_foreign(pid: i32, kind: Kind) -> Result<bool> {
     // A kernel may be without this kind.
     let Some(own) = own(kind)? else { return Ok(false) };
     let path = format!("/proc/{pid}/ns/{}", proc_name(kind));
-    let theirs = rustix::fs::stat(path.as_str()).step(|| format!("stat {path}"))?;
+    let theirs = host_path::stat(path.as_str()).step(|| format!("stat {path}"))?;
     Ok(own != (theirs.st_dev, theirs.st_ino))
 }
 
 /// Has the root of process `pid`, which is in the mount namespace of this one.
+#[expect(clippy::disallowed_methods, reason = "into the directory that was opened")]
 pub fn enter_root_of(pid: i32) -> Result<()> {
     let path = format!("/proc/{pid}/root");
     let step = || format!("enter {path}");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(path.as_str(), flags, Mode::empty()).step(step)?;
+    let root = host_path::open(path.as_str(), flags).step(step)?;
     rustix::process::fchdir(&root).step(step)?;
     rustix::process::chroot(".").step(step)
 }
@@ -131,7 +133,7 @@ pub fn of_process(pid: i32, pidfd: BorrowedFd<'_>, kinds: &[Kind]) -> Result<()>
             continue;
         }
         let path = format!("/proc/{pid}/ns/{}", proc_name(*kind));
-        let fd = rustix::fs::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        let fd = host_path::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC)
             .step(|| format!("open {path}"))?;
         process::setns(fd.as_fd(), flag(*kind)).step(|| format!("join {path}"))?;
     }

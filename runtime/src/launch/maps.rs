@@ -6,6 +6,7 @@
 
 use std::process::{Command, Stdio};
 
+use super::host_path;
 use crate::error::{Error, Kind, Result, Step};
 use crate::plan::Host;
 use crate::plan::mounts::IdRange;
@@ -26,7 +27,7 @@ pub fn write(pid: i32, namespaces: &Namespaces, host: &Host) -> Result<()> {
     if is_only(gids, host.gid) {
         // Who may drop groups could gain what a group is denied (CVE-2014-8989).
         let path = format!("/proc/{pid}/setgroups");
-        std::fs::write(&path, "deny").step(|| format!("linux.gidMappings: write {path}"))?;
+        host_path::write_proc(&path, "deny").step(|| format!("linux.gidMappings: write {path}"))?;
         map(pid, "gid_map", "linux.gidMappings", gids)
     } else {
         map_by("newgidmap", pid, "linux.gidMappings", gids)
@@ -40,7 +41,7 @@ fn is_only(ranges: &[IdRange], own: u32) -> bool {
 
 fn map(pid: i32, file: &str, field: &str, ranges: &[IdRange]) -> Result<()> {
     let path = format!("/proc/{pid}/{file}");
-    std::fs::write(&path, IdRange::text(ranges)).step(|| format!("{field}: write {path}"))
+    host_path::write_proc(&path, &IdRange::text(ranges)).step(|| format!("{field}: write {path}"))
 }
 
 fn map_by(program: &str, pid: i32, field: &str, ranges: &[IdRange]) -> Result<()> {

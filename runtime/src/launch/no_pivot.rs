@@ -6,15 +6,20 @@
 //! user namespace mount procfs and sysfs where its mount namespace has a whole one: so
 //! the host's would undo every mask of the container's. They are taken away, and with
 //! them all else that can go.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the mounts below the new root have nothing but their paths"
+)]
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::host_path;
 use crate::error::{Error, Result, Step};
 use crate::plan::RootPlan;
 use crate::plan::mount_attr::{MountAttr, attr, propagation};
@@ -86,5 +91,5 @@ fn cover(place: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
 }
 
 fn open(path: &Path) -> std::result::Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    host_path::open(path, OFlags::PATH | OFlags::CLOEXEC)
 }

@@ -9,6 +9,7 @@
 //! The sender may be hostile: it is looked at ([`super::notify_senders`]), it is read only
 //! so often, and nothing waits for it. The host's side may be slow: what does
 //! not fit its queue is dropped, but for readiness and the end, which are sent again.
+#![expect(clippy::disallowed_methods, reason = "a directory of the runtime, on the host")]
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;

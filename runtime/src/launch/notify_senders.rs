@@ -3,6 +3,7 @@
 //! The wall is the directory: nobody but the container and root can reach the socket in it.
 //! This is the second look, at whoever has come in by another way.
 
+use super::host_path;
 use std::path::PathBuf;
 
 /// How a container's processes are known.
@@ -56,17 +57,17 @@ impl Senders {
 }
 
 fn namespace(process: &str) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/{process}/ns/pid")).ok()
+    host_path::link(format!("/proc/{process}/ns/pid")).ok()
 }
 
 fn groups(process: &str) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let text = host_path::read_text(format!("/proc/{process}/cgroup")).ok()?;
     Some(text.lines().map(str::to_owned).collect())
 }
 
 /// Whether it waits for its parent only (proc_pid_stat(5)): it has left its groups on v1.
 fn has_ended(process: &str) -> bool {
-    let text = std::fs::read(format!("/proc/{process}/stat")).unwrap_or_default();
+    let text = host_path::read(format!("/proc/{process}/stat")).unwrap_or_default();
     let behind = text.iter().rposition(|byte| *byte == b')').unwrap_or(text.len());
     matches!(text.get(behind + 2), None | Some(b'Z' | b'X'))
 }

@@ -12,11 +12,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags, accessat, fcntl_add_seals,
+    Access, AtFlags, CWD, MemfdFlags, OFlags, SealFlags, accessat, fcntl_add_seals,
     fcntl_get_seals, memfd_create,
 };
 use rustix::io::Errno;
 
+use super::host_path;
 use crate::error::{Error, Result, Step};
 use crate::plan::mount_attr::{MountAttr, attr};
 use crate::sys::{mount, process};
@@ -61,12 +62,12 @@ fn is_protected() -> Result<bool> {
         // An ordinary user's containers are this user on the host; a program
         // of the superuser's is safe from them.
         Err(Errno::ACCESS) => {
-            let stat = rustix::fs::stat(EXE).step(|| "stat /proc/self/exe")?;
+            let stat = host_path::stat(EXE).step(|| "stat /proc/self/exe")?;
             let own = rustix::process::geteuid().as_raw();
             Ok(own != 0 && stat.st_uid != own && stat.st_uid == 0)
         }
         _ => {
-            let open = rustix::fs::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            let open = host_path::open(EXE, OFlags::RDONLY | OFlags::CLOEXEC)
                 .step(|| "open /proc/self/exe")?;
             let sealed = fcntl_get_seals(&open).unwrap_or(SealFlags::empty());
             Ok(sealed.contains(SealFlags::WRITE))
@@ -82,7 +83,7 @@ fn read_only_mount() -> std::result::Result<OwnedFd, Errno> {
 }
 
 fn sealed_copy() -> Result<OwnedFd> {
-    let own = std::fs::read("/proc/self/exe").step(|| "read /proc/self/exe")?;
+    let own = host_path::read("/proc/self/exe").step(|| "read /proc/self/exe")?;
     sealed_image(c"richrun", &own)
 }
 

@@ -10,9 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::LinuxNamespaceType;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::host_path;
 use super::{idmap, rootfs};
 use crate::error::{Error, Kind, Result, Step};
 use crate::plan::mount_attr::{MountAttr, attr, propagation};
@@ -84,7 +85,7 @@ impl Prepared {
 
 /// Opens the source of a bind mount on the host.
 pub fn bind_source(path: &Path) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    host_path::open(path, OFlags::PATH | OFlags::CLOEXEC)
         .step(|| format!("source: open {}", path.display()))
 }
 

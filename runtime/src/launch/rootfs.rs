@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 
+use super::host_path;
 use super::prepared::{Prepared, bind_source, bound};
 use crate::error::{Error, Result, Step};
 use crate::plan::RootPlan;
@@ -419,7 +420,7 @@ fn propagate_all(plan: &RootPlan) -> Result<()> {
 
 /// The mount point that a path lies under.
 fn mount_point_of(path: &Path) -> Result<std::path::PathBuf> {
-    let path = std::fs::canonicalize(path).step(|| format!("root.path: {}", path.display()))?;
+    let path = host_path::canonical(path).step(|| format!("root.path: {}", path.display()))?;
     let read = procfs::process::Process::myself().and_then(|me| me.mountinfo());
     let mounts = read.map_err(|error| Error::system(format!("read mountinfo: {error}")))?;
     let points = mounts.into_iter().map(|mount| mount.mount_point);
@@ -428,7 +429,7 @@ fn mount_point_of(path: &Path) -> Result<std::path::PathBuf> {
 }
 
 fn open_path(path: &Path) -> std::result::Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    host_path::open(path, OFlags::PATH | OFlags::CLOEXEC)
 }
 
 /// What a mount point must be for this source.

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, open};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::image_file;
 use super::own_image::sealed_image;
+use super::{host_path, image_file};
 use crate::config::services::{Accounts, Format, Services, Source};
 use crate::error::{Result, Step};
 use crate::life::Entry;
@@ -39,6 +39,7 @@ pub struct Inherited {
 
 impl Inherited {
     /// Makes both. The socket belongs to whoever runs the runtime, and to nobody else.
+    #[expect(clippy::disallowed_methods, reason = "in the runtime's own directory")]
     pub fn make(entry: &Entry, plan: &[u8]) -> Result<Inherited> {
         let plan = sealed_image(c"rich-services", plan)?;
         rustix::fs::seek(&plan, rustix::fs::SeekFrom::Start(0))
@@ -81,7 +82,7 @@ pub struct Places<'a> {
 /// A file that cannot be read; file, line and field of what is wrong in it.
 pub fn find(places: Places<'_>) -> Result<Option<Services>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(places.root, flags, Mode::empty())
+    let root = host_path::open(places.root, flags)
         .step(|| format!("root.path: open {}", places.root.display()))?;
     let annotation = places.annotations.and_then(|all| all.get(ANNOTATION));
     let sources = match (places.file, annotation) {
@@ -104,7 +105,7 @@ pub fn find(places: Places<'_>) -> Result<Option<Services>> {
 
 fn of_host(path: &Path) -> Result<Source> {
     let step = || format!("--services: open {}", path.display());
-    let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(step)?;
+    let file = host_path::open(path, OFlags::PATH).step(step)?;
     let read = image_file::read_found(file.as_fd(), MAX_DOCUMENT + 1).and_then(text_of);
     let text = read.step(|| format!("--services: read {}", path.display()))?;
     Ok(source(&path.to_string_lossy(), text))

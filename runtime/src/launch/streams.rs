@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 
 use super::Launched;
+use super::host_path;
 use super::sync::Word;
 use crate::error::{Error, Result, Step};
 use crate::plan::mounts::IdRange;
@@ -61,7 +62,7 @@ fn tell(name: &str, stat: &Stat, uid: u32, errno: Errno) {
 /// The user outside of process `pid`'s user namespace that is `uid` inside.
 fn outside(pid: i32, uid: u32) -> Result<Option<u32>> {
     let path = format!("/proc/{pid}/uid_map");
-    let text = std::fs::read_to_string(&path).step(|| format!("read {path}"))?;
+    let text = host_path::read_text(&path).step(|| format!("read {path}"))?;
     Ok(IdRange::outside_of(&IdRange::parse(&text), uid))
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::stdio::{stderr, stdin, stdout};
@@ -18,6 +18,7 @@ use rustix::termios::{
 };
 
 use super::console::{Size, resize};
+use super::host_path;
 use crate::error::{Error, Result, Step};
 
 /// Bytes read ahead in one direction.
@@ -277,7 +278,7 @@ const STREAMS: [fn() -> BorrowedFd<'static>; 3] = [stdin, stdout, stderr];
 /// Our controlling terminal, where no stream leads to it.
 fn own_terminal() -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open("/dev/tty", flags, Mode::empty()).step(|| "open /dev/tty")
+    host_path::open("/dev/tty", flags).step(|| "open /dev/tty")
 }
 
 /// Whether there is a terminal on which the container's could be shown.

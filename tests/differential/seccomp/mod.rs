@@ -20,6 +20,7 @@
 //!    map_shadow_stack). The kernel answers ENOSYS there whatever a filter allows.
 
 mod compare;
+mod denied;
 mod libseccomp;
 mod notify;
 mod peer;
@@ -45,6 +46,7 @@ pub fn register(suite: &mut Suite) {
     }
     suite.compare(ONE, "notify", notify::agent_is_told);
     suite.compare(ONE, "names", names_are_known);
+    suite.long(ONE, "one_call_denied", 1800, denied::one_call_denied);
     suite.on(ONE, "libseccomp_table", libseccomp::same_table);
     suite.on(ONE, "libseccomp_random_profiles", libseccomp::same_verdicts);
 }
