@@ -316,6 +316,11 @@ fn cgroup_option(t: &Trial) {
     }
     c.exec_cmd(&["--cgroup", "../../.."], &["true"]).run().exits(255);
     c.exec_cmd(&["--cgroup", "not-there"], &["true"]).run().exits(255);
+    // A controller that there is not is an error with every path.
+    for unknown in ["nonsense:/", "nonsense:sub", "nonsense:"] {
+        c.exec_cmd(&["--cgroup", unknown], &["true"]).run().exits(255).says("nonsense");
+    }
+    c.exec_cmd(&["--cgroup", "/"], &["true"]).ok();
     c.remove();
 }
 

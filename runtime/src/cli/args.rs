@@ -226,15 +226,6 @@ pub struct DeleteArgs {
     pub id: String,
 }
 
-/// A user as `exec --user` takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserArg {
-    /// The user id.
-    pub uid: u32,
-    /// The group id, where one was given.
-    pub gid: Option<u32>,
-}
-
 /// `exec`
 #[derive(Debug, Clone, Default, Args)]
 pub struct ExecArgs {
@@ -255,7 +246,7 @@ pub struct ExecArgs {
     pub tty: bool,
     /// Run as this user
     #[arg(short, long, value_name = "UID[:GID]", value_parser = super::values::user)]
-    pub user: Option<UserArg>,
+    pub user: Option<super::values::UserArg>,
     /// Add a supplementary group
     #[arg(short = 'g', long, value_name = "GID", value_parser = super::values::id)]
     pub additional_gids: Vec<u32>,

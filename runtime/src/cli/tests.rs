@@ -69,7 +69,7 @@ fn what_follows_the_id_is_the_command() {
     let (_, verb) = verb("exec -u 1:2 -g 3 -g 4 --env A=1 -e B= -c CAP_KILL c1 ls -t -- --help");
     let Verb::Exec(exec) = verb else { panic!("{verb:?}") };
     assert_eq!(exec.command, ["ls", "-t", "--", "--help"]);
-    assert_eq!(exec.user, Some(UserArg { uid: 1, gid: Some(2) }));
+    assert_eq!(exec.user, Some(values::UserArg { uid: 1, gid: Some(2) }));
     assert_eq!(exec.additional_gids, [3, 4]);
     assert_eq!(exec.env, ["A=1", "B="]);
     assert!(!exec.tty);

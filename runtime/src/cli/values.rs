@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use super::args::UserArg;
+/// A user as `exec --user` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserArg {
+    /// The user id.
+    pub uid: u32,
+    /// The group id, where one was given.
+    pub gid: Option<u32>,
+}
 
 /// A user or group id: decimal digits, 32 bits, not the "no change" id -1.
 /// Anything else is refused, never wrapped (CVE-2016-3697 and kin).

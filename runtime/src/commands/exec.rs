@@ -157,11 +157,12 @@ fn narrow(record: &mut CgroupRecord, asked: &str) -> Result<()> {
             format!("--cgroup {asked}: leads out of the container's cgroup"),
         ));
     }
-    if path.is_empty() || path == "." {
-        return Ok(());
-    }
-    let add =
-        |place: &mut Place| place.path = format!("{}/{path}", place.path.trim_end_matches('/'));
+    let below = !path.is_empty() && path != ".";
+    let add = |place: &mut Place| {
+        if below {
+            place.path = format!("{}/{path}", place.path.trim_end_matches('/'));
+        }
+    };
     match controllers {
         None => record.v1.iter_mut().chain(&mut record.unified).for_each(add),
         Some(list) => {
