@@ -40,6 +40,8 @@ pub struct Described {
     pub told: Option<&'static CStr>,
     /// The signal that asks PID 1 to end.
     pub signal: u8,
+    /// Standard input is a terminal that is the payload's.
+    pub terminal: bool,
 }
 
 /// `--hand-off`: becomes the init; returns (an exit status) only when that failed.
@@ -48,15 +50,17 @@ pub fn hand_off(start: Start) -> u8 {
         Line::new("rich-init").text(what).text(": ").errno(errno).write();
         OWN_FAILURE
     };
+    // For the process that stays behind; what is executed here is not bound by it.
+    base::refuse_tracing();
     let listener = match sys::listen(STREAMS) {
         Ok(listener) => listener,
         Err(errno) => return fail("listen at /run/richrun/streams", errno),
     };
     // The terminal is the payload's. Whoever leaves it hangs up on its group, which is this
     // process alone by now, and PID 1 takes no harm.
-    let _ = base::leave_terminal();
+    let terminal = base::leave_terminal().unwrap_or(false);
     match sys::fork() {
-        Ok(0) => hold(listener),
+        Ok(0) => hold(listener, terminal),
         Ok(_) => {}
         Err(errno) => return fail("clone", errno),
     }
@@ -73,10 +77,10 @@ pub fn hand_off(start: Start) -> u8 {
 }
 
 /// Holds the standard streams for whoever is root in the container, until it is ended.
-fn hold(listener: i32) -> ! {
+fn hold(listener: i32, terminal: bool) -> ! {
     base::set_name(b"rich-streams\0\0\0\0");
     loop {
-        if sys::give_streams(listener).is_err() {
+        if sys::give_streams(listener, terminal).is_err() {
             base::exit(1);
         }
     }
@@ -88,9 +92,11 @@ fn hold(listener: i32) -> ! {
 /// What to tell, and the errno.
 pub fn describe(file: &CStr) -> Result<Described, (&'static str, Errno)> {
     // First of all: what goes wrong is told on them.
-    sys::fetch_streams(STREAMS).map_err(|errno| ("fetch the standard streams", errno))?;
+    let terminal =
+        sys::fetch_streams(STREAMS).map_err(|errno| ("fetch the standard streams", errno))?;
     let text = sys::map_file(file).map_err(|errno| ("read the payload's file", errno))?;
-    parse(text).ok_or(("the payload's file is damaged", Errno(22)))
+    let described = parse(text).ok_or(("the payload's file is damaged", Errno(22)))?;
+    Ok(Described { terminal, ..described })
 }
 
 /// The NUL-ended texts of a file, one after the other.
@@ -152,7 +158,7 @@ fn parse(text: &'static [u8]) -> Option<Described> {
         words.text(Some(texts.next()?));
     }
     words.text(None);
-    Some(Described { start: words.start(), identity, told, signal })
+    Some(Described { start: words.start(), identity, told, signal, terminal: false })
 }
 
 fn groups(list: &[u8]) -> Option<([u32; MAX_GROUPS], usize)> {

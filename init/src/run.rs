@@ -21,7 +21,7 @@ pub fn run(start: Start) -> u8 {
         (Dialect::Rich, b"--exit-as") => payload_unit::exit_as(start.arg(2)),
         (Dialect::Rich, b"--stand-in") => payload_unit::stand_in(start),
         (Dialect::Rich, b"--payload") => run_beside(start.arg(2).unwrap_or_default()),
-        _ => run_with(start, None),
+        _ => run_with(start, None, false),
     }
 }
 
@@ -29,7 +29,7 @@ pub fn run(start: Start) -> u8 {
 fn run_beside(file: &core::ffi::CStr) -> u8 {
     match payload_unit::describe(file) {
         Ok(described) => {
-            let status = run_with(described.start, Some(described.identity));
+            let status = run_with(described.start, Some(described.identity), described.terminal);
             payload_unit::tell_end(described.told, described.signal, status);
             status
         }
@@ -40,9 +40,9 @@ fn run_beside(file: &core::ffi::CStr) -> u8 {
     }
 }
 
-fn run_with(start: Start, identity: Option<Identity>) -> u8 {
+fn run_with(start: Start, identity: Option<Identity>, terminal: bool) -> u8 {
     match command_line::read(&start) {
-        Ok(Request::Run(options)) => Init::new(start, options, identity).run(),
+        Ok(Request::Run(options)) => Init::new(start, options, identity, terminal).run(),
         Ok(Request::Print(text)) => {
             let written = sys::write(1, text.as_bytes());
             u8::from(written != Ok(text.len()))
@@ -59,11 +59,9 @@ fn run_with(start: Start, identity: Option<Identity>) -> u8 {
     }
 }
 
-/// Leaves the terminal, if there is one, to the payload.
-pub(crate) fn leave_terminal(me: i32) {
-    if sys::leave_terminal().is_err() {
-        return;
-    }
+/// Leaves the terminal, if there is one, to the payload; whether it is ours to leave.
+pub(crate) fn leave_terminal(me: i32) -> bool {
+    let Ok(own) = sys::leave_terminal() else { return false };
     // A session's leader that leaves its terminal hangs up on its own group, that is
     // on us. Those two signals name us as their sender, so that no other is lost.
     for signal in [signals::HUP, signals::CONT] {
@@ -74,6 +72,7 @@ pub(crate) fn leave_terminal(me: i32) {
             _ => {}
         }
     }
+    own
 }
 
 struct Init {
@@ -84,14 +83,25 @@ struct Init {
     payload: i32,
     /// Who the payload becomes.
     identity: Option<Identity>,
+    /// Standard input is a terminal that is the payload's.
+    terminal: bool,
     /// The payload's wait status is in.
     reaped: bool,
 }
 
 impl Init {
-    fn new(start: Start, options: Options, identity: Option<Identity>) -> Init {
+    fn new(start: Start, options: Options, identity: Option<Identity>, terminal: bool) -> Init {
         let machine = Machine::new(options);
-        Init { start, options, machine, me: sys::getpid(), payload: 0, identity, reaped: false }
+        Init {
+            start,
+            options,
+            machine,
+            me: sys::getpid(),
+            payload: 0,
+            identity,
+            terminal,
+            reaped: false,
+        }
     }
 
     fn run(mut self) -> u8 {
@@ -108,6 +118,7 @@ impl Init {
             start: self.start,
             command: self.options.command,
             session: self.options.session,
+            terminal: self.terminal,
             mask,
             ignore_child_signal: ignored,
             identity: self.identity,
@@ -127,8 +138,9 @@ impl Init {
     }
 
     /// Name, parent's death, orphans, terminal: what must be settled before the payload runs.
-    fn take_role(&self) {
+    fn take_role(&mut self) {
         if self.options.dialect == Dialect::Rich {
+            sys::refuse_tracing();
             sys::set_name(b"rich-init\0\0\0\0\0\0\0");
         }
         if self.options.parent_death_signal != 0 {
@@ -145,7 +157,7 @@ impl Init {
             }
         }
         if self.options.session == Session::New {
-            leave_terminal(self.me);
+            self.terminal |= leave_terminal(self.me);
         }
     }
 

@@ -25,6 +25,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("snoop") => hostile::snoop(&words[1]),
         Some("watch") => hostile::watch(&words[1], &words[2], &words[3..]),
         Some("kill-all") => hostile::kill_all(&words[1]),
+        Some("take") => hostile::take(&words[1]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
         Some("idle") => stress::idle(),

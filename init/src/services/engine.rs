@@ -22,6 +22,8 @@ pub(super) struct Engine {
     pub watches: Watches,
     /// The signal mask and SIGCHLD's meaning that services get.
     pub inherited: (SignalSet, bool),
+    /// Standard input is a terminal that is the main service's.
+    pub terminal: bool,
     /// `/dev/null`, if there is one.
     pub null: i32,
     /// Where signals are read.

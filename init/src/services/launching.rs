@@ -29,7 +29,7 @@ impl Engine {
             launch.more[0] = variable;
             if main {
                 launch.streams[0] = NONE;
-                launch.terminal = true;
+                launch.terminal = self.terminal;
                 launch.kept = self.plan.head(Head::Descriptors);
                 launch.without = &[];
             }

@@ -74,10 +74,11 @@ impl Words for Shifted {
 
 /// Runs the container's services; the exit status.
 fn run(start: Start, options: Options, plan: i32, control: i32) -> u8 {
+    sys::refuse_tracing();
     let mask = sys::set_mask(SignalSet::ALL);
     let ignored = sys::ignore_child_signal(false);
     sys::set_name(b"rich-init\0\0\0\0\0\0\0");
-    crate::run::leave_terminal(sys::getpid());
+    let terminal = crate::run::leave_terminal(sys::getpid());
     let line = || Line::new("rich-init").text("services: ");
     let Some(plan) = read_plan(plan) else {
         line().text("the plan cannot be read").write();
@@ -108,6 +109,7 @@ fn run(start: Start, options: Options, plan: i32, control: i32) -> u8 {
         clients: Clients::new(control, plan.head(Head::Owner), plan.head(Head::Root)),
         watches: Watches::new(&plan),
         inherited: (mask, ignored),
+        terminal,
         null: descriptors::open_both(c"/dev/null").unwrap_or(descriptors::NONE),
         signals,
         polled: bump::take(POLLED, Poll { fd: -1, wanted: 0, seen: 0 }),

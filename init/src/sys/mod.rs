@@ -203,10 +203,23 @@ fn wait4(pid: i32, options: usize) -> Result<(i32, i32)> {
     check(ret).map(|pid| (pid as i32, status))
 }
 
-/// Leaves the controlling terminal, if standard input is it (TIOCNOTTY).
-pub fn leave_terminal() -> Result<()> {
-    // SAFETY: takes no argument.
-    check(unsafe { call(nr::IOCTL, [0, 0x5422, 0, 0, 0]) }).map(drop)
+/// Leaves the controlling terminal, if standard input is it; whether it was that of a session
+/// which this process leads, and so is its own to give away (TIOCGSID, TIOCNOTTY).
+pub fn leave_terminal() -> Result<bool> {
+    let mut session = 0_i32;
+    // SAFETY: the first writes a pid_t that lives through the call, the second takes nothing.
+    unsafe {
+        check(call(nr::IOCTL, [0, 0x5429, &raw mut session as usize, 0, 0]))?;
+        check(call(nr::IOCTL, [0, 0x5422, 0, 0, 0]))?;
+    }
+    Ok(session == getpid())
+}
+
+/// Nobody of the same user may trace this process, read its memory or take its descriptors
+/// any more (PR_SET_DUMPABLE); what it executes is not bound by that.
+pub fn refuse_tracing() {
+    // SAFETY: numbers only.
+    unsafe { call(nr::PRCTL, [4, 0, 0, 0, 0]) };
 }
 
 /// Names this process (PR_SET_NAME): what `comm` in /proc says.

@@ -80,8 +80,9 @@ pub fn fork() -> Result<i32> {
     check(unsafe { call(nr::CLONE, [SIGCHLD, 0, 0, 0, 0]) }).map(|pid| pid as i32)
 }
 
-/// Gives descriptors 0 to 2 to the next who connects and is root here.
-pub fn give_streams(listener: i32) -> Result<()> {
+/// Gives descriptors 0 to 2 to the next who connects and is root here, and says whether they
+/// are a terminal of the container's own.
+pub fn give_streams(listener: i32, terminal: bool) -> Result<()> {
     // SAFETY: no address is asked for.
     let peer = check(unsafe { call(nr::ACCEPT4, [listener as usize, 0, 0, CLOEXEC, 0]) });
     let peer = match peer {
@@ -99,7 +100,7 @@ pub fn give_streams(listener: i32) -> Result<()> {
         return Ok(());
     }
     let mut control = Control { len: CONTROL_LEN, level: 1, kind: 1, fds: [0, 1, 2], padding: 0 };
-    let byte = 0_u8;
+    let byte = u8::from(terminal);
     let iov = [&raw const byte as usize, 1];
     let message = message(&iov, &mut control);
     // MSG_NOSIGNAL; who has gone meanwhile gets nothing.
@@ -120,8 +121,9 @@ fn message(iov: &[usize; 2], control: &mut Control) -> Message {
     }
 }
 
-/// Fetches the standard streams from whoever listens at `path`.
-pub fn fetch_streams(path: &CStr) -> Result<()> {
+/// Fetches the standard streams from whoever listens at `path`; whether they are a terminal
+/// of the container's own.
+pub fn fetch_streams(path: &CStr) -> Result<bool> {
     let socket = File(socket()?);
     let address = Address::of(path);
     let size = size_of::<Address>();
@@ -142,7 +144,9 @@ pub fn fetch_streams(path: &CStr) -> Result<()> {
         // SAFETY: numbers only.
         check(unsafe { call(nr::DUP3, [from as usize, to, 0, 0, 0]) })?;
     }
-    Ok(())
+    // The kernel wrote it.
+    // SAFETY: `byte` is a value of this function.
+    Ok(unsafe { (&raw const byte).read_volatile() } != 0)
 }
 
 /// Makes the standard streams the null device; the standard error that was, close-on-exec.

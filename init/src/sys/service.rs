@@ -50,7 +50,7 @@ pub struct Launch<'a> {
     pub passed: (i32, i32),
     /// Descriptors from 3 on that are kept.
     pub kept: u32,
-    /// The terminal that standard input of this process may be becomes its session's.
+    /// Standard input is a terminal, and becomes its session's.
     pub terminal: bool,
     /// The signal mask.
     pub mask: SignalSet,

@@ -37,6 +37,8 @@ pub struct Spawn {
     pub command: usize,
     /// The session or group that the payload gets.
     pub session: Session,
+    /// Standard input is the terminal that this process has left to the payload.
+    pub terminal: bool,
     /// The signal mask to restore.
     pub mask: SignalSet,
     /// Whether SIGCHLD is to be ignored again.
@@ -56,7 +58,7 @@ impl child::Job for Spawn {
     /// Own session, then the caller's signals, then the payload.
     fn act(&self) -> Failure {
         let user = self.identity.as_ref().map_or(Ok(()), super::payload_unit::become_user);
-        match (enter_session(self.session), user) {
+        match (enter_session(self.session, self.terminal), user) {
             (Err(errno), _) => Failure { step: Step::Session, errno },
             (_, Err(errno)) => Failure { step: Step::Identity, errno },
             (Ok(()), Ok(())) => {
@@ -86,8 +88,9 @@ pub(super) fn new_session() -> Result<()> {
     check(unsafe { call(nr::SETSID, [0; 5]) }).map(drop)
 }
 
-/// Makes standard input the session's terminal. Where it is none, or that of another
-/// session, this fails: so be it.
+/// Makes standard input the session's terminal. Only for one that was this container's: any
+/// other that has no session, somebody else's whose own has just ended, would come along, and
+/// its end would be the payload's.
 pub(super) fn take_terminal() {
     const TIOCSCTTY: usize = 0x540e;
     // SAFETY: the argument is a number.
@@ -95,12 +98,14 @@ pub(super) fn take_terminal() {
 }
 
 /// The payload's session or group, and the terminal if there is one.
-fn enter_session(session: Session) -> Result<()> {
+fn enter_session(session: Session, terminal: bool) -> Result<()> {
     const TIOCSPGRP: usize = 0x5410;
     match session {
         Session::New => {
             new_session()?;
-            take_terminal();
+            if terminal {
+                take_terminal();
+            }
         }
         Session::Group => {
             // SAFETY: numbers only.

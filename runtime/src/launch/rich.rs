@@ -3,15 +3,22 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
+use rustix::fs::Mode;
+
 use super::own_image::sealed_image;
 use crate::config::rich::{RichConfig, RichMode};
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::rich_init::{RICH_INIT, RICH_INIT_SERVICES};
 
 /// The program, in memory that nobody can write to: nothing of it is in the
 /// image, and a container that writes to `/proc/1/exe` changes nothing.
 pub fn image(services: bool) -> Result<OwnedFd> {
-    sealed_image(c"rich-init", if services { RICH_INIT_SERVICES } else { RICH_INIT })
+    let image = sealed_image(c"rich-init", if services { RICH_INIT_SERVICES } else { RICH_INIT })?;
+    // Who executes what it may not read cannot be traced by others of its user, not even
+    // before rich-init itself has said so.
+    rustix::fs::fchmod(&image, Mode::from_raw_mode(0o111))
+        .step(|| "image of rich-init in memory: make it unreadable")?;
+    Ok(image)
 }
 
 /// What tells it of the descriptors that it inherits; nothing without services.

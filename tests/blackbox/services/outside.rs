@@ -3,12 +3,15 @@
 use std::fs;
 use std::time::Instant;
 
+use richrun_tests::bundle::{args, caps, sh};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
 use richrun_tests::suite::{ALL, BOTH, ONE, ROOT};
 use richrun_tests::{Suite, Trial};
 
-use super::{bundle, content, start, told, wait_for};
+use serde_json::json;
+
+use super::{bundle, command, content, start, told, wait_for};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -17,6 +20,7 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "logs", logs)
         .on(ONE, "exec_needs", exec_needs)
         .on(ONE, "events", events)
+        .on(ALL, "the_payload_takes_nothing_of_pid_1", the_payload_takes_nothing_of_pid_1)
         .on(ROOT, "other_commands_keep_working", other_commands_keep_working)
         .on(ONE, "refusals", refusals)
         .on(ONE, "only_its_maker_and_only_from_outside", only_its_maker_and_only_from_outside);
@@ -211,4 +215,31 @@ fn only_its_maker_and_only_from_outside(t: &Trial) {
     }
     c.kill("TERM");
     running.wait().exits(7);
+}
+
+/// Same user, same capabilities: without PID 1's own refusal, and whatever Yama says, the
+/// kernel would let the payload trace it and take its control socket.
+fn the_payload_takes_nothing_of_pid_1(t: &Trial) {
+    for (services, user) in [(false, 0), (true, 0), (false, 1000), (true, 1000)] {
+        let bundle =
+            bundle(t, "true", "[service.a]\ncommand = [\"sleep\", \"100\"]\n").with_probe();
+        bundle.edit(|config| {
+            args(config, &["/probe", "take", "1"]);
+            config["process"]["user"] = json!({"uid": user, "gid": user});
+            caps(config, &[]);
+        });
+        let run = match services {
+            true => command(t, &bundle),
+            false => t.run_cmd(&bundle, &["--rich"]),
+        };
+        run.ok().prints("that was all");
+        // Its own child it gets all of: the tries can succeed.
+        if !services {
+            bundle.edit(|config| sh(config, "sleep 100 & exec /probe take $!"));
+            let out = t.run_cmd(&bundle, &["--rich"]).ok();
+            for way in ["mem", "exe", "fd/0", "descriptor 0", "traced"] {
+                assert!(out.out.contains(&format!("got {way}\n")), "{way}: {}", out.out);
+            }
+        }
+    }
 }

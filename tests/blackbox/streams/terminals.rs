@@ -21,7 +21,8 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "the_terminal_is_ready_first", the_terminal_is_ready_first)
         .on(BOTH, "no_terminal_to_show_it_on", no_terminal_to_show_it_on)
         .on(ONE, "input_that_ends_before_the_terminal", input_that_ends_before_the_terminal)
-        .on(ONE, "job_control", job_control);
+        .on(ONE, "job_control", job_control)
+        .on(ONE, "a_terminal_left_behind_is_nobodys", a_terminal_left_behind_is_nobodys);
 }
 
 /// A payload on a terminal that shows all that it knows of it, says the size
@@ -242,5 +243,35 @@ fn input_that_ends_before_the_terminal(t: &Trial) {
         drop(slave);
         t.run_cmd(&bundle, &[]).input(input).stdio(1, b).stdio(2, c).run().exits(3);
         assert!(terminal.drain().contains(input.trim()));
+    }
+}
+
+/// A detached container outlives the terminal that it was started from: PID 1 takes no
+/// terminal that is not the container's own, even where it is free.
+fn a_terminal_left_behind_is_nobodys(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no rich containers");
+    let services = t.dir.join("services.toml");
+    std::fs::write(&services, "").expect("write the services file");
+    let services = services.to_str().expect("utf-8 path");
+    for options in [&["--rich"][..], &["--rich", "--services", services], &[]] {
+        let (terminal, slave) = pair(11, 22);
+        let bundle = t.bundle(|c| {
+            sh(c, "trap 'exit 9' HUP; echo $(cut -d' ' -f7 /proc/self/stat) > /tmp/tty; while :; do sleep 0.02; done");
+            c["root"]["readonly"] = json!(false);
+        });
+        let [a, b, c] = clones(&slave);
+        // Free: it is on no session of its own.
+        let line = [&["-d"], options].concat();
+        t.run_cmd(&bundle, &line).stdio(0, a).stdio(1, b).stdio(2, c).ok();
+        let c = t.take(&bundle);
+        let tty = bundle.rootfs().join("tmp/tty");
+        wait_until("the payload", || {
+            std::fs::read_to_string(&tty).is_ok_and(|text| text.ends_with('\n'))
+        });
+        drop((slave, terminal));
+        c.exec("true").ok();
+        assert_eq!(std::fs::read_to_string(&tty).expect("the terminal").trim(), "0", "{options:?}");
+        assert_eq!(c.status(), "running", "{options:?}");
+        c.remove();
     }
 }

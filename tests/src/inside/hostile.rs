@@ -151,3 +151,33 @@ pub fn kill_all(report: &str) {
     }
     fs::write(report, format!("seen {}\n", seen.len())).expect("report");
 }
+
+/// Tries each way to what another process has: its memory, its program, its descriptors.
+/// Prints those that it got, and then that this was all.
+pub fn take(pid: &str) {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let number: i32 = pid.parse().expect("a pid");
+    for file in ["mem", "environ", "exe", "maps", "root/etc/passwd", "cwd"] {
+        if File::open(format!("/proc/{pid}/{file}")).is_ok_and(|mut file| {
+            std::io::Read::read(&mut file, &mut [0; 1]).is_ok() || file.metadata().is_ok()
+        }) {
+            println!("got {file}");
+        }
+    }
+    let process = pidfd_open(Pid::from_raw(number).expect("a pid"), PidfdFlags::empty());
+    let process = process.expect("pidfd_open");
+    for fd in 0..64 {
+        let link = format!("/proc/{pid}/fd/{fd}");
+        if fs::read_link(&link).is_ok() || File::open(&link).is_ok() {
+            println!("got fd/{fd}");
+        }
+        if pidfd_getfd(&process, fd, PidfdGetfdFlags::empty()).is_ok() {
+            println!("got descriptor {fd}");
+        }
+    }
+    let first = nix::unistd::Pid::from_raw(number);
+    if nix::sys::ptrace::seize(first, nix::sys::ptrace::Options::empty()).is_ok() {
+        println!("got traced");
+    }
+    println!("that was all");
+}
