@@ -19,6 +19,9 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "others_in_the_cgroup_survive", others_in_the_cgroup_survive)
         .on(ROOT, "what_outlives_init_is_ended", what_outlives_init_is_ended)
         .on(ROOT, "a_forged_start_time_kills_nobody", a_forged_start_time_kills_nobody)
+        .on(ROOT, "an_unreadable_state", an_unreadable_state)
+        .on(ONE, "at_once_after_kill", at_once_after_kill)
+        .on(ROOT, "killed_after_its_init", killed_after_its_init)
         .on(ONE, "many_deletes_at_once", many_deletes_at_once);
 }
 
@@ -50,6 +53,50 @@ fn without_a_state(t: &Trial) {
     let (id, place) = made("forced");
     t.rt(&["delete", "--force", &id]).ok();
     assert!(!place.exists());
+}
+
+/// A state that nobody can read does not keep its id for ever.
+fn an_unreadable_state(t: &Trial) {
+    t.only(&[Kind::Richrun], "keeps its state in other files");
+    let c = t.idle();
+    let whole = fs::read(state_file(t, &c.id)).expect("state");
+    for text in [b"garbage", &b""[..], &whole[..whole.len() / 2]] {
+        fs::write(state_file(t, &c.id), text).expect("write the state");
+        c.verb("delete", &[]).run().exits(1);
+        assert!(t.root().join(&c.id).exists());
+    }
+    // With the processes and the groups: the trial's end looks for both.
+    c.remove();
+    assert!(!t.root().join(&c.id).exists());
+}
+
+/// An engine that kills and deletes does not ask in between.
+fn at_once_after_kill(t: &Trial) {
+    for _ in 0..10 {
+        let c = t.idle();
+        c.kill("KILL");
+        c.verb("delete", &[]).ok();
+    }
+}
+
+/// Where the pid namespace is shared, others outlive the first process: KILL is for them.
+fn killed_after_its_init(t: &Trial) {
+    t.only(&[Kind::Richrun], "1.1 and 1.8 refuse");
+    let c = t.idle_with(|c| {
+        sh(c, "sleep 1000 & echo $! > /tmp/other; exit 0");
+        without_namespace(c, "pid");
+        c["root"]["readonly"] = json!(false);
+    });
+    c.wait("stopped");
+    let pid = fs::read_to_string(c.bundle.rootfs().join("tmp/other")).expect("a pid");
+    let other = PathBuf::from("/proc").join(pid.trim());
+    assert!(other.exists());
+    c.kill("KILL");
+    wait_until("the other's end", || {
+        let stat = fs::read_to_string(other.join("stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z")
+    });
+    c.remove();
 }
 
 /// A hook that appends the state that it reads, and a line, to a file.

@@ -5,8 +5,8 @@ use std::fs;
 use richrun_tests::bundle::{caps, sh};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
-use richrun_tests::suite::{ALL, BOTH, ONE, ROOT};
-use richrun_tests::{Kind, Suite, Trial};
+use richrun_tests::suite::{ALL, BOTH, ONE, ROOT, V2};
+use richrun_tests::{Kind, Suite, Trial, View};
 use serde_json::json;
 
 pub fn register(suite: &mut Suite) {
@@ -14,6 +14,8 @@ pub fn register(suite: &mut Suite) {
         .on(ALL, "output_and_status", output_and_status)
         .on(ALL, "joins_namespaces", joins_namespaces)
         .on(ROOT, "joins_cgroup", joins_cgroup)
+        .on(V2, "follows_init", follows_init)
+        .on(ROOT, "never_in_the_callers_cgroup", never_in_the_callers_cgroup)
         .on(BOTH, "failures_exit_255", failures_exit_255)
         .on(BOTH, "signal_death", signal_death)
         .on(BOTH, "user", user)
@@ -68,6 +70,60 @@ fn joins_cgroup(t: &Trial) {
     let ours = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).expect("cgroup");
     assert_eq!(ours, theirs);
     c.remove();
+}
+
+/// An init that has moved below its group and handed controllers on: nobody else may be in it.
+fn follows_init(t: &Trial) {
+    let c = t.idle();
+    let group = t.cgroup("memory", &c.id);
+    fs::create_dir(group.join("leaf")).expect("mkdir");
+    let controllers = fs::read_to_string(group.join("cgroup.controllers")).expect("controllers");
+    let Some(first) = controllers.split_whitespace().next() else {
+        t.skip("the v2 hierarchy has no controller here");
+    };
+    wait_until("the controllers to be handed on", || {
+        // IDLE's sleep comes and goes.
+        for pid in fs::read_to_string(group.join("cgroup.procs")).expect("processes").lines() {
+            let _gone = fs::write(group.join("leaf/cgroup.procs"), pid);
+        }
+        fs::write(group.join("cgroup.subtree_control"), format!("+{first}")).is_ok()
+    });
+    let theirs = c.proc_file("cgroup");
+    assert!(theirs.contains("/leaf"), "{theirs}");
+    c.exec_cmd(&["-d", "--pid-file", "/mnt/run/leaf"], &["sleep", "100"]).ok();
+    let pid = fs::read_to_string("/mnt/run/leaf").expect("pid file");
+    let ours = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).expect("cgroup");
+    assert_eq!(ours, theirs);
+    c.remove();
+}
+
+/// The container's groups are gone: v2 joins its init where that is, v1 is an error.
+fn never_in_the_callers_cgroup(t: &Trial) {
+    let c = t.idle();
+    let group = t.cgroup("memory", &c.id);
+    let other = group.with_file_name(format!("{}-other", c.id));
+    fs::create_dir(&other).expect("mkdir");
+    let pids = fs::read_to_string(group.join("cgroup.procs")).expect("the processes");
+    for pid in pids.lines() {
+        // IDLE's sleep may be over.
+        let _gone = fs::write(other.join("cgroup.procs"), pid);
+    }
+    wait_until("the group to be empty", || {
+        for pid in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _gone = fs::write(other.join("cgroup.procs"), pid);
+        }
+        fs::remove_dir(&group).is_ok()
+    });
+    let out = c.exec_cmd(&[], &["cat", "/proc/self/cgroup"]).run();
+    match t.view {
+        View::V1 => drop(out.exits(255).says("gone")),
+        _ => assert_eq!(out.ok().out, c.exec("cat /proc/1/cgroup").out),
+    }
+    c.remove();
+    for pid in fs::read_to_string(other.join("cgroup.procs")).unwrap_or_default().lines() {
+        richrun_tests::sys::kill(pid.parse().expect("a pid"), 9);
+    }
+    wait_until("the other group's end", || fs::remove_dir(&other).is_ok());
 }
 
 fn failures_exit_255(t: &Trial) {

@@ -272,10 +272,13 @@ fn failure_ends_start(t: &Trial) {
         let out = c.verb("start", &[]).run().exits(1);
         let words = format!("error running {kind} hook #0: exit status 1");
         assert!(out.err.contains(&words), "{kind}: {}", out.err);
-        c.wait("stopped");
         let ran = bundle.rootfs().join("tmp/payload").exists();
         assert!(kind == "poststart" || !ran, "{kind}: the payload ran");
-        c.verb("delete", &[]).ok();
+        match kind {
+            // Stopped and destroyed (runtime.md, "Lifecycle", step 9).
+            "poststart" => c.verb("state", &[]).run().fails().says("does not exist"),
+            _ => c.verb("delete", &[]).ok(),
+        };
         assert_eq!(kinds_of(&written(t, &bundle)), ["poststop"], "{kind}");
         fs::remove_file(file_inside(t, "poststop")).expect("remove");
     }

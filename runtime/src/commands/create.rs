@@ -250,7 +250,7 @@ fn services_asked(
 }
 
 /// The groups as they will be.
-fn planned(plan: &CgroupPlan) -> Option<CgroupRecord> {
+pub(super) fn planned(plan: &CgroupPlan) -> Option<CgroupRecord> {
     let record =
         CgroupRecord { mode: plan.mode, v1: plan.v1.clone(), unified: plan.unified.clone() };
     (!record.v1.is_empty() || record.unified.is_some()).then_some(record)

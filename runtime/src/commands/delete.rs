@@ -1,9 +1,15 @@
 //! `delete`: the end of a container.
 
+use std::path::Path;
+
+use super::create::planned;
+use crate::cgroup::CgroupRecord;
 use crate::cli::{DeleteArgs, Global};
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::life::Store;
-use crate::life::delete::destroy;
+use crate::life::delete::{destroy, end_unreadable, settled};
+use crate::life::{Entry, Store};
+use crate::{host, log, plan};
 
 /// Removes a stopped or created container, with `--force` any, and none too.
 pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
@@ -17,13 +23,31 @@ pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
             entry.remove()?;
             return if args.force { Ok(0) } else { Err(error) };
         }
+        Err(error) if args.force => {
+            log::warn(error);
+            let groups = groups_by_configuration(global, &entry).unwrap_or_else(|error| {
+                log::warn(error.within("its cgroups are left"));
+                None
+            });
+            end_unreadable(&entry, groups.as_ref())?;
+            return Ok(0);
+        }
         state => state?,
     };
-    let status = entry.status(&state);
+    let status = if args.force { entry.status(&state) } else { settled(&entry, &state) };
     if !args.force && !status.can_delete() {
         let words = format!("cannot delete container {} that is not stopped: {status}", args.id);
         return Err(Error::new(Kind::WrongState, words));
     }
     destroy(&entry, &state)?;
     Ok(0)
+}
+
+/// The groups of a container whose state cannot be read, as its configuration has them: that is
+/// saved when they are the container's.
+fn groups_by_configuration(global: &Global, entry: &Entry) -> Result<Option<CgroupRecord>> {
+    let config = Config::from_saved(Path::new("/"), entry.read_config()?)?;
+    let host = host::probe(global)?;
+    let plan = plan::cgroup::plan(&config.spec, entry.id(), &host.cgroups, host.unprivileged)?;
+    Ok(planned(&plan))
 }

@@ -6,7 +6,6 @@ use super::terminal::{self, Terminal};
 use super::{descriptors, pid_file};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{ExecArgs, Global};
-use crate::config::rich::RichMode;
 use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
 use crate::launch::exec::{ExecOrder, enter};
@@ -112,36 +111,41 @@ fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
     if let (Some(place), true) = (&mut record.unified, below.is_empty()) {
         follow_init(place, state);
     }
+    let id = &state.id;
     for asked in below {
         narrow(&mut record, asked)?;
     }
     let cgroup = Cgroup::open(&record)?;
     let asked = record.v1.len() + usize::from(record.unified.is_some());
-    match below.is_empty() || cgroup.len() == asked {
-        true => Ok(cgroup),
-        false => {
-            Err(Error::new(Kind::Usage, format!("--cgroup {}: no such cgroup", below.join(" "))))
-        }
+    if cgroup.len() == asked {
+        return Ok(cgroup);
     }
+    // Its process would stay in the caller's.
+    Err(match below.is_empty() {
+        true => Error::new(Kind::WrongState, format!("a cgroup of container {id} is gone")),
+        false => Error::new(Kind::Usage, format!("--cgroup {}: no such cgroup", below.join(" "))),
+    })
 }
 
-/// An init of the image's own moves itself below the container's group and
-/// hands controllers on, after which nobody may be in the group itself
-/// (cgroups(7), "no internal processes"): others join the init where it is.
+/// An init may move itself below the container's group and hand controllers on, after which
+/// nobody may be in the group itself (cgroups(7), "no internal processes"), or be moved anywhere
+/// by the host: as with runc, others join it where it is. What its path does not name here (in
+/// another cgroup namespace, or removed) is not followed.
 fn follow_init(place: &mut Place, state: &State) {
-    let boots = state.rich.as_ref().is_some_and(|rich| rich.mode != RichMode::DumbInit);
-    let Some(init) = state.init.filter(|_| boots) else { return };
+    let Some(init) = state.init else { return };
     let text = std::fs::read_to_string(format!("/proc/{}/cgroup", init.pid)).unwrap_or_default();
-    if let Some(path) = below(&text, &place.path) {
-        place.path = path.to_owned();
+    let Some(path) = unified(&text).filter(|path| *path != place.path) else { return };
+    let theirs = Place { path: path.to_owned(), ..place.clone() };
+    let record = CgroupRecord { unified: Some(theirs.clone()), ..CgroupRecord::default() };
+    let holds = |cgroup: Cgroup| cgroup.pids().is_ok_and(|pids| pids.contains(&init.pid));
+    if Cgroup::open(&record).is_ok_and(holds) {
+        *place = theirs;
     }
 }
 
-/// The unified group of a process by its `/proc/PID/cgroup`, where it is below `path`.
-fn below<'t>(text: &'t str, path: &str) -> Option<&'t str> {
-    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    own.strip_prefix(path.trim_end_matches('/')).filter(|rest| rest.starts_with('/'))?;
-    Some(own)
+/// The unified group of a process by its `/proc/PID/cgroup`.
+fn unified(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
 /// `[CONTROLLERS:]PATH`: without controllers, in every hierarchy.
@@ -194,12 +198,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_init_is_followed_below_the_containers_group_only() {
+    fn the_unified_group_is_the_line_of_number_0() {
         let text = "9:name=systemd:/x\n0::/engine/web/init.scope\n";
-        assert_eq!(below(text, "/engine/web"), Some("/engine/web/init.scope"));
-        assert_eq!(below(text, "/engine/we"), None);
-        assert_eq!(below(text, "/other"), None);
-        assert_eq!(below("0::/engine/web\n", "/engine/web"), None);
-        assert_eq!(below("0::/init.scope\n", "/"), Some("/init.scope"));
+        assert_eq!(unified(text), Some("/engine/web/init.scope"));
+        assert_eq!(unified("9:memory:/x\n"), None);
     }
 }

@@ -7,9 +7,10 @@ use crate::config::{Config, validate};
 use crate::error::{Error, Kind, Result};
 use crate::launch::gate;
 use crate::launch::notify_relay::{self, NotifySocket};
+use crate::life::delete::{await_end, destroy};
 use crate::life::{State, Status, Store, hooks};
+use crate::log;
 use rich_hooks::Phase;
-use rustix::process::{Signal, pidfd_send_signal};
 
 /// Lets the payload of a created container go.
 pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
@@ -29,13 +30,16 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
     };
     let opened = gate::open(&entry, pidfd.as_fd());
     gate::remove(&entry)?;
-    opened?;
-    poststart(&config, &state, init.pid).inspect_err(|_| {
-        // Specification 1.3: the container is stopped; it is there to be deleted.
-        if let Err(errno) = pidfd_send_signal(&pidfd, Signal::KILL) {
-            crate::log::warn(Error::os(format!("kill {}", init.pid), errno));
-        }
-    })?;
+    if let Err(error) = opened {
+        // It is on its way: who deletes the container next shall find it dead.
+        await_end(&pidfd).unwrap_or_else(log::warn);
+        return Err(error);
+    }
+    if let Err(error) = poststart(&config, &state, init.pid) {
+        // runtime.md, "Lifecycle", step 9: the container is stopped and destroyed.
+        destroy(&entry, &state).unwrap_or_else(log::warn);
+        return Err(error);
+    }
     // Readiness may take long: others may use the container meanwhile.
     drop(entry);
     if let Some(notify) = notify {

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use super::hooks;
 use super::signal::{KILL, cgroup};
-use super::{Entry, State};
-use crate::cgroup::{Cgroup, Leftovers};
+use super::{Entry, State, Status};
+use crate::cgroup::{Cgroup, CgroupRecord, Leftovers};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log;
@@ -19,6 +19,8 @@ use crate::sys::signals;
 /// How long a killed process may take to die: one in an uninterruptible sleep
 /// does not before it wakes.
 const DEATH_BOUND: Duration = Duration::from_secs(10);
+/// How long the end of a container that was killed just now may take, for `delete` to see it.
+const SETTLING_BOUND: Duration = Duration::from_millis(300);
 /// How long a process of a `create` that was cut off may outlive it.
 const ORPHAN_BOUND: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,22 @@ pub fn destroy(entry: &Entry, state: &State) -> Result<()> {
         failures.extend(entry.remove().err());
     }
     in_one(failures)
+}
+
+/// Removes a container whose state cannot be read: whoever is in its groups, these, and its
+/// directory.
+///
+/// # Errors
+/// What is left.
+pub fn end_unreadable(entry: &Entry, groups: Option<&CgroupRecord>) -> Result<()> {
+    if let Some(groups) = groups {
+        let cgroup = Cgroup::open(groups)?;
+        cgroup.thaw_to_die()?;
+        if !cgroup.is_none() && !cgroup.remove_empty() {
+            cgroup.remove(Leftovers::Kill)?;
+        }
+    }
+    entry.remove()
 }
 
 /// Several failures as one, in one line.
@@ -80,6 +98,29 @@ fn end_init(state: &State) -> Result<()> {
             DEATH_BOUND.as_secs()
         )))),
         Err(errno) => Err(Error::os(format!("wait for {}", init.pid), errno)),
+    }
+}
+
+/// Waits until a container's first process, which is to end, is dead.
+///
+/// # Errors
+/// It is not, after 10 seconds.
+pub fn await_end(pidfd: impl AsFd) -> Result<()> {
+    match ends_within(pidfd, DEATH_BOUND) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::system("the container's first process does not end")),
+        Err(errno) => Err(Error::os("wait for the container's first process", errno)),
+    }
+}
+
+/// Waits a moment for the end of a running container, which somebody may have killed just now;
+/// its status then.
+pub fn settled(entry: &Entry, state: &State) -> Status {
+    let status = entry.status(state);
+    let running = state.init.filter(|_| status == Status::Running);
+    match running.and_then(|init| init.pidfd().ok()) {
+        Some(pidfd) if ends_within(&pidfd, SETTLING_BOUND) == Ok(true) => Status::Stopped,
+        _ => status,
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::members::members;
 use super::{ProcessId, State, Status};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Killed};
 use crate::error::{Error, Kind, Result};
 use crate::plan::boot::SYSTEMD_STOP;
 use crate::sys::signals;
@@ -82,6 +82,9 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
     if all {
         return kill_all(state, number);
     }
+    if number == KILL && status == Status::Stopped && end_what_is_left(state)? {
+        return Ok(());
+    }
     let init = state.init.filter(|_| status.can_kill()).ok_or_else(not_running)?;
     let number = translated(number, state.stop_signal);
     let pidfd = init.pidfd()?;
@@ -95,6 +98,16 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
         cgroup.thaw_to_die()?;
     }
     Ok(())
+}
+
+/// Where the first process did not lead the pid namespace, the others outlive it. Whether there
+/// was any.
+fn end_what_is_left(state: &State) -> Result<bool> {
+    // Without a recorded first process the group may be somebody else's.
+    let Some(cgroup) = cgroup(state)?.filter(|_| state.init.is_some()) else { return Ok(false) };
+    let killed = cgroup.signal(KILL)?;
+    cgroup.thaw_to_die()?;
+    Ok(killed == Killed::Some)
 }
 
 /// TERM means "stop", which is not what every PID 1 takes it for: systemd
