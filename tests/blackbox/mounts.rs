@@ -1,5 +1,10 @@
 //! Mounts: options, order, propagation, where mount points may be.
 
+mod foreign;
+mod late;
+mod limits;
+mod words;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -44,6 +49,10 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "source_missing", source_missing)
         .on(ONE, "rootfs_on_itself", rootfs_on_itself)
         .on(ONE, "mtab_of_dev", mtab_of_dev);
+    foreign::register(suite);
+    late::register(suite);
+    limits::register(suite);
+    words::register(suite);
 }
 
 /// The line of `/proc/self/mountinfo` for a mount point (the last one wins).

@@ -17,7 +17,7 @@ use crate::config::validate::name_of;
 use crate::error::Result;
 use crate::plan::namespaces::JOIN_ORDER;
 use crate::plan::process::{MEMORY_FLAGS, MEMORY_MODES};
-use crate::plan::{mounts, seccomp::known};
+use crate::plan::{mount_options, seccomp::known};
 
 /// Prints the document; neither a container nor rights are needed.
 pub fn run(_: &Global, _: &FeaturesArgs) -> Result<u8> {
@@ -94,7 +94,7 @@ fn features() -> Features {
         oci_version_min: "1.0.0",
         oci_version_max: SPEC_VERSION,
         hooks: Phase::ALL.map(Phase::name).to_vec(),
-        mount_options: mounts::known_options(),
+        mount_options: mount_options::known_options(),
         linux: linux(),
         annotations: annotations(),
         // No annotation changes what a container may do.

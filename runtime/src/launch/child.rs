@@ -14,19 +14,20 @@ use rich_hooks::Phase;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::devices::Nodes;
 use super::payload::{Armed, Payload};
-use super::prepared::Prepared;
 use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
 use super::services::Inherited;
-use super::sync::{ChildEnd, News, Word};
-use super::{Order, boot, console, devices, identity, join, profile, restrict};
+use super::sync::{ChildEnd, News, Wanted, Word};
+use super::{Order, boot, console, devices, identity, join, profile, restrict, trees};
 use crate::cgroup;
 use crate::config::rich::Script;
 use crate::error::{Error, Result, Step};
 use crate::life::document::hook_state;
 use crate::life::hooks::{self, Place, Tell};
 use crate::plan::boot::SYSTEMD_STOP;
+use crate::plan::mounts::What;
 use crate::plan::namespaces::{flag, proc_name};
 use crate::plan::process::MAX_CPUS;
 use crate::plan::{grant, rich};
@@ -53,8 +54,6 @@ pub struct First<'a> {
     pub channel: ChildEnd,
     /// What it joins by itself.
     pub joins: join::Joins,
-    /// What the runtime has prepared.
-    pub prepared: Prepared,
     /// The image of the built-in init.
     pub image: Option<OwnedFd>,
     /// What the built-in init inherits, if there are services.
@@ -107,11 +106,8 @@ impl First<'_> {
         self.enter_namespaces()?;
         // Never dropped: `arm` closes descriptors by number, whoever owns them,
         // and this process ends by execve or by exit.
-        let mut root = ManuallyDrop::new(Root::open(&plan.root, self.prepared.root.take())?);
-        for step in &plan.mounts {
-            root.mount(step, &plan.cgroup_view, &mut self.prepared)?;
-        }
-        devices::make(root.as_fd(), plan, self.binds_devices())?;
+        let root = ManuallyDrop::new(self.build_root()?);
+        devices::make(root.as_fd(), plan, &self.nodes()?)?;
         let terminal = ManuallyDrop::new(self.open_terminal(&root)?);
         self.hooks_before_the_root(callers_umask)?;
         // Who enters a created container finds this process in it.
@@ -127,6 +123,7 @@ impl First<'_> {
         identity::enter_directory(root.as_fd(), &plan.process.cwd, true)?;
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
         restrict::mask(root.as_fd(), &plan.masked)?;
+        root.make_read_only()?;
         root.finish(&plan.root)?;
         if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
@@ -245,9 +242,33 @@ impl First<'_> {
             .step(|| format!("enter the new {} namespace", proc_name(Kind::Time)))
     }
 
+    /// The root's tree with every mount of the plan.
+    fn build_root(&self) -> Result<Root> {
+        let Order { plan, host, .. } = self.order;
+        let foreign = trees::foreign(plan, host);
+        let ask = |wanted| trees::ask(&self.channel, wanted);
+        let tree = if foreign { ask(Wanted::Root)? } else { None };
+        let mut root = Root::open(&plan.root, tree)?;
+        for (index, step) in plan.mounts.iter().enumerate() {
+            let asks = match &step.what {
+                What::Bind { idmap, .. } => foreign || idmap.is_some(),
+                _ => false,
+            };
+            let tree = if asks { ask(Wanted::Mount(index))? } else { None };
+            root.mount(step, &plan.cgroup_view, tree)?;
+        }
+        Ok(root)
+    }
+
     /// In a user namespace nobody makes device nodes.
-    fn binds_devices(&self) -> bool {
-        self.order.plan.namespaces.has(Kind::User) || self.order.host.unprivileged
+    fn nodes(&self) -> Result<Nodes> {
+        let Order { plan, host, .. } = self.order;
+        if !host.unprivileged && !plan.namespaces.has(Kind::User) {
+            return Ok(Nodes::Made);
+        }
+        let asks = trees::foreign(plan, host) && plan.devices.iter().any(|device| device.listed);
+        let lent = if asks { trees::ask(&self.channel, Wanted::Devices)? } else { None };
+        Ok(lent.map_or(Nodes::Bound, Nodes::Lent))
     }
 
     /// The pty of the container's own devpts; its master end goes out.

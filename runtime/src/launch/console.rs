@@ -200,19 +200,24 @@ pub(super) fn send(
 /// The other side closed without sending: the child failed before.
 pub fn receive_master(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
     let step = || "terminal: receive its master end";
+    let master = receive(socket).step(step)?;
+    master.ok_or_else(|| Error::system(format!("{}: it was not sent", step())))
+}
+
+/// Receives the descriptor of one message, if it has one.
+pub(super) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
     let mut name = [0; 64];
     let mut parts = [IoSliceMut::new(&mut name)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     rustix::io::retry_on_intr(|| {
         rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)
-    })
-    .step(step)?;
+    })?;
     let mut fds = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    fds.next().ok_or_else(|| Error::system(format!("{}: it was not sent", step())))
+    Ok(fds.next())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::bind::open_path;
 use super::host_path;
 use crate::error::{Error, Result, Step};
 use crate::plan::Plan;
@@ -17,29 +18,60 @@ use crate::sys::{inroot, mount};
 
 type Done = std::result::Result<(), Errno>;
 
-/// Makes the nodes and links of the plan. `bind`: nodes may not be made here
-/// (a user namespace), so the host's are bound.
-pub fn make(root: BorrowedFd<'_>, plan: &Plan, bind: bool) -> Result<()> {
+/// Where nodes come from.
+#[derive(Debug)]
+pub enum Nodes {
+    /// They are made.
+    Made,
+    /// The host's are bound: a user namespace may make none.
+    Bound,
+    /// The host's are bound; those that the configuration lists are in this file
+    /// system of the runtime's, by their numbers in the list.
+    Lent(OwnedFd),
+}
+
+/// Makes the nodes and links of the plan.
+pub fn make(root: BorrowedFd<'_>, plan: &Plan, nodes: &Nodes) -> Result<()> {
     if !plan.own_dev {
         return Ok(());
     }
     let dev =
         inroot::open_or_make(root, Path::new("/dev"), inroot::Make::Dir).step(|| "open /dev")?;
-    let mut binding = bind;
-    for device in &plan.devices {
+    let lent = match nodes {
+        Nodes::Lent(nodes) => Some(nodes.as_fd()),
+        _ => None,
+    };
+    if let Some(nodes) = lent {
+        // What is on top of / is on no path; but only from an attached mount may others be made.
+        let top = open_path(Path::new("/")).step(|| "open /")?;
+        mount::attach(nodes, top.as_fd()).step(|| "linux.devices: mount the nodes")?;
+    }
+    let mut binding = !matches!(nodes, Nodes::Made);
+    for (number, device) in plan.devices.iter().enumerate() {
         let step = || format!("device {}", device.path.display());
         let (place, name) = place_of(root, &dev, device).step(step)?;
         let at = place.as_ref().unwrap_or(&dev);
-        if !binding {
+        if !binding || device.kind == NodeKind::Fifo {
             match node(at, name, device) {
                 // The kernel lets nobody make nodes here, whatever the mappings.
-                Err(Errno::PERM) => binding = true,
-                made => made.step(step)?,
+                Err(Errno::PERM) if device.kind != NodeKind::Fifo => binding = true,
+                made => {
+                    made.step(step)?;
+                    continue;
+                }
             }
         }
-        if binding {
-            bind_node(at, name, device).step(step)?;
-        }
+        let source = match lent.filter(|_| device.listed) {
+            Some(nodes) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(nodes, number.to_string(), flags, Mode::empty()).step(step)?
+            }
+            None => host_node(device).map_err(|error| error.within(step()))?,
+        };
+        bind_node(at, name, source.as_fd()).step(step)?;
+    }
+    if let Some(nodes) = lent {
+        mount::detach(nodes).step(|| "linux.devices: unmount the nodes")?;
     }
     for (name, target) in LINKS {
         link(&dev, target, name)?;
@@ -95,7 +127,8 @@ fn node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> Done {
     Ok(())
 }
 
-fn kind_of(device: &DeviceStep) -> (FileType, u64) {
+/// A device as mknod(2) and stat(2) name it.
+pub fn kind_of(device: &DeviceStep) -> (FileType, u64) {
     let number = makedev(device.major, device.minor);
     match device.kind {
         NodeKind::Char => (FileType::CharacterDevice, number),
@@ -112,17 +145,24 @@ fn is_it(fd: BorrowedFd<'_>, device: &DeviceStep) -> std::result::Result<bool, E
     Ok(same && FileType::from_raw_mode(stat.st_mode) == kind)
 }
 
-/// Binds the host's node on a file of the same name.
-fn bind_node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> Done {
-    if device.kind == NodeKind::Fifo {
-        return node(at, name, device);
+/// The host's node at a device's path, which must be that very device.
+fn host_node(device: &DeviceStep) -> Result<OwnedFd> {
+    let step = || "open the host's";
+    let node = open_path(&device.path).step(step)?;
+    if is_it(node.as_fd(), device).step(step)? {
+        return Ok(node);
     }
+    let stat = fstat(&node).step(step)?;
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    Err(Error::system(format!(
+        "the host's is another device ({major}:{minor}), and a node {}:{} cannot be made here",
+        device.major, device.minor
+    )))
+}
+
+/// Binds a node on a file of this name.
+fn bind_node(at: &OwnedFd, name: &Path, source: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let source = host_path::open(&device.path, OFlags::PATH | OFlags::CLOEXEC)?;
-    // Another device at that path of the host's is not the one that was asked for.
-    if !is_it(source.as_fd(), device)? {
-        return Err(Errno::NODEV);
-    }
     let target = match openat(at, name, flags, Mode::empty()) {
         Err(Errno::NOENT) => inroot::open_or_make(at.as_fd(), name, inroot::Make::File)?,
         found => found?,
@@ -130,9 +170,9 @@ fn bind_node(at: &OwnedFd, name: &Path, device: &DeviceStep) -> Done {
     if FileType::from_raw_mode(fstat(&target)?.st_mode) == FileType::Symlink {
         return Err(Errno::LOOP);
     }
-    match mount::clone_tree(source.as_fd(), false) {
+    match mount::clone_tree(source, false) {
         Ok(tree) => mount::attach(tree.as_fd(), target.as_fd()),
-        Err(Errno::NOSYS) => mount::old_bind(source.as_fd(), target.as_fd(), false),
+        Err(Errno::NOSYS) => mount::old_bind(source, target.as_fd(), false),
         Err(errno) => Err(errno),
     }
 }

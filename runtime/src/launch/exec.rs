@@ -128,7 +128,7 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()
             News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
-            News::Mounted | News::Born(_) | News::Closed => {
+            News::Mounted | News::Born(_) | News::Wanted(_) | News::Closed => {
                 return Err(Error::system("the process died on its way into the container"));
             }
         }

@@ -6,7 +6,7 @@ use rustix::fs::OFlags;
 
 use super::host_path;
 use crate::error::{Result, Step};
-use crate::plan::mounts::IdRange;
+use crate::plan::id_ranges::IdRange;
 use crate::sys::clone::{Cloned, clone3, flags};
 use crate::sys::{process, signals};
 

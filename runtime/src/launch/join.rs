@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::host_path;
 use crate::config::namespaces::own;
 use crate::error::{Error, Result, Step};
-use crate::plan::mounts::IdRange;
+use crate::plan::id_ranges::IdRange;
 use crate::plan::namespaces::{JOIN_ORDER, Namespaces, flag, proc_name};
 use crate::plan::process::UserPlan;
 use crate::sys::process;

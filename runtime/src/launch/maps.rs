@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::host_path;
 use crate::error::{Error, Kind, Result, Step};
 use crate::plan::Host;
-use crate::plan::mounts::IdRange;
+use crate::plan::id_ranges::IdRange;
 use crate::plan::namespaces::Namespaces;
 
 /// Maps the ids of the user namespace that process `pid` has just made.
@@ -32,6 +32,16 @@ pub fn write(pid: i32, namespaces: &Namespaces, host: &Host) -> Result<()> {
     } else {
         map_by("newgidmap", pid, "linux.gidMappings", gids)
     }
+}
+
+/// The id mappings of the user namespace of process `pid`, users' and groups'.
+pub fn read(pid: i32) -> Result<(Vec<IdRange>, Vec<IdRange>)> {
+    let ranges = |file: &str| -> Result<Vec<IdRange>> {
+        let path = format!("/proc/{pid}/{file}");
+        let text = host_path::read_text(&path).step(|| format!("read {path}"))?;
+        Ok(IdRange::parse(&text))
+    };
+    Ok((ranges("uid_map")?, ranges("gid_map")?))
 }
 
 /// Whether the only id that is mapped is the caller's own.

@@ -6,6 +6,7 @@
 // Nothing of the container's is reached by a path: see `host_path`.
 #![deny(clippy::disallowed_methods)]
 
+mod bind;
 pub mod boot;
 mod child;
 pub mod console;
@@ -29,7 +30,6 @@ mod notify_senders;
 mod notify_words;
 pub mod own_image;
 mod payload;
-mod prepared;
 mod profile;
 mod restrict;
 mod rich;
@@ -39,6 +39,7 @@ pub mod services;
 mod streams;
 pub mod sync;
 pub mod terminal_relay;
+mod trees;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -57,8 +58,8 @@ use child::First;
 use gate::Gate;
 use intermediate::Spawned;
 use join::Joins;
-use prepared::Prepared;
 use sync::{News, RuntimeEnd, Word};
+use trees::Trees;
 
 /// What is to be launched.
 #[derive(Debug)]
@@ -98,7 +99,6 @@ pub struct Launched {
 /// disk and in the control groups is the caller's to undo.
 pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<(Launched, ProcessId)> {
     let plan = order.plan;
-    let prepared = Prepared::new(plan, order.host)?;
     let image = plan.rich.as_ref().map(|_| rich::image(plan.services.is_some())).transpose()?;
     let inherited = plan
         .services
@@ -121,7 +121,6 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<(Launched, ProcessId
             order,
             channel,
             joins,
-            prepared,
             image,
             inherited,
             not_ours,
@@ -167,8 +166,10 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
     }
     // Written now, so that nothing but a rename stands between Ready and Start.
     order.entry.prepare(&State { ready: true, ..state.clone() })?;
+    let mut trees = Trees::new(plan, order.host, launched.pid);
     loop {
         match launched.channel.listen()? {
+            News::Wanted(wanted) => trees.answer(launched.channel.as_fd(), wanted)?,
             News::Mounted => {
                 // The namespaces are there, the root is not pivoted.
                 for phase in [Phase::Prestart, Phase::CreateRuntime] {

@@ -3,19 +3,20 @@
 //! Everything below the root may be hostile, so every path is resolved in the
 //! root by descriptor and mounts are attached to descriptors.
 
-use std::ffi::CString;
+mod cgroup;
+
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::fs::{Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 
+use super::bind::{self, open_path};
 use super::host_path;
-use super::prepared::{Prepared, bind_source, bound};
 use crate::error::{Error, Result, Step};
 use crate::plan::RootPlan;
-use crate::plan::cgroup_view::{CgroupView, V1Mount};
+use crate::plan::cgroup_view::CgroupView;
 use crate::plan::mount_attr::{FsParam, MountAttr, attr, propagation};
 use crate::plan::mounts::{MountStep, What, cleaned, may_cover_proc, not_of_type_proc};
 use crate::sys::procfs::{PROC_MAGIC, Procfs};
@@ -27,6 +28,24 @@ pub struct Root {
     fd: OwnedFd,
     /// The container's own procfs, before anything can be mounted over it.
     pub proc: Option<Procfs>,
+    /// What becomes read-only in the end.
+    late: Vec<Late>,
+}
+
+/// A mount that becomes read-only later. No descriptor is kept: there may be many.
+#[derive(Debug)]
+struct Late {
+    field: String,
+    path: std::path::PathBuf,
+    /// Its id, where the kernel tells it (Linux 5.8).
+    mount: Option<u64>,
+}
+
+impl Late {
+    fn new(step: &MountStep, mounted: BorrowedFd<'_>) -> Late {
+        let (field, path) = (step.field.clone(), step.destination.clone());
+        Late { field, path, mount: mount::id(mounted) }
+    }
 }
 
 /// A place inside the root, opened.
@@ -50,7 +69,7 @@ impl Root {
         let prepared = tree.is_some();
         let tree = match tree {
             Some(tree) => tree,
-            None => match root_tree(&plan.path)? {
+            None => match bind::root_tree(&plan.path)? {
                 Some(tree) => tree,
                 None => return old_root(&plan.path),
             },
@@ -60,7 +79,7 @@ impl Root {
             place => place,
         };
         mount::attach(tree.as_fd(), place.step(step)?.as_fd()).step(step)?;
-        Ok(Root { fd: tree, proc: None })
+        Ok(Root { fd: tree, proc: None, late: Vec::new() })
     }
 
     /// The root's directory.
@@ -68,25 +87,26 @@ impl Root {
         self.fd.as_fd()
     }
 
-    /// Does one step of the plan.
+    /// Does one step of the plan. `tree`: what is to be bound, if the runtime has
+    /// cloned it.
     pub fn mount(
         &mut self,
         step: &MountStep,
         view: &CgroupView,
-        prepared: &mut Prepared,
+        tree: Option<OwnedFd>,
     ) -> Result<()> {
         let named = |error: Error| error.within(&step.field);
         let mounted = match &step.what {
             What::Fs { kind, source, params } => {
                 self.mount_fs(step, kind, source, params).map_err(named)?
             }
-            What::Bind { source, recursive, idmap: _ } => match prepared.tree(&step.field) {
+            What::Bind { source, recursive, idmap: _ } => match tree {
                 Some(tree) => {
                     check_on_proc(step, tree.as_fd()).map_err(named)?;
                     self.attach_bound(step, tree).map_err(named)?
                 }
                 None => {
-                    let open = bind_source(source).map_err(named)?;
+                    let open = bind::source(source).map_err(named)?;
                     check_on_proc(step, open.as_fd()).map_err(named)?;
                     self.bind(step, open.as_fd(), *recursive).map_err(named)?
                 }
@@ -101,6 +121,32 @@ impl Root {
                 || format!("{}: propagation of {}", step.field, step.destination.display()),
             )?;
         }
+        if step.read_only_late {
+            self.late.push(Late::new(step, mounted.as_fd()));
+        }
+        if cleaned(&step.destination) == Path::new("/") {
+            // It covers the root, and so is the root.
+            self.fd = mounted;
+        }
+        Ok(())
+    }
+
+    /// Makes read-only what had to be written to before.
+    pub fn make_read_only(&self) -> Result<()> {
+        for late in &self.late {
+            let step = || format!("{}: make {} read-only", late.field, late.path.display());
+            let mounted = inroot::open(self.fd.as_fd(), &late.path, OFlags::PATH).step(step)?;
+            if mount::id(mounted.as_fd()) != late.mount {
+                crate::log::warn(format!(
+                    "{}: {} is covered by another mount, and stays writable below it",
+                    late.field,
+                    late.path.display()
+                ));
+                continue;
+            }
+            mount::set_attr(mounted.as_fd(), &MountAttr::setting(attr::RDONLY), false)
+                .step(step)?;
+        }
         Ok(())
     }
 
@@ -108,8 +154,8 @@ impl Root {
     fn mount_fs(
         &mut self,
         step: &MountStep,
-        kind: &std::ffi::CStr,
-        source: &std::ffi::CStr,
+        kind: &CStr,
+        source: &CStr,
         params: &[FsParam],
     ) -> Result<OwnedFd> {
         let target = self.target(step, inroot::Make::Dir)?;
@@ -124,20 +170,16 @@ impl Root {
                 value: std::ffi::CString::new(text).ok(),
             });
         }
-        // Content is copied while the mount can still be written to.
-        let attrs = if step.copy_up { step.attr.set & !attr::RDONLY } else { step.attr.set };
-        let mounted = match self.new_fs(&target, kind, source, &params, attrs) {
-            Err(Errno::PERM) if kind == c"sysfs" => return self.bind_sys(step),
-            other => other.step(|| describe(kind, &step.destination))?,
-        };
+        let mut why = String::new();
+        let mounted =
+            match self.new_fs_told(&target, (kind, source), &params, step.attr.set, &mut why) {
+                Err(Errno::PERM) if kind == c"sysfs" => return self.bind_sys(step),
+                other => other.step(|| describe(kind, &step.destination) + &why)?,
+            };
         if step.copy_up && target.existed {
             super::copy_up::copy(target.fd.as_fd(), mounted.as_fd()).map_err(|error| {
                 error.within(format!("tmpcopyup {}", step.destination.display()))
             })?;
-        }
-        if step.copy_up && step.attr.set & attr::RDONLY != 0 {
-            mount::set_attr(mounted.as_fd(), &MountAttr::setting(attr::RDONLY), false)
-                .step(|| describe(kind, &step.destination))?;
         }
         if !step.recursive.is_empty() {
             mount::set_attr(mounted.as_fd(), &step.recursive, true)
@@ -153,7 +195,7 @@ impl Root {
     /// A user namespace that does not own its network namespace may not mount
     /// sysfs: the host's is bound, with the same attributes.
     fn bind_sys(&mut self, step: &MountStep) -> Result<OwnedFd> {
-        let source = bind_source(Path::new("/sys"))?;
+        let source = bind::source(Path::new("/sys"))?;
         let mut step = step.clone();
         step.recursive.set |= step.attr.set;
         self.bind(&step, source.as_fd(), true)
@@ -162,14 +204,13 @@ impl Root {
     /// A bind mount of an open file or directory of the host.
     fn bind(&self, step: &MountStep, source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
         let describe = || format!("bind on {}", step.destination.display());
-        match bound(source, recursive, step)? {
+        match bind::tree(source, recursive, step)? {
             Some(tree) => self.attach_bound(step, tree),
             None => {
                 let target = self.target(step, make_like(source)?)?;
                 mount::old_bind(source, target.fd.as_fd(), recursive).step(describe)?;
                 let mounted = self.reopen(&target)?;
-                mount::set_attr(mounted.as_fd(), &step.attr, false).step(describe)?;
-                mount::set_attr(mounted.as_fd(), &step.recursive, true).step(describe)?;
+                bind::set(mounted.as_fd(), step, mount::set_attr).step(describe)?;
                 Ok(mounted)
             }
         }
@@ -177,121 +218,50 @@ impl Root {
 
     fn attach_bound(&self, step: &MountStep, tree: OwnedFd) -> Result<OwnedFd> {
         let target = self.target(step, make_like(tree.as_fd())?)?;
-        mount::attach(tree.as_fd(), target.fd.as_fd())
-            .step(|| format!("bind on {}", step.destination.display()))?;
-        Ok(tree)
-    }
-
-    fn mount_cgroup(&mut self, step: &MountStep, view: &CgroupView) -> Result<Option<OwnedFd>> {
-        match view {
-            CgroupView::None => Ok(None),
-            CgroupView::V2 { whole, own, fallback } => {
-                let target = self.target(step, inroot::Make::Dir)?;
-                if let Some(whole) = whole
-                    && let Ok(source) = bind_source(whole)
-                    && let Ok(mounted) = self.bind(step, source.as_fd(), false)
-                {
-                    return Ok(Some(mounted));
-                }
-                match self.new_fs(&target, c"cgroup2", c"cgroup", &[], step.attr.set) {
-                    Err(Errno::PERM | Errno::BUSY) => {}
-                    mounted => {
-                        let place = &step.destination;
-                        return mounted.map(Some).step(|| describe(c"cgroup2", place));
-                    }
-                }
-                let source = bind_source(own).or_else(|_| bind_source(fallback))?;
-                self.bind(step, source.as_fd(), true).map(Some)
-            }
-            CgroupView::V1(hierarchies) => self.mount_v1(step, hierarchies).map(Some),
-        }
-    }
-
-    /// v1: a tmpfs with a directory for each hierarchy.
-    fn mount_v1(&mut self, step: &MountStep, hierarchies: &[V1Mount]) -> Result<OwnedFd> {
-        let target = self.target(step, inroot::Make::Dir)?;
-        let place = || describe(c"tmpfs", &step.destination);
-        let mode = FsParam { key: c"mode".to_owned(), value: Some(c"755".to_owned()) };
-        let attrs = step.attr.set & !attr::RDONLY;
-        let top = self.new_fs(&target, c"tmpfs", c"tmpfs", &[mode], attrs).step(place)?;
-        for hierarchy in hierarchies {
-            let name = hierarchy.name.as_str();
-            let step_of = || format!("mount cgroup {name}");
-            rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755)).step(step_of)?;
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = openat(&top, name, flags, Mode::empty()).step(step_of)?;
-            let inside = step.destination.join(name);
-            let target = Target { fd: directory, path: &inside, existed: true };
-            let mut step = step.clone();
-            if hierarchy.writable {
-                step.attr.set &= !attr::RDONLY;
-            }
-            let step = &step;
-            let fresh = match &hierarchy.options {
-                Some(options) => {
-                    match self.new_fs(&target, c"cgroup", c"cgroup", options, step.attr.set) {
-                        // A user namespace may not; its own group is bound.
-                        Err(Errno::PERM | Errno::BUSY) => false,
-                        mounted => {
-                            mounted.step(step_of)?;
-                            true
-                        }
-                    }
-                }
-                None => false,
+        mount::attach(tree.as_fd(), target.fd.as_fd()).map_err(|errno| {
+            let why = match errno {
+                Errno::NOTDIR => ": one of source and destination is a directory, the other is not",
+                _ => "",
             };
-            if !fresh {
-                self.bind_group(step, hierarchy, &target)?;
-            }
-            for link in &hierarchy.links {
-                rustix::fs::symlinkat(name, &top, link.as_str()).step(step_of)?;
-            }
-        }
-        mount::set_attr(top.as_fd(), &MountAttr::setting(step.attr.set), false).step(place)?;
-        Ok(top)
-    }
-
-    /// Binds the container's own group of a hierarchy. The directory is one that
-    /// was made just now: it need not be looked for, and a hierarchy has no
-    /// mounts below it.
-    fn bind_group(&self, step: &MountStep, hierarchy: &V1Mount, at: &Target<'_>) -> Result<()> {
-        let describe = || format!("bind on {}", at.path.display());
-        let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-        let tree = mount::clone_tree_at(&path(&hierarchy.own), false)
-            .or_else(|_| mount::clone_tree_at(&path(&hierarchy.fallback), false));
-        match tree {
-            Ok(tree) => {
-                mount::set_attr(tree.as_fd(), &step.attr, false).step(describe)?;
-                mount::attach(tree.as_fd(), at.fd.as_fd()).step(describe)
-            }
-            Err(Errno::NOSYS) => {
-                let source =
-                    bind_source(&hierarchy.own).or_else(|_| bind_source(&hierarchy.fallback))?;
-                let inside = MountStep { destination: at.path.to_owned(), ..step.clone() };
-                self.bind(&inside, source.as_fd(), false).map(drop)
-            }
-            Err(errno) => Err(Error::os(describe(), errno)),
-        }
+            Error::os(format!("bind on {}{why}", step.destination.display()), errno)
+        })?;
+        Ok(tree)
     }
 
     /// Makes a mount of a file system and attaches it.
     fn new_fs(
         &self,
         target: &Target<'_>,
-        kind: &std::ffi::CStr,
-        source: &std::ffi::CStr,
+        kind: &CStr,
+        source: &CStr,
         params: &[FsParam],
         attrs: u64,
+    ) -> std::result::Result<OwnedFd, Errno> {
+        self.new_fs_told(target, (kind, source), params, attrs, &mut String::new())
+    }
+
+    /// The same; `why` is told what the file system says of a failure.
+    fn new_fs_told(
+        &self,
+        target: &Target<'_>,
+        (kind, source): (&CStr, &CStr),
+        params: &[FsParam],
+        attrs: u64,
+        why: &mut String,
     ) -> std::result::Result<OwnedFd, Errno> {
         // fsconfig(2) takes values of at most 255 bytes; overlay's are longer.
         let short =
             params.iter().all(|p| p.value.as_ref().is_none_or(|value| value.count_bytes() < 256));
         if short {
-            match mount::new_fs(kind, Some(source), params, attrs) {
+            match mount::new_fs_told(kind, Some(source), params, attrs, why) {
                 Err(Errno::NOSYS) => {}
                 made => {
                     let made = made?;
-                    mount::attach(made.as_fd(), target.fd.as_fd())?;
+                    mount::attach(made.as_fd(), target.fd.as_fd()).inspect_err(|errno| {
+                        if *errno == Errno::NOTDIR {
+                            ": a file is there".clone_into(why);
+                        }
+                    })?;
                     return Ok(made);
                 }
             }
@@ -369,26 +339,12 @@ impl Root {
     }
 }
 
-/// A detached copy of the root's tree; `None` on a kernel without the mount API.
-pub fn root_tree(path: &Path) -> Result<Option<OwnedFd>> {
-    let step = || format!("root.path: open {}", path.display());
-    let root = open_path(path).step(step)?;
-    if FileType::from_raw_mode(fstat(&root).step(step)?.st_mode) != FileType::Directory {
-        return Err(Error::os(step(), Errno::NOTDIR));
-    }
-    match mount::clone_tree(root.as_fd(), true) {
-        Ok(tree) => Ok(Some(tree)),
-        Err(Errno::NOSYS) => Ok(None),
-        Err(errno) => Err(Error::os(step(), errno)),
-    }
-}
-
 /// Without the mount API: the root bound onto itself.
 fn old_root(path: &Path) -> Result<Root> {
     let step = || format!("root.path: mount {}", path.display());
     let below = open_path(path).step(step)?;
     mount::old_bind(below.as_fd(), below.as_fd(), true).step(step)?;
-    Ok(Root { fd: open_path(path).step(step)?, proc: None })
+    Ok(Root { fd: open_path(path).step(step)?, proc: None, late: Vec::new() })
 }
 
 /// Nothing but a procfs is bound on `/proc`.
@@ -428,19 +384,12 @@ fn mount_point_of(path: &Path) -> Result<std::path::PathBuf> {
     Ok(under.max_by_key(|point| point.as_os_str().len()).unwrap_or_else(|| "/".into()))
 }
 
-fn open_path(path: &Path) -> std::result::Result<OwnedFd, Errno> {
-    host_path::open(path, OFlags::PATH | OFlags::CLOEXEC)
-}
-
 /// What a mount point must be for this source.
 fn make_like(source: BorrowedFd<'_>) -> Result<inroot::Make> {
-    let stat = fstat(source).step(|| "stat the source")?;
-    Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => inroot::Make::Dir,
-        _ => inroot::Make::File,
-    })
+    let directory = mount::is_dir(source).step(|| "stat the source")?;
+    Ok(if directory { inroot::Make::Dir } else { inroot::Make::File })
 }
 
-fn describe(kind: &std::ffi::CStr, place: &Path) -> String {
+fn describe(kind: &CStr, place: &Path) -> String {
     format!("mount {} on {}", kind.to_string_lossy(), place.display())
 }

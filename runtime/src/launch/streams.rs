@@ -14,7 +14,7 @@ use super::Launched;
 use super::host_path;
 use super::sync::Word;
 use crate::error::{Error, Result, Step};
-use crate::plan::mounts::IdRange;
+use crate::plan::id_ranges::IdRange;
 
 /// What a user namespace shows of owners that it does not map (user_namespaces(7)).
 const UNMAPPED: u32 = 65_534;

@@ -6,6 +6,8 @@
 //!      | <------- Born(pid), from a process that stands between, if one does
 //!      | -- Mapped ----------------------> |  its ids are mapped, its groups are there
 //!      |                                   |  namespaces, mounts, devices
+//!      | <--------------- Wanted(tree) --- |  where the child lacks the rights for it
+//!      | -- the tree --------------------> |
 //!      | <------------ Mounted, if hooks - |
 //!      |  prestart, createRuntime          |
 //!      | -- HooksDone -------------------> |
@@ -55,12 +57,44 @@ pub enum Word {
     StreamsSeen = 6,
 }
 
+/// A mount tree that the child cannot clone by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The root file system's.
+    Root,
+    /// One with the device nodes of the configuration.
+    Devices,
+    /// That of the bind mount with this number.
+    Mount(usize),
+}
+
+impl Wanted {
+    fn number(self) -> i32 {
+        match self {
+            Wanted::Root => -1,
+            Wanted::Devices => -2,
+            // A document of 2^31 mounts would not have been read.
+            Wanted::Mount(index) => index as i32,
+        }
+    }
+
+    fn of(number: i32) -> Option<Wanted> {
+        match number {
+            -1 => Some(Wanted::Root),
+            -2 => Some(Wanted::Devices),
+            index => usize::try_from(index).ok().map(Wanted::Mount),
+        }
+    }
+}
+
 /// What the child tells the runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// The process that stood between has made the container's first process:
     /// its pid in the runtime's pid namespace.
     Born(i32),
+    /// It waits for this tree.
+    Wanted(Wanted),
     /// Namespaces and mounts are there; the root is not pivoted.
     Mounted,
     /// The descriptor of that number is the seccomp listener.
@@ -308,6 +342,7 @@ fn encode(news: &News) -> Vec<u8> {
         News::Said(text) => lettered(7, text),
         News::Printed(text) => lettered(8, text),
         News::StreamsKept => vec![9],
+        News::Wanted(wanted) => tagged(10, wanted.number()).to_vec(),
         News::Closed => Vec::new(),
     }
 }
@@ -318,6 +353,7 @@ fn encode(news: &News) -> Vec<u8> {
 /// They are none.
 pub fn decode(bytes: &[u8]) -> Result<News> {
     let number = bytes.get(1..5).and_then(|four| four.try_into().ok()).map(i32::from_le_bytes);
+    let wanted = number.and_then(Wanted::of);
     let text = || String::from_utf8_lossy(&bytes[1..]).into_owned();
     match (bytes.first(), number) {
         (Some(1), Some(pid)) => Ok(News::Born(pid)),
@@ -329,6 +365,7 @@ pub fn decode(bytes: &[u8]) -> Result<News> {
         (Some(7), _) => Ok(News::Said(text())),
         (Some(8), _) => Ok(News::Printed(text())),
         (Some(9), _) => Ok(News::StreamsKept),
+        (Some(10), _) if wanted.is_some() => Ok(wanted.map_or(News::Closed, News::Wanted)),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -351,6 +388,9 @@ mod tests {
         let failed = Error::os("exec: \"x\"", Errno::NOENT).within("run").of_kind(Kind::Config);
         for news in [
             News::Born(4711),
+            News::Wanted(Wanted::Root),
+            News::Wanted(Wanted::Devices),
+            News::Wanted(Wanted::Mount(7)),
             News::Mounted,
             News::StreamsKept,
             News::Listening(9),

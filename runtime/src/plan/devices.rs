@@ -1,5 +1,7 @@
 //! The devices and links under `/dev`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDeviceType, Spec};
@@ -23,6 +25,8 @@ pub enum NodeKind {
 pub struct DeviceStep {
     /// Inside the root, and the host's own place of it.
     pub path: PathBuf,
+    /// The configuration lists it.
+    pub listed: bool,
     /// Kind of node.
     pub kind: NodeKind,
     /// Major number.
@@ -76,6 +80,7 @@ pub fn devices(spec: &Spec) -> Result<Vec<DeviceStep>> {
         .iter()
         .map(|&(path, major, minor)| DeviceStep {
             path: PathBuf::from(path),
+            listed: false,
             kind: NodeKind::Char,
             major,
             minor,
@@ -84,6 +89,8 @@ pub fn devices(spec: &Spec) -> Result<Vec<DeviceStep>> {
             gid: 0,
         })
         .collect();
+    let mut places: BTreeMap<PathBuf, usize> =
+        steps.iter().enumerate().map(|(place, step)| (step.path.clone(), place)).collect();
     let linux = spec.linux().as_ref();
     let given = linux.and_then(|linux| linux.devices().as_ref());
     for (index, device) in given.into_iter().flatten().enumerate() {
@@ -103,6 +110,7 @@ pub fn devices(spec: &Spec) -> Result<Vec<DeviceStep>> {
         };
         let step = DeviceStep {
             path: cleaned(device.path()),
+            listed: true,
             kind,
             major: number("major", device.major())?,
             minor: number("minor", device.minor())?,
@@ -114,9 +122,12 @@ pub fn devices(spec: &Spec) -> Result<Vec<DeviceStep>> {
         if step.path == Path::new("/dev/ptmx") {
             continue;
         }
-        match steps.iter_mut().find(|known| known.path == step.path) {
-            Some(known) => *known = step,
-            None => steps.push(step),
+        match places.entry(step.path.clone()) {
+            Entry::Occupied(known) => steps[*known.get()] = step,
+            Entry::Vacant(place) => {
+                place.insert(steps.len());
+                steps.push(step);
+            }
         }
     }
     Ok(steps)

@@ -9,7 +9,9 @@ pub mod cgroup_view;
 pub mod devices;
 pub mod exec;
 pub mod grant;
+pub mod id_ranges;
 pub mod mount_attr;
+pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
@@ -19,8 +21,9 @@ pub mod services;
 pub mod stats;
 pub mod update;
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
@@ -200,8 +203,8 @@ impl Plan {
             cgroup_view: CgroupView::new(&host.cgroups, &cgroup, private),
             devices: if own_dev { devices::devices(spec)? } else { Vec::new() },
             own_dev,
-            masked: linux.masked_paths().iter().flatten().map(PathBuf::from).collect(),
-            readonly: linux.readonly_paths().iter().flatten().map(PathBuf::from).collect(),
+            masked: once(linux.masked_paths()),
+            readonly: once(linux.readonly_paths()),
             sysctls: sysctls(spec),
             hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
             domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
@@ -226,6 +229,13 @@ impl Plan {
             id: asked.id,
         })
     }
+}
+
+/// Paths in their order, each once.
+fn once(paths: &Option<Vec<String>>) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    let clean = paths.iter().flatten().map(|path| mounts::cleaned(Path::new(path)));
+    clean.filter(|path| seen.insert(path.clone())).collect()
 }
 
 /// The name of a container's session keyring: runc's.
@@ -274,9 +284,12 @@ fn mounts(
     let spec = &config.spec;
     let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
     let label = label.filter(|label| !label.is_empty());
+    let root = spec.root().as_ref().map_or(Path::new(""), |root| root.path());
+    let root = mounts::cleaned(&config.bundle.join(root));
+    let from = mounts::From { bundle: &config.bundle, root: &root, label };
     let mut steps = Vec::with_capacity(spec.mounts().as_ref().map_or(0, Vec::len) + 1);
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let mut step = MountStep::new(index, mount, &config.bundle, label)?;
+        let mut step = MountStep::new(index, mount, &from)?;
         let foreign = step.what == mounts::What::Cgroup
             && namespaces.has_new(LinuxNamespaceType::User)
             && !namespaces.has(LinuxNamespaceType::Cgroup);

@@ -80,3 +80,13 @@ pub struct FsParam {
     /// Its value; `None` for a flag.
     pub value: Option<CString>,
 }
+
+impl std::fmt::Display for FsParam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.key.to_string_lossy())?;
+        match &self.value {
+            Some(value) => write!(f, "={}", value.to_string_lossy()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,13 +1,15 @@
-//! The mounts of a container, as data: what each option means is a row of
-//! `OPTIONS`, and what a `mounts` entry comes to is a [`MountStep`].
+//! The mounts of a container, as data: what a `mounts` entry comes to is a
+//! [`MountStep`].
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{LinuxIdMapping, Mount};
+use oci_spec::runtime::Mount;
 
-use super::mount_attr::{FsParam, MountAttr, attr, propagation};
+use super::id_ranges::IdMap;
+use super::mount_attr::{FsParam, MountAttr, attr};
+use super::mount_options::Options;
 use crate::error::{Error, Result};
 
 /// One mount of the container.
@@ -21,12 +23,18 @@ pub struct MountStep {
     pub what: What,
     /// Attributes of the mount itself.
     pub attr: MountAttr,
+    /// Attributes that a bind mount loses since others are named, unless the
+    /// kernel has locked them.
+    pub implied_clear: u64,
     /// Attributes of it and all mounts below it.
     pub recursive: MountAttr,
     /// Propagation, in order; `true`: of all mounts below it too.
     pub propagation: Vec<(u64, bool)>,
     /// The directory's content is copied into the new tmpfs.
     pub copy_up: bool,
+    /// It becomes read-only when everything else is in its place: mount points
+    /// and devices are still to be made in it.
+    pub read_only_late: bool,
     /// The destination must be that very directory: no link is followed
     /// (`/proc`, `/sys`; CVE-2019-19921, CVE-2023-27561).
     pub exact: bool,
@@ -57,160 +65,6 @@ pub enum What {
     Cgroup,
 }
 
-/// How the ids of an id-mapped mount are translated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdMap {
-    /// User ids; empty: those of the container's user namespace.
-    pub uids: Vec<IdRange>,
-    /// Group ids; empty: those of the container's user namespace.
-    pub gids: Vec<IdRange>,
-    /// The mounts below it too (`ridmap`).
-    pub recursive: bool,
-}
-
-/// A range of ids (user_namespaces(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    /// First id inside.
-    pub inside: u32,
-    /// First id outside.
-    pub outside: u32,
-    /// How many.
-    pub count: u32,
-}
-
-impl IdRange {
-    /// The ranges of a specification's list.
-    pub fn list(maps: &Option<Vec<LinuxIdMapping>>) -> Vec<IdRange> {
-        let range = |map: &LinuxIdMapping| IdRange {
-            inside: map.container_id(),
-            outside: map.host_id(),
-            count: map.size(),
-        };
-        maps.iter().flatten().map(range).collect()
-    }
-
-    /// The text that `/proc/PID/uid_map` takes.
-    pub fn text(ranges: &[IdRange]) -> String {
-        let line = |r: &IdRange| format!("{} {} {}\n", r.inside, r.outside, r.count);
-        ranges.iter().map(line).collect()
-    }
-
-    /// What the text of `/proc/PID/uid_map` says.
-    pub fn parse(text: &str) -> Vec<IdRange> {
-        let range = |line: &str| {
-            let mut words = line.split_whitespace().map(|word| word.parse().ok());
-            let [inside, outside, count] = [words.next()??, words.next()??, words.next()??];
-            Some(IdRange { inside, outside, count })
-        };
-        text.lines().filter_map(range).collect()
-    }
-
-    /// The outside id of an inside one.
-    pub fn outside_of(ranges: &[IdRange], id: u32) -> Option<u32> {
-        ranges.iter().find_map(|range| {
-            let offset = id.checked_sub(range.inside).filter(|offset| *offset < range.count)?;
-            range.outside.checked_add(offset)
-        })
-    }
-}
-
-/// What an option does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// Sets attributes of the mount.
-    Set(u64),
-    /// Clears attributes of the mount.
-    Clear(u64),
-    /// Chooses the access-time mode.
-    Atime(u64),
-    /// A flag of the file system.
-    Flag(&'static str),
-    /// Takes a flag of the file system back.
-    NoFlag(&'static str),
-    /// Propagation of the mount.
-    Propagate(u64),
-    /// A bind mount.
-    Bind,
-    /// Id-mapped by the container's user namespace unless mappings are given.
-    Idmap,
-    /// The directory's content is copied up.
-    CopyUp,
-    /// Nothing.
-    Nothing,
-}
-
-/// The options (mount(8) and the specification's "Linux mount options") that
-/// are not for the file system itself. Those whose last column is true have a
-/// recursive form with an `r` in front.
-const OPTIONS: &[(&str, Effect, bool)] = &[
-    ("defaults", Effect::Nothing, false),
-    ("remount", Effect::Nothing, false),
-    ("ro", Effect::Set(attr::RDONLY), true),
-    ("rw", Effect::Clear(attr::RDONLY), true),
-    ("nosuid", Effect::Set(attr::NOSUID), true),
-    ("suid", Effect::Clear(attr::NOSUID), true),
-    ("nodev", Effect::Set(attr::NODEV), true),
-    ("dev", Effect::Clear(attr::NODEV), true),
-    ("noexec", Effect::Set(attr::NOEXEC), true),
-    ("exec", Effect::Clear(attr::NOEXEC), true),
-    ("nodiratime", Effect::Set(attr::NODIRATIME), true),
-    ("diratime", Effect::Clear(attr::NODIRATIME), true),
-    ("nosymfollow", Effect::Set(attr::NOSYMFOLLOW), true),
-    ("symfollow", Effect::Clear(attr::NOSYMFOLLOW), true),
-    ("noatime", Effect::Atime(attr::NOATIME), true),
-    ("atime", Effect::Atime(attr::RELATIME), true),
-    ("relatime", Effect::Atime(attr::RELATIME), true),
-    ("norelatime", Effect::Atime(attr::RELATIME), true),
-    ("strictatime", Effect::Atime(attr::STRICTATIME), true),
-    ("nostrictatime", Effect::Atime(attr::RELATIME), true),
-    ("sync", Effect::Flag("sync"), false),
-    ("async", Effect::NoFlag("sync"), false),
-    ("dirsync", Effect::Flag("dirsync"), false),
-    ("lazytime", Effect::Flag("lazytime"), false),
-    ("nolazytime", Effect::NoFlag("lazytime"), false),
-    ("mand", Effect::Flag("mand"), false),
-    ("nomand", Effect::NoFlag("mand"), false),
-    // The kernel knows these by flags of mount(2) only and does nothing by them.
-    ("silent", Effect::Nothing, false),
-    ("loud", Effect::Nothing, false),
-    ("iversion", Effect::Nothing, false),
-    ("noiversion", Effect::Nothing, false),
-    ("acl", Effect::Nothing, false),
-    ("noacl", Effect::Nothing, false),
-    ("private", Effect::Propagate(propagation::PRIVATE), true),
-    ("shared", Effect::Propagate(propagation::SHARED), true),
-    ("slave", Effect::Propagate(propagation::SLAVE), true),
-    ("unbindable", Effect::Propagate(propagation::UNBINDABLE), true),
-    ("bind", Effect::Bind, true),
-    ("idmap", Effect::Idmap, true),
-    ("tmpcopyup", Effect::CopyUp, false),
-];
-
-/// The names of all options that [`MountStep`] knows, recursive forms
-/// included, sorted: for the Features document.
-pub fn known_options() -> Vec<String> {
-    let mut names: Vec<String> = OPTIONS
-        .iter()
-        .flat_map(|(name, _, recursive)| {
-            let other = recursive.then(|| format!("r{name}"));
-            [Some((*name).to_owned()), other].into_iter().flatten()
-        })
-        .collect();
-    names.sort();
-    names
-}
-
-/// An option's effect, and whether it is the recursive form.
-fn effect_of(option: &str) -> Option<(Effect, bool)> {
-    let find = |name: &str| OPTIONS.iter().find(|row| row.0 == name);
-    if let Some(row) = find(option) {
-        return Some((row.1, false));
-    }
-    let row = option.strip_prefix('r').and_then(find).filter(|row| row.2)?;
-    Some((row.1, true))
-}
-
 /// The files under `/proc` that may be mounted over: what lxcfs provides.
 const OVER_PROC: &[&str] = &[
     "/proc/cpuinfo",
@@ -237,15 +91,36 @@ pub fn not_of_type_proc(destination: &Path) -> String {
     format!("{} cannot be mounted because it is not of type proc", destination.display())
 }
 
+/// What the entries of `mounts` are read with.
+#[derive(Debug)]
+pub struct From<'a> {
+    /// Relative sources of bind mounts are taken from here.
+    pub bundle: &'a Path,
+    /// The root's path on the host, absolute and cleaned.
+    pub root: &'a Path,
+    /// `linux.mountLabel`.
+    pub label: Option<&'a str>,
+}
+
+impl From<'_> {
+    /// A destination that names the root's own path on the host means what is
+    /// inside, as with runc.
+    fn inside(&self, destination: &Path) -> PathBuf {
+        match cleaned(destination).strip_prefix(self.root) {
+            Ok(inside) if self.root != Path::new("/") => Path::new("/").join(inside),
+            _ => destination.to_owned(),
+        }
+    }
+}
+
 impl MountStep {
-    /// What `mounts[index]` comes to; relative sources of bind mounts are taken
-    /// from `bundle`.
+    /// What `mounts[index]` comes to.
     ///
     /// # Errors
     /// The entry's field and what is wrong with it.
-    pub fn new(index: usize, mount: &Mount, bundle: &Path, label: Option<&str>) -> Result<Self> {
+    pub fn new(index: usize, mount: &Mount, from: &From<'_>) -> Result<Self> {
         let field = format!("mounts[{index}]");
-        let destination = Path::new("/").join(mount.destination());
+        let destination = from.inside(&Path::new("/").join(mount.destination()));
         let clean = cleaned(&destination);
         if clean != Path::new("/proc") && clean.starts_with("/proc") && !may_cover_proc(&clean) {
             return Err(Error::config(format!(
@@ -253,16 +128,13 @@ impl MountStep {
                 destination.display()
             )));
         }
-        let mut read = Read::default();
-        for option in mount.options().iter().flatten() {
-            read.option(option);
-        }
+        let read = Options::read(mount.options().iter().flatten());
         let kind = mount.typ().as_deref().unwrap_or_default();
         let what = if read.bind || kind == "bind" {
             let source = mount.source().as_deref().unwrap_or(Path::new(""));
             let idmap = read.idmap(mount);
             // Parameters of a file system mean nothing for what is mounted already.
-            What::Bind { source: bundle.join(source), recursive: read.recursive_bind, idmap }
+            What::Bind { source: from.bundle.join(source), recursive: read.recursive_bind, idmap }
         } else if kind == "cgroup" || kind == "cgroup2" {
             What::Cgroup
         } else {
@@ -275,7 +147,7 @@ impl MountStep {
                 .as_deref()
                 .map_or(kind.as_bytes(), |path| path.as_os_str().as_bytes());
             let mut params = read.params(&field)?;
-            if let (Some(label), "tmpfs" | "devpts") = (label, kind) {
+            if let (Some(label), "tmpfs" | "devpts") = (from.label, kind) {
                 params.push(FsParam {
                     key: c"context".to_owned(),
                     value: Some(c(label.as_bytes(), "options")?),
@@ -288,97 +160,36 @@ impl MountStep {
         if proc_only && kind != "proc" {
             return Err(Error::config(not_of_type_proc(&destination)).within(&field));
         }
-        Ok(MountStep {
+        let bind = matches!(what, What::Bind { .. });
+        let mut step = MountStep {
             field,
             exact: clean == Path::new("/proc") || clean == Path::new("/sys"),
             destination,
             copy_up: read.copy_up && kind == "tmpfs",
+            implied_clear: if bind { read.implied_clear() } else { 0 },
             what,
             attr: read.attr,
             recursive: read.recursive,
             propagation: read.propagation,
-        })
+            read_only_late: false,
+        };
+        let new = matches!(step.what, What::Fs { .. });
+        if new && (kind == "tmpfs" || clean == Path::new("/dev")) {
+            step.delay_read_only();
+        }
+        Ok(step)
+    }
+
+    /// Read-only comes last, as with runc.
+    fn delay_read_only(&mut self) {
+        self.read_only_late = (self.attr.set | self.recursive.set) & attr::RDONLY != 0;
+        self.attr.set &= !attr::RDONLY;
+        self.recursive.set &= !attr::RDONLY;
     }
 
     /// Whether a parameter of the file system is given.
     pub fn has_param(&self, name: &[u8]) -> bool {
         matches!(&self.what, What::Fs { params, .. } if params.iter().any(|p| p.key.as_bytes() == name))
-    }
-}
-
-/// Options as they are read, the later ones overruling the earlier.
-#[derive(Default)]
-struct Read {
-    attr: MountAttr,
-    recursive: MountAttr,
-    propagation: Vec<(u64, bool)>,
-    flags: Vec<&'static str>,
-    data: Vec<String>,
-    bind: bool,
-    recursive_bind: bool,
-    mapped: Option<bool>,
-    copy_up: bool,
-}
-
-impl Read {
-    fn option(&mut self, option: &str) {
-        let Some((effect, recursive)) = effect_of(option) else {
-            // One option may hold several, as a line of fstab does.
-            self.data.extend(option.split(',').filter(|part| !part.is_empty()).map(str::to_owned));
-            return;
-        };
-        let attr = if recursive { &mut self.recursive } else { &mut self.attr };
-        match effect {
-            Effect::Set(bits) => {
-                attr.set |= bits;
-                attr.clear &= !bits;
-            }
-            Effect::Clear(bits) => {
-                attr.clear |= bits;
-                attr.set &= !bits;
-            }
-            Effect::Atime(mode) => {
-                attr.set = attr.set & !attr::ATIME | mode;
-                attr.clear |= attr::ATIME;
-            }
-            Effect::Flag(name) => self.flags.push(name),
-            Effect::NoFlag(name) => self.flags.retain(|flag| *flag != name),
-            Effect::Propagate(bits) => self.propagation.push((bits, recursive)),
-            Effect::Bind => {
-                self.bind = true;
-                self.recursive_bind |= recursive;
-            }
-            Effect::Idmap => self.mapped = Some(recursive),
-            Effect::CopyUp => self.copy_up = true,
-            Effect::Nothing => {}
-        }
-    }
-
-    fn idmap(&self, mount: &Mount) -> Option<IdMap> {
-        let given = mount.uid_mappings().is_some();
-        if self.mapped.is_none() && !given {
-            return None;
-        }
-        Some(IdMap {
-            uids: IdRange::list(mount.uid_mappings()),
-            gids: IdRange::list(mount.gid_mappings()),
-            recursive: self.mapped == Some(true),
-        })
-    }
-
-    fn params(&self, field: &str) -> Result<Vec<FsParam>> {
-        let c = |text: &str| {
-            let nul = |_| Error::config(format!("{field}.options: contains a NUL byte"));
-            CString::new(text).map_err(nul)
-        };
-        let flags = self.flags.iter().map(|flag| Ok(FsParam { key: c(flag)?, value: None }));
-        let data = self.data.iter().map(|option| {
-            Ok(match option.split_once('=') {
-                Some((key, value)) => FsParam { key: c(key)?, value: Some(c(value)?) },
-                None => FsParam { key: c(option)?, value: None },
-            })
-        });
-        flags.chain(data).collect()
     }
 }
 
@@ -405,9 +216,11 @@ pub fn plain_bind(field: &str, source: PathBuf, destination: &str, attrs: u64) -
         destination: PathBuf::from(destination),
         what: What::Bind { source, recursive: true, idmap: None },
         attr: MountAttr::setting(attrs),
+        implied_clear: 0,
         recursive: MountAttr::default(),
         propagation: Vec::new(),
         copy_up: false,
+        read_only_late: false,
         exact: false,
     }
 }
@@ -415,10 +228,12 @@ pub fn plain_bind(field: &str, source: PathBuf, destination: &str, attrs: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::mount_attr::propagation;
 
     fn step(json: &str) -> Result<MountStep> {
         let mount: Mount = serde_json::from_str(json).unwrap();
-        MountStep::new(0, &mount, Path::new("/bundle"), None)
+        let from = From { bundle: Path::new("/bundle"), root: Path::new("/r/fs"), label: None };
+        MountStep::new(0, &mount, &from)
     }
 
     fn tmpfs(options: &str) -> MountStep {
@@ -498,17 +313,5 @@ mod tests {
         for good in ["/proc", "/proc/cpuinfo", "/process", "/proc/sys/kernel/ns_last_pid"] {
             assert_eq!(on(good).unwrap().exact, good == "/proc", "{good}");
         }
-    }
-
-    #[test]
-    fn ranges_translate() {
-        let ranges = [
-            IdRange { inside: 0, outside: 1000, count: 1 },
-            IdRange { inside: 1, outside: 100_000, count: 10 },
-        ];
-        assert_eq!(IdRange::outside_of(&ranges, 0), Some(1000));
-        assert_eq!(IdRange::outside_of(&ranges, 10), Some(100_009));
-        assert_eq!(IdRange::outside_of(&ranges, 11), None);
-        assert_eq!(IdRange::text(&ranges), "0 1000 1\n1 100000 10\n");
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
 
-use super::mounts::IdRange;
+use super::id_ranges::IdRange;
 pub use crate::config::namespaces::proc_name;
 
 /// `CLONE_NEW*` of clone(2).

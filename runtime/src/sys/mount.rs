@@ -5,7 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount as api;
 use rustix::mount::{
@@ -110,21 +110,59 @@ pub fn new_fs(
     params: &[FsParam],
     attrs: u64,
 ) -> Result<OwnedFd, Errno> {
-    let context = api::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    new_fs_told(kind, source, params, attrs, &mut String::new())
+}
+
+/// The same; `why` is told which option was refused and what the file system
+/// says of it.
+///
+/// # Errors
+/// As [`new_fs`].
+pub fn new_fs_told(
+    kind: &CStr,
+    source: Option<&CStr>,
+    params: &[FsParam],
+    attrs: u64,
+    why: &mut String,
+) -> Result<OwnedFd, Errno> {
+    let context = api::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).inspect_err(|errno| {
+        if *errno == Errno::NODEV {
+            ": unknown file system type".clone_into(why);
+        }
+    })?;
+    let context = context.as_fd();
     if let Some(source) = source {
-        api::fsconfig_set_string(context.as_fd(), c"source", source)?;
+        api::fsconfig_set_string(context, c"source", source)
+            .inspect_err(|_| *why = said(context))?;
     }
     for param in params {
+        let key = param.key.as_c_str();
         match &param.value {
-            None => api::fsconfig_set_flag(context.as_fd(), param.key.as_c_str())?,
-            Some(value) => {
-                api::fsconfig_set_string(context.as_fd(), param.key.as_c_str(), value.as_c_str())?
-            }
+            None => api::fsconfig_set_flag(context, key),
+            Some(value) => api::fsconfig_set_string(context, key, value.as_c_str()),
+        }
+        .inspect_err(|_| *why = format!(": option {param}{}", said(context)))?;
+    }
+    api::fsconfig_create(context).inspect_err(|_| *why = said(context))?;
+    let attrs = MountAttrFlags::from_bits_retain(attrs as u32);
+    api::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+}
+
+/// What the kernel has to say of a file system that was refused: its messages
+/// (fsopen(2)), each with its sort in front (`e tmpfs: Bad value for 'size'`).
+fn said(context: BorrowedFd<'_>) -> String {
+    let mut all = String::new();
+    let mut line = [0; 1024];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
+        let text = String::from_utf8_lossy(&line[..length]);
+        let words = text.trim_end().split_once(' ').map_or("", |(_, words)| words);
+        // It says some things twice.
+        if !all.ends_with(words) {
+            all.push_str(": ");
+            all.push_str(words);
         }
     }
-    api::fsconfig_create(context.as_fd())?;
-    let attrs = MountAttrFlags::from_bits_retain(attrs as u32);
-    api::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attrs)
+    all
 }
 
 /// A detached copy of the mount at an open file (`open_tree` with
@@ -146,14 +184,48 @@ fn open_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedF
 }
 
 /// Attaches a detached mount on top of an open file or directory.
+///
+/// # Errors
+/// `ENOTDIR` for a directory over a file and the reverse, as mount(2) has it
+/// (move_mount(2) says `EINVAL`).
 pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
-    api::move_mount(
-        mount,
-        c"",
-        target,
-        c"",
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-    )
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    match api::move_mount(mount, c"", target, c"", flags) {
+        Err(Errno::INVAL) if is_dir(mount)? != is_dir(target)? => Err(Errno::NOTDIR),
+        moved => moved,
+    }
+}
+
+/// Whether an open file is a directory. A FUSE mount of somebody else's does not
+/// let itself be looked at; but what it is, the kernel knows.
+pub fn is_dir(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match rustix::fs::fstat(file) {
+        Ok(stat) => {
+            let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+            Ok(kind == rustix::fs::FileType::Directory)
+        }
+        Err(Errno::ACCESS) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::open(fd_path(file).as_c_str(), flags, Mode::empty()) {
+                Ok(_) => Ok(true),
+                Err(Errno::NOTDIR) => Ok(false),
+                Err(errno) => Err(errno),
+            }
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The id of the mount that an open file lies on; `None` before Linux 5.8.
+pub fn id(file: BorrowedFd<'_>) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    (stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id)
+}
+
+/// Takes the mount at an open directory away.
+pub fn detach(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    api::unmount(fd_path(mount).as_c_str(), UnmountFlags::DETACH)
 }
 
 /// mount(2) of a file system on an open directory, for kernels without the

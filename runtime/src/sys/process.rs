@@ -27,6 +27,13 @@ pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags as i32) }).map(drop)
 }
 
+/// Enters a mount namespace, with this directory of it as root and working directory.
+pub fn enter_mounts(namespace: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Errno> {
+    setns(namespace, libc::CLONE_NEWNS as u64)?;
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(c".")
+}
+
 /// `execveat(2)`: executes `path` relative to `dir`; with an empty path, the
 /// file `dir` itself. Returns only when it failed.
 pub fn execveat(dir: BorrowedFd<'_>, path: &CStr, argv: &[&CStr], env: &[&CStr]) -> Errno {

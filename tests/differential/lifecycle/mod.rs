@@ -6,6 +6,7 @@
 mod errors;
 mod hooks;
 mod hooks_odd;
+mod mount_flags;
 mod mounts;
 mod process;
 mod states;
@@ -27,6 +28,7 @@ pub fn register(suite: &mut Suite) {
     hooks_odd::register(suite);
     states::register(suite);
     update::register(suite);
+    mount_flags::register(suite);
 }
 
 /// A container in the foreground and what its script prints.

@@ -17,7 +17,7 @@ use richrun::launch::sync;
 use richrun::life::{State, signal};
 use richrun::plan::boot::inittab;
 use richrun::plan::cgroup::layout::{Hierarchy, Layout, Mode, parse_memberships, parse_mounts};
-use richrun::plan::mounts::{MountStep, cleaned};
+use richrun::plan::mounts::{From, MountStep, cleaned};
 use richrun::plan::seccomp::{Arch, compile};
 use richrun::plan::{Asked, Host, Plan};
 use richrun::sys::inroot;
@@ -98,7 +98,8 @@ fn mount_options(bytes: &[u8]) {
         .options(options)
         .build()
         .expect("every field is there");
-    if let Ok(step) = MountStep::new(0, &mount, Path::new("/bundle"), None) {
+    let from = From { bundle: Path::new("/bundle"), root: Path::new("/bundle/fs"), label: None };
+    if let Ok(step) = MountStep::new(0, &mount, &from) {
         let clean = cleaned(&step.destination);
         assert!(clean.is_absolute(), "{}", clean.display());
         assert!(!clean.components().any(|part| part.as_os_str() == ".."), "{}", clean.display());
