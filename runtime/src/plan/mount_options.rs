@@ -229,3 +229,33 @@ impl Options {
         flags.chain(data).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(options: &[&str]) -> Options {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        Options::read(options.iter())
+    }
+
+    #[test]
+    fn a_bind_loses_what_is_not_asked_for_once_anything_is() {
+        let kept = |options: &[&str]| !read(options).implied_clear();
+        for nothing in [&["bind"][..], &["rbind", "rprivate", "remount", "defaults"], &["rro"]] {
+            assert_eq!(kept(nothing), !0, "{nothing:?}");
+        }
+        assert_eq!(kept(&["rw"]) & LOSES, attr::RDONLY, "by name, not by implication");
+        assert_eq!(kept(&["bind", "nodev", "suid"]) & LOSES, attr::NODEV | attr::NOSUID);
+        assert_eq!(kept(&["sync"]) & LOSES, 0);
+    }
+
+    #[test]
+    fn atime_of_a_bind_goes_if_it_can() {
+        let got = read(&["noatime", "atime"]);
+        assert_eq!((got.attr.set, got.implied_clear() & attr::ATIME), (0, attr::ATIME));
+        let got = read(&["atime", "noatime"]);
+        assert_eq!((got.attr.set, got.implied_clear() & attr::ATIME), (attr::NOATIME, 0));
+        assert_eq!(read(&["ro"]).implied_clear() & attr::ATIME, 0);
+    }
+}

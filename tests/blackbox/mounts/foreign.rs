@@ -38,23 +38,26 @@ fn private_directory(t: &Trial, name: &str, flags: MsFlags) -> PathBuf {
 /// A tree that holds another mount namespace, as that of every host with snaps does.
 fn pinned_mount_namespace(t: &Trial) {
     let dir = private_directory(t, "pins", MsFlags::empty());
-    // Newer namespaces have higher numbers on one CPU only (Linux 6.18), and the
-    // kernel compares them: one may be bound in an older one.
-    let mut one = CpuSet::new();
-    one.set(0).expect("a CPU");
-    sched_setaffinity(Pid::from_raw(0), &one).expect("sched_setaffinity");
     fs::write(dir.join("file"), "found").expect("write");
     fs::write(dir.join("pin"), "").expect("write");
-    let other = t.idle();
-    let namespace = format!("/proc/{}/ns/mnt", other.pid());
-    let bound = mount(
-        Some(namespace.as_str()),
-        &dir.join("pin"),
-        None::<&str>,
-        MsFlags::MS_BIND,
-        None::<&str>,
-    );
-    bound.expect("pin a mount namespace");
+    // One may be bound in an older one only. The kernel tells by their numbers, which grow
+    // on each CPU for itself (Linux 6.18): on that where ours was made, a new one is newer.
+    let pinned = (0..CpuSet::count()).find_map(|cpu| {
+        let mut one = CpuSet::new();
+        one.set(cpu).ok()?;
+        sched_setaffinity(Pid::from_raw(0), &one).ok()?;
+        let other = t.idle();
+        let namespace = format!("/proc/{}/ns/mnt", other.pid());
+        let (pin, none) = (dir.join("pin"), None::<&str>);
+        match mount(Some(namespace.as_str()), &pin, none, MsFlags::MS_BIND, none) {
+            Ok(()) => Some(other),
+            Err(_) => {
+                other.remove();
+                None
+            }
+        }
+    });
+    let other = pinned.expect("pin a mount namespace");
     t.accept_mounts();
     for foreign in [false, true] {
         let out = t.sh_with("cat /usr/file", |c| {
