@@ -236,11 +236,41 @@ mod tests {
         MountStep::new(0, &mount, &from)
     }
 
-    fn tmpfs(options: &str) -> MountStep {
+    fn new(kind: &str, destination: &str, options: &str) -> MountStep {
         step(&format!(
-            r#"{{"destination":"/x","type":"tmpfs","source":"tmpfs","options":[{options}]}}"#
+            r#"{{"destination":"{destination}","type":"{kind}","source":"x","options":[{options}]}}"#
         ))
         .unwrap()
+    }
+
+    fn ramfs(options: &str) -> MountStep {
+        new("ramfs", "/x", options)
+    }
+
+    #[test]
+    fn read_only_comes_last_where_more_is_to_be_made() {
+        for (kind, destination, options, late) in [
+            ("tmpfs", "/x", r#""ro""#, true),
+            ("tmpfs", "/x", r#""rro""#, true),
+            ("tmpfs", "/x", r#""ro","rw""#, false),
+            ("devtmpfs", "/dev/", r#""ro""#, true),
+            ("ramfs", "/x", r#""ro""#, false),
+            ("bind", "/dev", r#""ro""#, false),
+        ] {
+            let got = new(kind, destination, options);
+            let now = (got.attr.set | got.recursive.set) & attr::RDONLY != 0;
+            assert_eq!(got.read_only_late, late, "{kind} {options}");
+            assert!(!(now && late), "{kind} {options}");
+        }
+    }
+
+    #[test]
+    fn the_roots_own_path_is_stripped() {
+        for (destination, inside) in
+            [("/r/fs/etc", "/etc"), ("/r/./fs", "/"), ("/r/fsx", "/r/fsx"), ("r/fs/x", "/x")]
+        {
+            assert_eq!(new("ramfs", destination, "").destination, Path::new(inside));
+        }
     }
 
     #[test]
@@ -253,14 +283,14 @@ mod tests {
             (r#""relatime","strictatime""#, attr::STRICTATIME, attr::ATIME),
             (r#""nosuid","nodev","noexec","suid""#, attr::NODEV | attr::NOEXEC, attr::NOSUID),
         ] {
-            let got = tmpfs(options).attr;
+            let got = ramfs(options).attr;
             assert_eq!((got.set, got.clear), (set, clear), "{options}");
         }
     }
 
     #[test]
     fn recursive_forms_are_kept_apart() {
-        let got = tmpfs(r#""rro","nosuid","rslave","private""#);
+        let got = ramfs(r#""rro","nosuid","rslave","private""#);
         assert_eq!(got.recursive.set, attr::RDONLY);
         assert_eq!(got.attr.set, attr::NOSUID);
         assert_eq!(got.propagation, [(propagation::SLAVE, true), (propagation::PRIVATE, false)]);
@@ -268,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_option_of_mounts_goes_to_the_file_system() {
-        let got = tmpfs(r#""size=64k,mode=755","nr_inodes=5","sync","remountx","rsize=1""#);
+        let got = ramfs(r#""size=64k,mode=755","nr_inodes=5","sync","remountx","rsize=1""#);
         let What::Fs { params, .. } = &got.what else { panic!() };
         let text: Vec<String> = params
             .iter()
