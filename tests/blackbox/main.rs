@@ -8,6 +8,7 @@ mod cgroups;
 mod cleanup;
 mod devices;
 mod events;
+mod examples;
 mod exec;
 mod grants;
 mod hardening;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
     streams::register(suite.module("streams"));
     stress::register(suite.module("stress"));
     events::register(suite.module("events"));
+    examples::register(suite.module("examples"));
     update::register(suite.module("update"));
     words::register(suite.module("words"));
     suite.main()
