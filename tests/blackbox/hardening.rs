@@ -6,6 +6,7 @@
 mod entering;
 mod exposure;
 mod faults;
+mod holdings;
 mod kills;
 mod notify;
 mod paths;
@@ -26,6 +27,7 @@ pub fn register(suite: &mut Suite) {
     words::register(suite);
     paths::register(suite);
     faults::register(suite);
+    holdings::register(suite);
     kills::register(suite);
     notify::register(suite);
 }

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::Timespec;
 use rustix::fs::{FileType, Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::net::{
@@ -20,7 +21,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::error::{Error, Result, Step};
-use crate::sys::{inroot, mount};
+use crate::sys::{inroot, interrupt, mount};
 
 /// What goes with the master end over a console socket: the name that runc
 /// sends. Receivers (conmon, containerd, recvtty) only show it.
@@ -137,14 +138,31 @@ pub fn adopt(terminal: BorrowedFd<'_>) -> Result<()> {
     streams.step(|| "terminal: standard streams")
 }
 
-/// Connects to the unix socket of `--console-socket` or `--pidfd-socket`.
+/// How often, and with which pauses, whoever listens is asked again while others wait: 10 s in all.
+const ASKED: usize = 500;
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Connects to the unix socket of `--console-socket`, `--pidfd-socket` or a seccomp listener.
+///
+/// # Errors
+/// Nobody listens there, or accepts for ten seconds; or the end was asked for meanwhile.
 pub fn connect(option: &str, path: &Path) -> Result<OwnedFd> {
     let step = || format!("{option} {}", path.display());
-    let flags = SocketFlags::CLOEXEC;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .step(step)?;
-    rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address(path)?.0)).step(step)?;
-    Ok(socket)
+    for _ in 0..ASKED {
+        // A blocking one would wait for ever, and hear of no signal, where nobody accepts.
+        match rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address(path)?.0)) {
+            Err(Errno::AGAIN) => interrupt::pause(PAUSE)?,
+            connected => {
+                connected.step(step)?;
+                rustix::io::ioctl_fionbio(&socket, false).step(step)?;
+                return Ok(socket);
+            }
+        }
+    }
+    Err(Error::system(format!("{}: nobody accepts", step())))
 }
 
 /// The address of a socket file; one too long for `sun_path` is named through

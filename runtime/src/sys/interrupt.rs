@@ -95,6 +95,18 @@ pub fn until(fd: BorrowedFd<'_>, events: PollFlags, bound: Option<Timespec>) -> 
     }
 }
 
+/// Does nothing for a moment.
+///
+/// # Errors
+/// The end was asked for meanwhile.
+pub fn pause(moment: Timespec) -> Result<()> {
+    let Some(requests) = requests() else { return wait(&mut [], Some(moment)).map(drop) };
+    match wait(&mut [PollFd::from_borrowed_fd(requests, PollFlags::IN)], Some(moment))? {
+        true => Err(obey()),
+        false => Ok(()),
+    }
+}
+
 fn wait(fds: &mut [PollFd<'_>], bound: Option<Timespec>) -> Result<bool> {
     loop {
         match poll(fds, bound.as_ref()) {
