@@ -188,7 +188,7 @@ impl Table {
     }
 
     fn rooted(&self, pid: i32) -> &'static str {
-        let root = place(&format!("/proc/{pid}/root/"));
+        let root = place(format!("/proc/{pid}/root/"));
         match root {
             root if root == place("/") => "host's",
             root if root == place(&self.rootfs) => "container's",
@@ -197,7 +197,7 @@ impl Table {
     }
 
     fn directory(&self, pid: i32) -> String {
-        let cwd = place(&format!("/proc/{pid}/cwd/"));
+        let cwd = place(format!("/proc/{pid}/cwd/"));
         match cwd {
             cwd if cwd == place(&self.rootfs) => "the container's root".into(),
             cwd if cwd == place(&self.bundle) => "the bundle".into(),
