@@ -93,6 +93,8 @@ verbs! {
     "ps" Ps(PsArgs) FirstArgument;
     /// Run, list and check hooks.
     "hooks" Hooks(HooksArgs) End;
+    /// Say what is wrong with a bundle.
+    "check" Check(CheckArgs) End;
     /// Write a configuration to start from.
     "spec" Spec(SpecArgs) End;
     /// Look at and steer a rich container's services.

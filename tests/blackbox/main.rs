@@ -5,6 +5,7 @@
 mod bad_input;
 mod boot;
 mod cgroups;
+mod check;
 mod cleanup;
 mod devices;
 mod events;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
     grants::register(suite.module("grants"));
     boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
+    check::register(suite.module("check"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
     hardening::register(suite.module("hardening"));

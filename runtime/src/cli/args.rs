@@ -341,6 +341,17 @@ pub struct SpecArgs {
     pub command: Vec<String>,
 }
 
+/// `check`
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The bundle: a directory with config.json [default: the current directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Another config.json for the bundle, or services (TOML or JSON) for its container
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 /// `features`
 #[derive(Debug, Clone, Args)]
 pub struct FeaturesArgs {}

@@ -215,6 +215,21 @@ Examples:
   richrun spec --caps none            or default (Docker's fourteen), or NET_ADMIN,KILL",
 };
 
+const CHECK: Page = Page {
+    about: "Say all that is wrong with a bundle",
+    long: "Reads config.json, and prints a line for everything in it that is wrong or may be meant \
+           otherwise: unknown fields and annotations, values that none can be, what this host cannot \
+           do, mount options, hooks, seccomp profiles, and the services against the image. Nothing \
+           is made. FILE may be a config.json of another name, or services for the bundle's \
+           container; `hooks check` looks at files of hooks. Unknown fields are errors here, while \
+           `create` passes over them as the specification says. Exit status 1 if there is an error.",
+    examples: "\
+Examples:
+  richrun check -b box
+  richrun check -b box services.toml
+  richrun check box/config.json",
+};
+
 const FEATURES: Page = Page {
     about: "Print what this runtime supports, as JSON",
     long: "Prints the Features document of the runtime specification; needs no rights and no \
@@ -289,6 +304,7 @@ pub fn page(verb: &str) -> &'static Page {
         "hooks list" => &HOOKS_LIST,
         "hooks check" => &HOOKS_CHECK,
         "spec" => &SPEC,
+        "check" => &CHECK,
         "features" => &FEATURES,
         "service" => &SERVICE,
         "health" => &HEALTH,

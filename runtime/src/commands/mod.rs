@@ -3,6 +3,7 @@
 //! Every command is `run(&Global, &its arguments) -> Result<u8>`; the number
 //! is the exit status.
 
+mod check;
 mod create;
 mod delete;
 mod descriptors;
@@ -33,6 +34,7 @@ use crate::error::Result;
 /// Runs the command that was asked for; returns the exit status.
 pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
     match verb {
+        Verb::Check(args) => check::run(global, args),
         Verb::Delete(args) => delete::run(global, args),
         Verb::Features(args) => features::run(global, args),
         Verb::Hooks(args) => hooks::run(global, args),

@@ -10,6 +10,7 @@ mod resources;
 pub mod rich;
 pub mod services;
 pub mod trust;
+pub mod unknown;
 pub mod validate;
 
 pub use resources::check_resources;
@@ -76,6 +77,16 @@ impl Config {
             // What it is counts, and not how it is named.
             validate::validate(&spec, &mut Vec::new())?;
         }
+        Ok(Config { bundle, spec, bytes, warnings })
+    }
+
+    /// What `file` holds, read but not checked.
+    ///
+    /// # Errors
+    /// Line and column of a syntax error, the field of what is of another kind.
+    pub fn unchecked(bundle: PathBuf, file: &Path, bytes: Vec<u8>) -> Result<Config> {
+        let mut warnings = Vec::new();
+        let spec = parse(&bytes, file, &mut warnings)?;
         Ok(Config { bundle, spec, bytes, warnings })
     }
 

@@ -11,7 +11,7 @@ use oci_spec::runtime::{
 
 use super::finding::wrong;
 use super::resources;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 type Check = fn(&Spec, &mut Vec<String>) -> Result<()>;
 
@@ -42,6 +42,13 @@ const CHECKS: &[Check] = &[
 /// The first check that fails: field and cause.
 pub fn validate(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     CHECKS.iter().try_for_each(|check| check(spec, warnings))
+}
+
+/// Runs every check whatever the others find: all errors, and all warnings.
+pub fn all(spec: &Spec) -> (Vec<Error>, Vec<String>) {
+    let mut warnings = Vec::new();
+    let errors = CHECKS.iter().filter_map(|check| check(spec, &mut warnings).err()).collect();
+    (errors, warnings)
 }
 
 fn version(spec: &Spec, _: &mut Vec<String>) -> Result<()> {

@@ -16,7 +16,7 @@ use rustix::net::{
 use super::own_image::sealed_image;
 use super::{host_path, image_file};
 use crate::config::services::{Accounts, Format, Services, Source};
-use crate::error::{Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::life::Entry;
 use crate::life::services::SOCKET;
 use crate::sys::inroot;
@@ -81,6 +81,26 @@ pub struct Places<'a> {
 /// # Errors
 /// A file that cannot be read; file, line and field of what is wrong in it.
 pub fn find(places: Places<'_>) -> Result<Option<Services>> {
+    let Some((sources, accounts)) = gather(places)? else { return Ok(None) };
+    let services = Services::read(&sources, &accounts)?;
+    services.check_users(places.user)?;
+    Ok(Some(services))
+}
+
+/// All that is wrong with the services.
+pub fn problems(places: Places<'_>) -> Vec<Error> {
+    match gather(places) {
+        Ok(None) => Vec::new(),
+        Ok(Some((sources, accounts))) => match Services::read_all(&sources, &accounts) {
+            Ok(services) => services.check_users(places.user).err().into_iter().collect(),
+            Err(errors) => errors,
+        },
+        Err(error) => vec![error],
+    }
+}
+
+/// The documents, and who the image says that there is.
+fn gather(places: Places<'_>) -> Result<Option<(Vec<Source>, Accounts)>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = host_path::open(places.root, flags)
         .step(|| format!("root.path: open {}", places.root.display()))?;
@@ -98,9 +118,7 @@ pub fn find(places: Places<'_>) -> Result<Option<Services>> {
     }
     let text = |path: &str| read_inside(root.as_fd(), Path::new(path)).unwrap_or_default();
     let accounts = Accounts { passwd: text("/etc/passwd"), group: text("/etc/group") };
-    let services = Services::read(&sources, &accounts)?;
-    services.check_users(places.user)?;
-    Ok(Some(services))
+    Ok(Some((sources, accounts)))
 }
 
 fn of_host(path: &Path) -> Result<Source> {

@@ -14,6 +14,7 @@ pub mod mount_attr;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod problems;
 pub mod process;
 pub mod rich;
 pub mod seccomp;
@@ -276,17 +277,26 @@ fn root(config: &Config, no_pivot: bool) -> Result<RootPlan> {
     })
 }
 
+/// The root's path on the host, as mounts are compared with it.
+fn mount_root(config: &Config) -> PathBuf {
+    let root = config.spec.root().as_ref().map_or(Path::new(""), |root| root.path());
+    mounts::cleaned(&config.bundle.join(root))
+}
+
+/// What all mounts of a configuration have in common.
+fn mount_from<'c>(config: &'c Config, root: &'c Path) -> mounts::From<'c> {
+    let label = config.spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
+    mounts::From { bundle: &config.bundle, root, label: label.filter(|label| !label.is_empty()) }
+}
+
 fn mounts(
     config: &Config,
     namespaces: &Namespaces,
     notify: Option<PathBuf>,
 ) -> Result<Vec<MountStep>> {
     let spec = &config.spec;
-    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
-    let label = label.filter(|label| !label.is_empty());
-    let root = spec.root().as_ref().map_or(Path::new(""), |root| root.path());
-    let root = mounts::cleaned(&config.bundle.join(root));
-    let from = mounts::From { bundle: &config.bundle, root: &root, label };
+    let root = mount_root(config);
+    let from = mount_from(config, &root);
     let mut steps = Vec::with_capacity(spec.mounts().as_ref().map_or(0, Vec::len) + 1);
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let mut step = MountStep::new(index, mount, &from)?;

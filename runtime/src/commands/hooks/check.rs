@@ -60,7 +60,7 @@ fn look_into(directory: PathBuf) -> Vec<Finding> {
 }
 
 /// What is wrong with a file's text, and with the programs that it names.
-fn problems(file: &Path, text: &[u8]) -> Vec<String> {
+pub fn problems(file: &Path, text: &[u8]) -> Vec<String> {
     let found = match HookFile::parse(file, text) {
         Ok(found) => found,
         Err(problems) => return problems,

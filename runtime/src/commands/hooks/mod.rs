@@ -7,6 +7,8 @@ mod run;
 use crate::cli::{Global, HooksArgs, HooksVerb};
 use crate::error::Result;
 
+pub use check::problems as problems_of;
+
 /// Runs, lists or checks.
 pub fn run(_: &Global, args: &HooksArgs) -> Result<u8> {
     match &args.verb {

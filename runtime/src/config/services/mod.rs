@@ -79,18 +79,34 @@ impl Services {
     /// # Errors
     /// File, line, field and what is wrong there.
     pub fn read(sources: &[Source], accounts: &Accounts) -> Result<Services> {
-        let trees: Vec<(&Source, Node)> = sources
-            .iter()
-            .map(|source| Ok((source, tree::parse(&source.name, &source.text, source.format)?)))
-            .collect::<Result<_>>()?;
-        let mut read = Read::default();
-        for (source, node) in &trees {
-            read.settings(source, node)?;
+        Services::read_all(sources, accounts).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// The same, with all that is wrong in the order in which it was found.
+    ///
+    /// # Errors
+    /// At least one.
+    pub fn read_all(
+        sources: &[Source],
+        accounts: &Accounts,
+    ) -> std::result::Result<Services, Vec<Error>> {
+        let (mut read, mut wrong, mut trees) = (Read::default(), Vec::new(), Vec::new());
+        for source in sources {
+            match tree::parse(&source.name, &source.text, source.format) {
+                Ok(tree) => trees.push((source, tree)),
+                Err(error) => wrong.push(error),
+            }
         }
         for (source, node) in &trees {
-            read.services(source, node, accounts)?;
+            wrong.extend(read.settings(source, node).err());
         }
-        read.finish()
+        for (source, node) in &trees {
+            read.services(source, node, accounts, &mut wrong);
+        }
+        match wrong.is_empty() {
+            true => read.finish().map_err(|error| vec![error]),
+            false => Err(wrong),
+        }
     }
 
     /// The compact form that PID 1 gets.
@@ -137,21 +153,40 @@ impl Read {
         fields.end()
     }
 
-    fn services(&mut self, source: &Source, node: &Node, accounts: &Accounts) -> Result<()> {
-        let mut fields = Field { file: &source.name, path: String::new(), node }.table()?;
-        let Some(table) = fields.take("service") else { return Ok(()) };
-        let main = self.main.clone().unwrap_or_else(|| PAYLOAD.to_owned());
-        for (name, field) in table.table()?.rest() {
-            if let Some(other) = self.all.iter().find(|service| service.name == name) {
-                let (file, line) = &other.place;
-                return Err(field.error(format!("given twice, also in {file}, line {line}")));
+    fn services(
+        &mut self,
+        source: &Source,
+        node: &Node,
+        accounts: &Accounts,
+        wrong: &mut Vec<Error>,
+    ) {
+        let whole = Field { file: &source.name, path: String::new(), node };
+        let table = whole.table().and_then(|mut fields| match fields.take("service") {
+            Some(services) => Ok(services.table()?.rest()),
+            None => Ok(Vec::new()),
+        });
+        match table {
+            Ok(services) => {
+                for (name, field) in services {
+                    wrong.extend(self.service(name, &field, accounts).err());
+                }
             }
-            let service = Service::read(name, &field, name == main, accounts)?;
-            if name == main && service.oneshot {
-                return Err(field.error("type: the main service is no one-shot"));
-            }
-            self.all.push(service);
+            // What is no table has been told with the settings.
+            Err(error) => wrong.extend(wrong.is_empty().then_some(error)),
         }
+    }
+
+    fn service(&mut self, name: &str, field: &Field<'_>, accounts: &Accounts) -> Result<()> {
+        if let Some(other) = self.all.iter().find(|service| service.name == name) {
+            let (file, line) = &other.place;
+            return Err(field.error(format!("given twice, also in {file}, line {line}")));
+        }
+        let main = name == self.main.as_deref().unwrap_or(PAYLOAD);
+        let service = Service::read(name, field, main, accounts)?;
+        if main && service.oneshot {
+            return Err(field.error("type: the main service is no one-shot"));
+        }
+        self.all.push(service);
         Ok(())
     }
 
