@@ -1,6 +1,7 @@
 //! A document of either format as a tree whose every value knows its line.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
@@ -66,32 +67,45 @@ const DEEPEST: usize = 16;
 /// # Errors
 /// `NAME: line N: what is wrong`.
 pub fn parse(name: &str, text: &str, format: Format) -> Result<Node> {
+    let lines = Lines::of(text);
     let fail = |at: usize, what: &str| {
         let what = what.lines().next().unwrap_or_default();
-        Error::config(format!("{name}: line {}: {what}", line_at(text, at)))
+        Error::config(format!("{name}: line {}: {what}", lines.at(at)))
     };
     match format {
         Format::Toml => {
             let table = DeTable::parse(text).map_err(|error| {
                 fail(error.span().map_or(0, |span| span.start), error.message())
             })?;
-            let line = line_at(text, table.span().start);
-            Ok(Node { line, value: of_table(text, table.into_inner()) })
+            let line = lines.at(table.span().start);
+            Ok(Node { line, value: of_table(&lines, table.into_inner()) })
         }
-        Format::Json => of_json(text, text, 0).map_err(|(at, what)| fail(at, &what)),
+        Format::Json => of_json(text, &lines, text, 0).map_err(|(at, what)| fail(at, &what)),
     }
 }
 
-fn line_at(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+/// Where the lines of a document end, so that a value's line need not be counted out anew.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Lines {
+        Lines(
+            text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
+        )
+    }
+
+    /// The line of the byte at `at`, from 1 on.
+    fn at(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at) + 1
+    }
 }
 
-fn of_table(text: &str, table: DeTable<'_>) -> Value {
+fn of_table(lines: &Lines, table: DeTable<'_>) -> Value {
     let mut rows: Vec<(usize, String, Node)> = table
         .into_iter()
         .map(|(key, value)| {
             let at = key.span().start;
-            let node = Node { line: line_at(text, at), value: of_toml(text, value.into_inner()) };
+            let node = Node { line: lines.at(at), value: of_toml(lines, value.into_inner()) };
             (at, key.into_inner().into_owned(), node)
         })
         .collect();
@@ -99,7 +113,7 @@ fn of_table(text: &str, table: DeTable<'_>) -> Value {
     Value::Table(rows.into_iter().map(|(_, key, node)| (key, node)).collect())
 }
 
-fn of_toml(text: &str, value: DeValue<'_>) -> Value {
+fn of_toml(lines: &Lines, value: DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => {
@@ -109,12 +123,12 @@ fn of_toml(text: &str, value: DeValue<'_>) -> Value {
         DeValue::Array(list) => Value::List(
             list.into_iter()
                 .map(|item| Node {
-                    line: line_at(text, item.span().start),
-                    value: of_toml(text, item.into_inner()),
+                    line: lines.at(item.span().start),
+                    value: of_toml(lines, item.into_inner()),
                 })
                 .collect(),
         ),
-        DeValue::Table(table) => of_table(text, table),
+        DeValue::Table(table) => of_table(lines, table),
         DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
     }
 }
@@ -146,7 +160,12 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 /// `part` is a value inside of `whole`; an error comes with its offset there.
-fn of_json(whole: &str, part: &str, depth: usize) -> std::result::Result<Node, (usize, String)> {
+fn of_json(
+    whole: &str,
+    lines: &Lines,
+    part: &str,
+    depth: usize,
+) -> std::result::Result<Node, (usize, String)> {
     let offset = |inner: &str| (inner.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     let start = offset(part) + part.len() - part.trim_start().len();
     let fail = |error: serde_json::Error| {
@@ -162,9 +181,10 @@ fn of_json(whole: &str, part: &str, depth: usize) -> std::result::Result<Node, (
         Some(b'{') => {
             let entries: Entries<'_> = serde_json::from_str(part).map_err(fail)?;
             let mut rows: Vec<(String, Node)> = Vec::new();
+            let mut known = HashSet::new();
             for (key, raw) in entries.0 {
-                let node = of_json(whole, raw.get(), depth + 1)?;
-                if rows.iter().any(|row| row.0 == key) {
+                let node = of_json(whole, lines, raw.get(), depth + 1)?;
+                if !known.insert(key.clone()) {
                     return Err((offset(raw.get()), format!("{key}: given twice")));
                 }
                 rows.push((key.into_owned(), node));
@@ -173,7 +193,7 @@ fn of_json(whole: &str, part: &str, depth: usize) -> std::result::Result<Node, (
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(part).map_err(fail)?;
-            let nodes = items.into_iter().map(|raw| of_json(whole, raw.get(), depth + 1));
+            let nodes = items.into_iter().map(|raw| of_json(whole, lines, raw.get(), depth + 1));
             Value::List(nodes.collect::<std::result::Result<_, _>>()?)
         }
         _ => match serde_json::from_str(part).map_err(fail)? {
@@ -185,7 +205,7 @@ fn of_json(whole: &str, part: &str, depth: usize) -> std::result::Result<Node, (
             _ => Value::Other,
         },
     };
-    Ok(Node { line: line_at(whole, start), value })
+    Ok(Node { line: lines.at(start), value })
 }
 
 #[cfg(test)]
