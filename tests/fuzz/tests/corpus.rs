@@ -71,7 +71,7 @@ fn mutations(target: &Target) -> Result<(), Failed> {
 /// that what else the machine does does not.
 fn in_proportion(growth: &Growth) -> Result<(), Failed> {
     // Long enough that what does not grow counts for little.
-    let mut count = 50;
+    let mut count = growth.least;
     while time_of(growth, count) < Duration::from_millis(2) && count < 25_000 {
         count *= 2;
     }

@@ -4,6 +4,8 @@
 //! Everything is denied at first. Then the rules of the specification hold in
 //! their order, then the default ones: a later rule overrules an earlier one.
 
+use std::collections::BTreeMap;
+
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::{Error, Result};
@@ -18,7 +20,7 @@ pub const WRITE: u8 = 4;
 pub const ALL: u8 = MKNOD | READ | WRITE;
 
 /// Block or character device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// `b`
     Block,
@@ -27,7 +29,7 @@ pub enum Kind {
 }
 
 /// A set of devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Devices {
     /// Block or character.
     pub kind: Kind,
@@ -38,6 +40,16 @@ pub struct Devices {
 }
 
 impl Devices {
+    /// The sets that cover this one, itself among them.
+    fn wider(&self) -> [Devices; 4] {
+        let any = |major: bool, minor: bool| Devices {
+            kind: self.kind,
+            major: self.major.filter(|_| !major),
+            minor: self.minor.filter(|_| !minor),
+        };
+        [any(false, false), any(false, true), any(true, false), any(true, true)]
+    }
+
     /// Whether every device of `other` is one of these.
     fn covers(&self, other: &Devices) -> bool {
         self.kind == other.kind
@@ -153,17 +165,23 @@ impl DeviceRules {
     /// Drops rules that later ones overrule altogether: engines repeat the
     /// default rules in their own lists.
     fn drop_overruled(&mut self) {
-        let rules = std::mem::take(&mut self.rules);
-        self.rules = rules
-            .iter()
-            .enumerate()
-            .filter(|(index, rule)| {
-                !rules[index + 1..].iter().any(|later| {
-                    later.devices.covers(&rule.devices) && rule.access & !later.access == 0
-                })
-            })
-            .map(|(_, rule)| *rule)
-            .collect();
+        // Of later rules, by their devices: the bit for each set of accesses.
+        let mut later: BTreeMap<Devices, u8> = BTreeMap::new();
+        let mut kept: Vec<Rule> = Vec::with_capacity(self.rules.len());
+        for rule in self.rules.iter().rev() {
+            let covers =
+                |access: &u8, seen: u8| seen & (1 << access) != 0 && rule.access & !access == 0;
+            let overruled = rule.devices.wider().into_iter().any(|devices| {
+                let seen = later.get(&devices).copied().unwrap_or(0);
+                (0..=ALL).any(|access| covers(&access, seen))
+            });
+            *later.entry(rule.devices).or_default() |= 1 << rule.access;
+            if !overruled {
+                kept.push(*rule);
+            }
+        }
+        kept.reverse();
+        self.rules = kept;
     }
 
     /// The lines for v1's `devices.deny` and `devices.allow`, in order: the

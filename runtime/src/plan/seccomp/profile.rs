@@ -6,7 +6,7 @@ use oci_spec::runtime::{
 };
 
 use super::abi::{ABIS, Abi, Arch};
-use super::rules::{self, Condition, Conflict, Op, Rule};
+use super::rules::{self, Condition, Op, Refusal, Rule};
 use super::syscalls::{Syscall, lookup};
 use crate::error::{Error, Result};
 
@@ -122,10 +122,12 @@ impl Policy {
                         .iter()
                         .try_for_each(|conditions| self.rule(table, syscall, conditions, action)),
                 };
-                added.map_err(|Conflict| {
-                    Error::config(format!(
-                        "{field}: the rule for {name} contradicts an earlier one"
-                    ))
+                added.map_err(|refusal| {
+                    let why = match refusal {
+                        Refusal::Contradiction => "contradicts an earlier one",
+                        Refusal::TooMany => "is one too many for a filter that the kernel takes",
+                    };
+                    Error::config(format!("{field}: the rule for {name} {why}"))
                 })?;
             }
         }
@@ -152,7 +154,7 @@ impl Policy {
         table: usize,
         syscall: &Syscall,
         always: u16,
-    ) -> std::result::Result<(), Conflict> {
+    ) -> std::result::Result<(), Refusal> {
         let abi = self.tables[table].abi;
         if let (Abi::X86, Some(mux), Answer::Always(action)) =
             (abi, syscall.multiplexed(), &self.answers[usize::from(always)])
@@ -176,7 +178,7 @@ impl Policy {
         syscall: &Syscall,
         conditions: &[Condition],
         action: u32,
-    ) -> std::result::Result<(), Conflict> {
+    ) -> std::result::Result<(), Refusal> {
         let abi = self.tables[table].abi;
         let conditions = |without_first: bool| -> Vec<Condition> {
             let used = conditions.iter().filter(|c| !(without_first && c.arg == 0));
@@ -202,7 +204,7 @@ impl Policy {
         number: u32,
         conditions: Vec<Condition>,
         action: u32,
-    ) -> std::result::Result<(), Conflict> {
+    ) -> std::result::Result<(), Refusal> {
         let slot = slot(number);
         let current = self.tables[table].slots[slot];
         if conditions.is_empty() {

@@ -131,9 +131,17 @@ impl Rule {
     }
 }
 
-/// Two rules that ask the same and answer differently.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Conflict;
+/// Why a rule cannot be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// An earlier one asks the same and answers differently.
+    Contradiction,
+    /// So many for one call that the program cannot be short enough for the kernel.
+    TooMany,
+}
+
+/// Each rule loads and compares at least once.
+const MOST: usize = super::MAX_INSTRUCTIONS / 2;
 
 /// Adds a rule where libseccomp would try it.
 ///
@@ -141,18 +149,25 @@ pub(super) struct Conflict;
 /// reached and is dropped; one that an earlier rule begins with replaces it.
 /// Where that would change an answer already given, libseccomp refuses the
 /// profile (EEXIST), and so do we.
-pub(super) fn add(rules: &mut Vec<Rule>, new: Rule) -> Result<(), Conflict> {
+pub(super) fn add(rules: &mut Vec<Rule>, new: Rule) -> Result<(), Refusal> {
     for rule in rules.iter() {
         if new.conditions.starts_with(&rule.conditions) {
             let same_length = new.conditions.len() == rule.conditions.len();
-            return if same_length && new.action != rule.action { Err(Conflict) } else { Ok(()) };
+            return if same_length && new.action != rule.action {
+                Err(Refusal::Contradiction)
+            } else {
+                Ok(())
+            };
         }
     }
     let covered = |rule: &Rule| rule.conditions.starts_with(&new.conditions);
     if rules.iter().any(|rule| covered(rule) && rule.action != new.action) {
-        return Err(Conflict);
+        return Err(Refusal::Contradiction);
     }
     rules.retain(|rule| !covered(rule));
+    if rules.len() >= MOST {
+        return Err(Refusal::TooMany);
+    }
     let at = position(rules, &new);
     rules.insert(at, new);
     Ok(())
