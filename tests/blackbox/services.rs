@@ -4,6 +4,7 @@
 mod crowds;
 mod outside;
 mod probes;
+mod watches;
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -32,11 +33,12 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "descriptors_are_the_payloads", descriptors_are_the_payloads)
         .on(ONE, "stubborn_services_are_killed_with_their_groups", stubborn_services)
         .on(ONE, "orphans_are_reaped", orphans_are_reaped)
-        .on(ONE, "watched_files_restart", watched_files_restart)
-        .on(ONE, "a_full_log_disk_stops_nobody", a_full_log_disk_stops_nobody);
+        .on(ONE, "a_full_log_disk_stops_nobody", a_full_log_disk_stops_nobody)
+        .on(ONE, "a_log_that_is_a_stream_loses_nothing", a_log_that_is_a_stream);
     crowds::register(suite);
     outside::register(suite);
     probes::register(suite);
+    watches::register(suite);
 }
 
 /// A bundle whose root may be written to, with a payload and a services file beside it.
@@ -361,28 +363,6 @@ fn orphans_are_reaped(t: &Trial) {
     running.wait().exits(7);
 }
 
-fn watched_files_restart(t: &Trial) {
-    let text = "[service.a]\ncommand = \"cat /etc/a.conf /etc/d/x >> /tmp/log; exec sleep 100\"\n\
-                watch = [\"/etc/a.conf\", \"/etc/d\"]\nwatch-delay = \"500ms\"\n";
-    let bundle = bundle(t, IDLE, text);
-    bundle.file("/etc/a.conf", "one\n");
-    bundle.file("/etc/d/x", "in\n");
-    let (c, running) = start(t, &bundle);
-    wait_until("the first start", || content(&bundle, "tmp/log") == "one\nin\n");
-    // Replaced, as most programs do.
-    c.exec("echo two > /etc/.new; mv /etc/.new /etc/a.conf").ok();
-    wait_until("a restart", || content(&bundle, "tmp/log").ends_with("two\nin\n"));
-    assert_eq!(told(t, &c, "a")["restarts"], 1);
-    c.exec("echo new > /etc/d/x").ok();
-    wait_until("another restart", || content(&bundle, "tmp/log").ends_with("two\nnew\n"));
-    // What is beside it does not count.
-    c.exec("echo x > /etc/other").ok();
-    std::thread::sleep(Duration::from_millis(1500));
-    assert_eq!(told(t, &c, "a")["restarts"], 2);
-    c.kill("TERM");
-    running.wait().exits(7);
-}
-
 fn a_full_log_disk_stops_nobody(t: &Trial) {
     let text = "[service.a]\ncommand = \"while :; do echo x; echo y >> /tmp/alive; sleep 0.05; done\"\n\
                 log = \"/small/log\"\n[service.main]\nneeds = []\n";
@@ -397,5 +377,21 @@ fn a_full_log_disk_stops_nobody(t: &Trial) {
     wait_until("output without a place", || content(&bundle, "tmp/alive").lines().count() > 5);
     assert_eq!(told(t, &c, "a")["state"], "running");
     c.kill("TERM");
+    running.wait().exits(7);
+}
+
+/// A service whose log is a pipe that is read slowly waits, as every program expects.
+fn a_log_that_is_a_stream(t: &Trial) {
+    let text = "[service.a]\ncommand = [\"seq\", \"200000\"]\nlog = \"/dev/stdout\"\ntype = \"oneshot\"\n\
+                start-timeout = \"100s\"\n[service.main]\nneeds = [\"a\"]\n";
+    let bundle = bundle(t, "exit 7", text);
+    let (mut reader, writer) = std::io::pipe().expect("pipe");
+    let running = command(t, &bundle).stdio(1, std::os::fd::OwnedFd::from(writer)).spawn();
+    let c = t.take(&bundle);
+    wait_until("the services to answer", || !c.verb("health", &[]).run().out.is_empty());
+    wait_for(t, &c, "a", "starting");
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut said).expect("read");
+    assert!(said.lines().eq((1..=200_000).map(|n| n.to_string())), "{} bytes", said.len());
     running.wait().exits(7);
 }

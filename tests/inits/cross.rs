@@ -156,6 +156,30 @@ fn lost(init: &Init, setting: Setting) -> [Vec<i32>; 2] {
     [lacks(""), lacks("child ")]
 }
 
+/// Names of the standard signals that the payload has not got before the last one, each sent
+/// alone. It has no children, whose ends would look like a CHLD that was passed on. KILL and
+/// STOP cannot be caught; whoever is stopped by one of the others goes on with the next CONT.
+pub fn not_passed_on(init: &Init) -> String {
+    // As each does without options.
+    let setting = Setting { terminal: false, child: matches!(init.name, "tini" | "catatonit") };
+    let missing = (1..32).filter(|number| ![9, 19].contains(number)).filter(|number| {
+        let mut session = Session::ready(init, setting, &[&probe(), "catch"]);
+        kill(session.pid, *number);
+        kill(session.pid, LAST);
+        let ended = wait(PATIENCE, || {
+            // Sent earlier it would take a stop away that still waits.
+            if children(session.pid).into_iter().any(|one| super::state(one) == 'T') {
+                kill(session.pid, libc::SIGCONT);
+            }
+            session.child.try_wait().expect("wait").is_some()
+        });
+        assert!(ended, "{}: signal {LAST} after {number}", init.name);
+        !session.out.drain().lines().any(|line| line.trim() == format!("got {number}"))
+    });
+    let missing: Vec<&str> = missing.map(name).collect();
+    if missing.is_empty() { "none".to_owned() } else { missing.join(" ") }
+}
+
 fn names(numbers: &[i32]) -> String {
     let all: Vec<String> = numbers
         .iter()

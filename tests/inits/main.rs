@@ -62,7 +62,7 @@ const ROWS: &[Row] = &[
     Row { title: "10 000 orphans at once", act: start::many_orphans, same: true },
     Row { title: "where it is not PID 1, orphans are", act: start::not_first, same: true },
     Row { title: "TERM goes to", act: term_goes_to, same: true },
-    Row { title: "signals not passed on", act: not_passed_on, same: false },
+    Row { title: "signals not passed on", act: cross::not_passed_on, same: false },
     Row { title: "real-time signals", act: real_time, same: true },
     Row { title: "signals that the payload gets ✕", act: cross::payload_gets, same: false },
     Row { title: "signals that its child gets ✕", act: cross::child_gets, same: false },
@@ -188,38 +188,6 @@ fn term_goes_to(init: &Init) -> String {
     finish(child);
     let got = init.dir.join("got").exists();
     if got { "the payload's group" } else { "the payload" }.to_owned()
-}
-
-/// Numbers of the standard signals that a payload which waits for all of them
-/// does not see before the last one. KILL and STOP cannot be caught; whoever is stopped by
-/// one of the others goes on with the next CONT.
-fn not_passed_on(init: &Init) -> String {
-    let numbers: Vec<i32> = (1..32).filter(|n| ![9, 19].contains(n)).collect();
-    let mut missing = Vec::new();
-    for number in numbers {
-        let script = format!(
-            "trap 'exit 5' {LAST}; trap ': > got' {number}; : > ready; while :; do sleep 0.01; done"
-        );
-        let got = init.dir.join("got");
-        let _ = fs::remove_file(&got);
-        let (mut child, pid) = init.ready(&[], &script);
-        kill(pid, number);
-        kill(pid, LAST);
-        let ended = wait(PATIENCE, || {
-            // Sent earlier it would take a stop away that still waits.
-            let payload = children(pid);
-            let commands = payload.iter().flat_map(|shell| children(*shell));
-            if payload.iter().copied().chain(commands).any(|one| state(one) == 'T') {
-                kill(pid, libc::SIGCONT);
-            }
-            child.try_wait().expect("wait").is_some()
-        });
-        assert!(ended, "{}: signal {LAST} after {number}", init.name);
-        if !got.exists() {
-            missing.push(name(number).to_owned());
-        }
-    }
-    if missing.is_empty() { "none".to_owned() } else { missing.join(" ") }
 }
 
 fn name(number: i32) -> &'static str {

@@ -3,7 +3,7 @@
 
 use super::engine::Engine;
 use super::io::{ProbeRun, REST};
-use super::probe::{http_status, http_success};
+use super::probe::{http_interim, http_status, http_success};
 use super::wire::{self, Field, ProbeField};
 use crate::sys::descriptors::{self, WRITABLE, close};
 use crate::sys::{self, Errno, sockets};
@@ -108,13 +108,27 @@ impl Engine {
         if run.rest > 0 {
             return run.drain();
         }
+        if run.len == run.answer.len() {
+            if !run.skip() {
+                run.close();
+                self.machine.probed(i, probe, false, sys::now());
+            }
+            return;
+        }
         let len = match sockets::receive(run.socket, &mut run.answer[run.len..]) {
             Err(Errno::EAGAIN) => return,
             received => received.unwrap_or(0),
         };
         run.len += len;
         let status = http_status(&run.answer[..run.len]);
-        if status.is_some() {
+        if status.is_some_and(http_interim) {
+            // Passed over as far as it is here; until then it is what is looked at again.
+            run.len = run.answer.len();
+            if run.skip() {
+                return;
+            }
+            run.close();
+        } else if status.is_some() {
             run.rest = REST;
         } else if len == 0 || run.len == run.answer.len() {
             run.close();

@@ -1,8 +1,8 @@
 //! Those who ask over the control socket.
 
-use crate::sys;
-use crate::sys::descriptors::{END_ONLY, NONE, READABLE, close};
+use crate::sys::descriptors::{self, END_ONLY, NONE, READABLE, close};
 use crate::sys::sockets::{self, Peer};
+use crate::sys::{self, Errno};
 
 /// How many may ask at a time; the others are let in when one of them has his answer.
 pub(super) const CLIENTS: usize = 16;
@@ -27,6 +27,8 @@ pub(super) struct Clients {
     /// Where they connect.
     pub listener: i32,
     allowed: [u32; 2],
+    /// Given up for a moment where there is no other descriptor left.
+    reserve: i32,
     /// Each connection, and what it waits for.
     pub all: [(i32, Wait); CLIENTS],
 }
@@ -34,7 +36,12 @@ pub(super) struct Clients {
 impl Clients {
     /// With nobody connected. `owner` and `root` are the users who may ask.
     pub fn new(listener: i32, owner: u32, root: u32) -> Clients {
-        Clients { listener, allowed: [owner, root], all: [(NONE, Wait::Nothing); CLIENTS] }
+        Clients {
+            listener,
+            allowed: [owner, root],
+            reserve: reserve(),
+            all: [(NONE, Wait::Nothing); CLIENTS],
+        }
     }
 
     /// Adds what is waited for.
@@ -50,7 +57,19 @@ impl Clients {
 
     /// Takes a connection: only from outside of the container, and from who made it.
     pub fn accept(&mut self) {
-        let Ok(mut socket) = sockets::accept(self.listener) else { return };
+        let mut socket = match sockets::accept(self.listener) {
+            Ok(socket) => socket,
+            // Nobody could be told, and who waits would wake us again and again.
+            Err(Errno::EMFILE | Errno::ENFILE) => {
+                close(&mut self.reserve);
+                if let Ok(mut refused) = sockets::accept(self.listener) {
+                    close(&mut refused);
+                }
+                self.reserve = reserve();
+                return;
+            }
+            Err(_) => return,
+        };
         let allowed = sockets::peer(socket).is_ok_and(|peer| self.allows(peer));
         match self.all.iter_mut().find(|(socket, _)| *socket == NONE) {
             Some(free) if allowed => *free = (socket, Wait::Nothing),
@@ -67,4 +86,9 @@ impl Clients {
         let outside = peer.pid == 0 || sys::getpid() != 1;
         outside && self.allowed.contains(&peer.user)
     }
+}
+
+/// A descriptor of no meaning.
+fn reserve() -> i32 {
+    descriptors::memory(c"rich-reserve").unwrap_or(NONE)
 }

@@ -22,17 +22,47 @@ pub(super) struct ProbeRun {
     pub len: usize,
     /// How much of the rest of the answer is still taken in, after the outcome.
     pub rest: usize,
+    /// How much of answers that are not the last one (1xx) has been passed over; how much of
+    /// the blank line that ends the one at hand has been seen.
+    pub interim: (usize, u8),
 }
 
 impl ProbeRun {
     /// None.
-    pub const NONE: ProbeRun =
-        ProbeRun { pid: 0, socket: NONE, sent: false, answer: [0; 12], len: 0, rest: 0 };
+    pub const NONE: ProbeRun = ProbeRun {
+        pid: 0,
+        socket: NONE,
+        sent: false,
+        answer: [0; 12],
+        len: 0,
+        rest: 0,
+        interim: (0, 0),
+    };
 
     /// Ends the connection.
     pub fn close(&mut self) {
         close(&mut self.socket);
         *self = ProbeRun::NONE;
+    }
+
+    /// Passes over an answer that is not the last one, to the blank line that ends it. False
+    /// when there is no end to it.
+    pub fn skip(&mut self) -> bool {
+        let mut byte = [0];
+        while self.interim.1 < 2 {
+            match sockets::receive(self.socket, &mut byte) {
+                Ok(1) if self.interim.0 < REST => self.interim.0 += 1,
+                Err(Errno::EAGAIN) => return true,
+                _ => return false,
+            }
+            self.interim.1 = match byte[0] {
+                b'\n' => self.interim.1 + 1,
+                b'\r' => self.interim.1,
+                _ => 0,
+            };
+        }
+        (self.len, self.interim.1) = (0, 0);
+        true
     }
 
     /// Takes in some of what comes after the status: a server that has not sent all of its

@@ -184,7 +184,14 @@ impl<'a> Machine<'a> {
         let stops = self.stops();
         let state = &mut self.states[service];
         if state.wanted && state.change_due == FOREVER && !stops {
-            state.change_due = now.saturating_add(state.rules.watch_delay);
+            // One that writes where it watches would restart without an end: less and less
+            // often, and it is seen.
+            let soon = state.ran && now.saturating_sub(state.started) < state.rules.reset;
+            state.changes = if soon { state.changes.saturating_add(1) } else { 0 };
+            let rules = &state.rules;
+            let span = rules.watch_delay.saturating_mul(1 << state.changes.min(16));
+            let span = span.min(rules.max_delay.max(rules.watch_delay));
+            state.change_due = now.saturating_add(span);
         }
     }
 

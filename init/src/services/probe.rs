@@ -154,6 +154,11 @@ pub fn http_status(answer: &[u8]) -> Option<u16> {
     (rest[1] == b' ').then_some(number as u16)
 }
 
+/// Whether another answer follows the one with this status.
+pub fn http_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}
+
 /// Whether an HTTP status is a success of a probe.
 pub fn http_success(status: u16) -> bool {
     (200..400).contains(&status)
@@ -202,6 +207,7 @@ mod tests {
         {
             assert_eq!(http_status(text), None);
         }
+        assert!(http_interim(103) && !http_interim(101) && !http_interim(204));
         assert!(http_success(200) && http_success(399) && !http_success(400) && !http_success(101));
     }
 }

@@ -214,7 +214,7 @@ impl Engine {
             if fd == self.signals {
                 self.receive();
             } else if fd == self.watches.descriptor() {
-                self.watches.take(&self.plan, &mut self.machine, sys::now());
+                self.watches.take(&mut self.machine, sys::now());
             } else if !self.attend_client(fd) {
                 self.attend_io(fd, seen);
             }

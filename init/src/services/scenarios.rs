@@ -335,3 +335,37 @@ fn whatever_happens_order_and_exit_status_are_kept() {
         assert!(result.is_ok(), "seed {seed}");
     }
 }
+
+/// A service that writes where it watches restarts less and less often, and is seen.
+#[test]
+fn changes_soon_after_each_start_are_put_off() {
+    let rules = Rules { restart: wire::RESTART_ALWAYS, max_delay: 60_000, ..Rules::PLAIN };
+    let mut states = [ServiceState::new(Rules::PLAIN), ServiceState::new(rules)];
+    let mut machine = Machine::new(&mut states, 0, 0, 0);
+    machine.begin();
+    let (mut now, mut pauses) = (0, Vec::new());
+    for round in 0..8 {
+        while let Some(act) = machine.next(now) {
+            match act {
+                Act::Launch(i) => machine.launched(i, 7 + i as i32, now),
+                Act::Signal(i, _) => machine.ended(i, 143, now),
+                _ => {}
+            }
+        }
+        machine.files_changed(1, now);
+        assert_eq!(machine.health() == Health::Unhealthy, round >= 3, "{round}");
+        pauses.push(machine.states()[1].change_due - now);
+        now = machine.states()[1].change_due;
+    }
+    assert_eq!(pauses, [2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
+    while let Some(act) = machine.next(now) {
+        match act {
+            Act::Launch(i) => machine.launched(i, 7 + i as i32, now),
+            Act::Signal(i, _) => machine.ended(i, 143, now),
+            _ => {}
+        }
+    }
+    assert_eq!(machine.health(), Health::Healthy, "nothing has changed since");
+    machine.files_changed(1, now + 10_000);
+    assert_eq!(machine.states()[1].change_due, now + 11_000);
+}

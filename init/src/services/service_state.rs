@@ -58,6 +58,9 @@ pub enum Reason {
     Changed = 6,
 }
 
+/// So many changes of what a service watches, each soon after its start, are not good any more.
+pub const CHANGES: u32 = 4;
+
 /// A service with its state.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceState {
@@ -97,6 +100,8 @@ pub struct ServiceState {
     pub probe_grace: Millis,
     /// When a change of what it watches restarts it.
     pub change_due: Millis,
+    /// How many changes of that kind, one after the other, came soon after its start.
+    pub changes: u32,
     /// It has run before.
     pub ran: bool,
     /// Its finish command has begun since its process was started.
@@ -127,6 +132,7 @@ impl ServiceState {
             started: 0,
             probe_grace: 0,
             change_due: FOREVER,
+            changes: 0,
             ran: false,
             finished: false,
             told: true,
@@ -176,8 +182,10 @@ impl ServiceState {
 
     /// Whether it is not as it should be.
     pub fn ails(&self) -> bool {
+        let unsettled = self.change_due != FOREVER && self.changes >= CHANGES && self.wanted;
         match self.phase {
             Phase::Failed | Phase::Pausing => true,
+            _ if unsettled => true,
             Phase::Up => self.judged && !self.ready,
             Phase::Waiting | Phase::Starting => self.wanted && self.failures > 0,
             _ => self.reason == Reason::Liveness && self.phase.runs(),

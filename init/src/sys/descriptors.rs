@@ -104,7 +104,15 @@ pub fn open(path: &CStr, append: bool) -> Result<i32> {
     let write = 1 | 0o100 | 0o2000 | NONBLOCK;
     let flags = CLOEXEC | O_NOCTTY | if append { write } else { NONBLOCK };
     // SAFETY: a path that ends in NUL, through the call.
-    fd(unsafe { call(nr::OPENAT, [AT_FDCWD, path.as_ptr() as usize, flags, 0o640, 0]) })
+    let file =
+        fd(unsafe { call(nr::OPENAT, [AT_FDCWD, path.as_ptr() as usize, flags, 0o640, 0]) })?;
+    if append {
+        // Only opening it must not wait (a FIFO that nobody reads); a service that writes to
+        // a pipe or a terminal expects to wait, and would lose what does not fit.
+        // SAFETY: F_SETFL with numbers.
+        unsafe { call(nr::FCNTL, [file as usize, 4, 0o2000, 0, 0]) };
+    }
+    Ok(file)
 }
 
 /// Opens for reading and writing: `/dev/null`.
@@ -127,8 +135,8 @@ pub fn watcher() -> Result<i32> {
 
 /// Watches a file or directory for changes of content or entries; the watch's number.
 pub fn watch(watcher: i32, path: &CStr) -> Result<i32> {
-    // CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE.
-    const MASK: usize = 0x8 | 0x40 | 0x80 | 0x100 | 0x200;
+    // CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE, DELETE_SELF, MOVE_SELF.
+    const MASK: usize = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800;
     // SAFETY: a path that ends in NUL, through the call.
     fd(unsafe {
         call(nr::INOTIFY_ADD_WATCH, [watcher as usize, path.as_ptr() as usize, MASK, 0, 0])

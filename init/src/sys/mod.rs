@@ -44,6 +44,10 @@ impl Errno {
     pub const EACCES: Errno = Errno(13);
     /// Not a directory.
     pub const ENOTDIR: Errno = Errno(20);
+    /// Too many open files, of the system.
+    pub const ENFILE: Errno = Errno(23);
+    /// Too many open files, of this process.
+    pub const EMFILE: Errno = Errno(24);
     /// File name too long.
     pub const ENAMETOOLONG: Errno = Errno(36);
 }

@@ -19,6 +19,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "who_waits_leaves_room", who_waits_leaves_room)
         .on(ONE, "a_stopped_pid_1_holds_nobody_up", a_stopped_pid_1_holds_nobody_up)
         .on(ONE, "a_number_that_is_another_descriptors_now", another_descriptors_number)
+        .on(ONE, "without_descriptors_nobody_waits_in_vain", without_descriptors)
         .on(ONE, "what_cannot_be_executed_is_tried_in_peace", tried_in_peace);
 }
 
@@ -153,6 +154,38 @@ fn tried_in_peace(t: &Trial) {
     let c = t.take(&bundle);
     wait_until("the container to run", || c.verb("state", &[]).run().out.contains("\"running\""));
     c.verb("health", &[]).run().exits(1).prints("unhealthy");
+    c.kill("TERM");
+    running.wait().exits(7);
+}
+
+/// PID 1 has no descriptor left: who comes is refused rather than left waiting, which would
+/// wake it again and again.
+fn without_descriptors(t: &Trial) {
+    let bundle = bundle(t, IDLE, QUIET);
+    bundle.edit(|config| {
+        config["process"]["rlimits"] =
+            serde_json::json!([{"type": "RLIMIT_NOFILE", "soft": 10, "hard": 10}]);
+    });
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    let mut held = Vec::new();
+    wait_until("a refusal", || {
+        let socket = connect(t, &c).expect("connect");
+        let mut refused = false;
+        wait_until("an answer", || {
+            let asked = rustix::net::send(&socket, b"\x01\x01\0\0", SendFlags::NOSIGNAL);
+            match rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::empty()) {
+                Err(Errno::AGAIN) => return asked.is_err(),
+                answer => refused = answer.map_or(true, |answer| answer.0 == 0),
+            }
+            true
+        });
+        held.push(socket);
+        refused
+    });
+    assert!(held.len() < 10, "{}", held.len());
+    drop(held);
+    wait_until("an answer", || c.verb("health", &[]).run().trimmed() == "healthy");
     c.kill("TERM");
     running.wait().exits(7);
 }

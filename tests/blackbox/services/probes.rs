@@ -49,13 +49,13 @@ fn http_and_tcp(t: &Trial) {
         )
     };
     let text = format!(
-        "[service.web]\ncommand = \"{}\"\nreadiness = {{ httpGet = {{ port = 8001, path = \"/ready\" }}, periodSeconds = 1 }}\n\
+        "[service.web]\ncommand = \"{}\"\nreadiness = {{ httpGet = {{ port = 8001, path = \"/ready#part\" }}, periodSeconds = 1 }}\n\
          [service.gone]\ncommand = \"{}\"\nstart = \"manual\"\nstart-timeout = \"1500ms\"\nrestart = \"never\"\n\
          readiness = {{ httpGet = {{ port = 8002 }}, periodSeconds = 1 }}\n\
          [service.raw]\ncommand = \"while :; do nc -l -p 8003; done\"\nreadiness = {{ tcpSocket = {{ port = 8003 }}, periodSeconds = 1 }}\n\
          [service.shut]\ncommand = [\"sleep\", \"100\"]\nstart = \"manual\"\nstart-timeout = \"1500ms\"\nrestart = \"never\"\n\
          readiness = {{ tcpSocket = {{ port = 8004 }}, periodSeconds = 1 }}\n",
-        answer("302 Found"),
+        answer("103 Early Hints\\r\\nLink: x\\r\\n\\r\\nHTTP/1.1 302 Found"),
         answer("404 Not Found").replace("8001", "8002"),
     );
     let bundle = bundle(t, IDLE, &text);

@@ -143,10 +143,13 @@ pub fn catch(with_child: bool) -> ! {
             println!("{name}size {} {}", size.ws_row, size.ws_col);
         }
         if signal == LAST as usize {
-            // The child ends with its parent.
+            // The child ends with its parent. The hang-up that the end of a terminal's session
+            // brings is no answer to anything that was sent.
             if child == 0 {
                 tell.write_all(&[1]).expect("tell");
-                continue;
+                loop {
+                    every.next();
+                }
             }
             if child > 0 {
                 sys::kill(child, LAST);

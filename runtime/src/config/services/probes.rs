@@ -132,7 +132,8 @@ fn http(field: &Field<'_>, ports: &[(String, u16)]) -> Result<Action> {
     let (host, port) = target(field, &mut fields, ports)?;
     let path = fields.read("path", |field| header_text(field, field.text()?))?;
     let path = path.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
-    let path = fit_for_a_request(&path);
+    // A fragment is for whoever asks, and never sent.
+    let path = fit_for_a_request(path.split('#').next().unwrap_or_default());
     fields.read("scheme", |field| match field.text()? {
         "HTTP" => Ok(()),
         "HTTPS" => Err(field.error("PID 1 speaks no TLS: use exec")),
