@@ -27,6 +27,12 @@ pub const ANNOTATION: &str = "io.richrun.services";
 const IMAGE_DIRECTORY: &str = "/etc/richrun/services.d";
 /// The largest document, in bytes.
 const MAX_DOCUMENT: u64 = 1 << 20;
+/// The largest the image's documents may be together, in bytes.
+const MAX_TOGETHER: u64 = 2 << 20;
+/// The most entries that are looked at in the image's directory.
+const MAX_ENTRIES: usize = 4096;
+/// The most documents in it: more than there can be services.
+const MAX_DOCUMENTS: usize = 256;
 
 /// What PID 1 inherits.
 #[derive(Debug)]
@@ -153,14 +159,36 @@ fn of_directory(root: BorrowedFd<'_>) -> Result<Vec<Source>> {
         opened => opened.step(step)?,
     };
     let mut names = Vec::new();
-    for entry in Dir::read_from(&directory).step(step)? {
+    for (count, entry) in Dir::read_from(&directory).step(step)?.enumerate() {
+        if count >= MAX_ENTRIES {
+            return Err(too_many(&format!("more than {MAX_ENTRIES} entries")));
+        }
         let name = entry.step(step)?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".toml") || name.ends_with(".json") {
             names.push(name);
         }
     }
+    if names.len() > MAX_DOCUMENTS {
+        return Err(too_many(&format!(
+            "{} documents, at most {MAX_DOCUMENTS} are read",
+            names.len()
+        )));
+    }
     names.sort();
-    names.iter().map(|name| of_image(root, &Path::new(IMAGE_DIRECTORY).join(name))).collect()
+    let mut left = MAX_TOGETHER;
+    let mut sources = Vec::with_capacity(names.len());
+    for name in &names {
+        let source = of_image(root, &Path::new(IMAGE_DIRECTORY).join(name))?;
+        left = left.checked_sub(source.text.len() as u64).ok_or_else(|| {
+            too_many(&format!("documents of more than {} MiB together", MAX_TOGETHER >> 20))
+        })?;
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn too_many(what: &str) -> Error {
+    Error::config(format!("services: {IMAGE_DIRECTORY} in the container's root: {what}"))
 }
 
 /// A document of a root that may be hostile.

@@ -22,8 +22,51 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "events", events)
         .on(ALL, "the_payload_takes_nothing_of_pid_1", the_payload_takes_nothing_of_pid_1)
         .on(ROOT, "other_commands_keep_working", other_commands_keep_working)
+        .on(ONE, "a_directory_without_end", a_directory_without_end)
         .on(ONE, "refusals", refusals)
         .on(ONE, "only_its_maker_and_only_from_outside", only_its_maker_and_only_from_outside);
+}
+
+/// What an image brings along costs the host little, whatever it is.
+fn a_directory_without_end(t: &Trial) {
+    let bundle = t.bundle(|c| {
+        sh(c, "true");
+        c["annotations"]["io.richrun.rich"] = json!("true");
+    });
+    let services = bundle.rootfs().join("etc/richrun/services.d");
+    let fill = |count: usize, act: &dyn Fn(usize)| {
+        let _none = fs::remove_dir_all(&services);
+        fs::create_dir_all(&services).expect("mkdir");
+        (0..count).for_each(act);
+    };
+    let refused = |word: &str| {
+        // The runtime is given less than it would take to hold them all.
+        let run = t.cmd("sh", &["-c", "ulimit -v 400000; exec \"$@\"", "sh"]);
+        let root = t.root();
+        let path = t.runtime_path();
+        let words = [path.to_str(), Some("--root"), root.to_str(), Some("run"), Some("--bundle")];
+        let words: Vec<&str> = words.map(|word| word.expect("utf-8")).into();
+        run.args(&words).args(&[bundle.path(), &bundle.id]).run().fails().says(word);
+    };
+    // 3 000 names of one large document.
+    let large = bundle.file("/etc/large", &" ".repeat((1 << 20) - 1));
+    fill(3000, &|i| {
+        std::os::unix::fs::symlink("/etc/large", services.join(format!("{i}.toml"))).expect("link");
+    });
+    refused("3000 documents, at most 256 are read");
+    fill(200, &|i| fs::hard_link(&large, services.join(format!("{i}.toml"))).expect("link"));
+    refused("documents of more than 2 MiB together");
+    fill(5000, &|i| drop(fs::File::create(services.join(format!("{i}"))).expect("create")));
+    refused("more than 4096 entries");
+    for (name, text) in [
+        ("keys", (0..60_000).map(|i| format!("k{i} = 1\n")).collect::<String>()),
+        ("tables", (0..25_000).map(|i| format!("[t{i}]\n")).collect()),
+        ("arrays", "[[a]]\n".repeat(170_000)),
+        ("list", format!("[service.a]\ncommand = [{}]\n", "\"x\", ".repeat(150_000))),
+    ] {
+        fill(1, &|_| fs::write(services.join(format!("{name}.toml")), &text).expect("write"));
+        refused("services");
+    }
 }
 
 const QPOD: &str = "[service.web]\ncommand = [\"sleep\", \"100\"]\nports = { web = 8000 }\nstart = \"needed\"\n\
