@@ -20,7 +20,7 @@ export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
 .PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-kubernetes test-long \
-	fuzz audit dist bench install uninstall fmt lint doc clean
+	fuzz audit dist bench install install-documents uninstall fmt lint doc clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,7 +33,7 @@ build: ## the static release binaries: richrun, rich-init
 pages: $(PAGES)/written ## manual pages and shell completions, into build/pages
 
 # Written by the sources of the command lines: nothing is done when they are older.
-$(PAGES)/written: $(wildcard integration/pages/src/*.rs runtime/src/cli.rs runtime/src/cli/*.rs init/src/options.rs)
+$(PAGES)/written: $(wildcard integration/pages/src/*.rs docs/services.md docs/rich.md runtime/src/cli.rs runtime/src/cli/*.rs init/src/options.rs)
 	$(CARGO) run --quiet --locked --package richrun-pages -- $(PAGES)
 	@touch $@
 
@@ -74,13 +74,24 @@ dist: ## the release archive with its bill of materials, built twice and compare
 bench: build ## side by side with the kernel's floor, other runtimes, systemd-nspawn and other inits: build/bench/results.md
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh
 
-install: build pages ## to $(DESTDIR)$(PREFIX)
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(MANDIR)/man5 \
+# What README links to, in the same places beside it.
+install-documents:
+	$(INSTALL) -d $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/tests
+	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.json docs/*.svg) $(DESTDIR)$(DOCDIR)/docs/
+	$(INSTALL) -m 644 tests/compliance.md $(DESTDIR)$(DOCDIR)/tests/
+	for file in $$(find bundles -name rootfs -prune -o -type f -print); do \
+		mode=644; [ ! -x $$file ] || mode=755; \
+		$(INSTALL) -D -m $$mode $$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
+	done
+
+install: build pages install-documents ## to $(DESTDIR)$(PREFIX)
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man5 \
 		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	$(INSTALL) -m 755 $(RELEASE)/richrun $(RELEASE)/rich-init $(DESTDIR)$(BINDIR)/
 	ln -sf richrun $(DESTDIR)$(BINDIR)/richrun-rich
-	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 $(PAGES)/man8/*.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 644 $(PAGES)/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
 	$(INSTALL) -m 644 $(PAGES)/man5/*.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 644 $(PAGES)/bash/richrun $(DESTDIR)$(BASHDIR)/
 	$(INSTALL) -m 644 $(PAGES)/zsh/_richrun $(DESTDIR)$(ZSHDIR)/
@@ -89,7 +100,8 @@ install: build pages ## to $(DESTDIR)$(PREFIX)
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/richrun-rich $(DESTDIR)$(BINDIR)/rich-init
 	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
-		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5
+		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5 \
+		$(DESTDIR)$(MANDIR)/man5/richrun-services.5 $(DESTDIR)$(MANDIR)/man7/rich.7
 	rm -f $(DESTDIR)$(BASHDIR)/richrun $(DESTDIR)$(ZSHDIR)/_richrun $(DESTDIR)$(FISHDIR)/richrun.fish
 	rm -rf $(DESTDIR)$(DOCDIR)
 

@@ -4,8 +4,10 @@
 //! What no command line knows (exit statuses, files, environment) is in
 //! [`words`]. `richrun` itself carries none of this.
 
+pub mod completions;
 pub mod init;
 pub mod manual;
+pub mod markdown;
 pub mod settings;
 pub mod words;
 
@@ -30,6 +32,22 @@ const SHELLS: [(Shell, &str); 3] = [
     (Shell::Fish, "fish/richrun.fish"),
 ];
 
+/// The pages that are documents of docs/.
+const FROM_DOCUMENTS: [markdown::Source; 2] = [
+    markdown::Source {
+        name: "richrun-services",
+        section: "5",
+        about: "services in a rich container",
+        text: include_str!("../../../docs/services.md"),
+    },
+    markdown::Source {
+        name: "rich",
+        section: "7",
+        about: "containers with an init, under every engine",
+        text: include_str!("../../../docs/rich.md"),
+    },
+];
+
 /// Every page and every completion.
 ///
 /// # Errors
@@ -44,6 +62,10 @@ pub fn documents() -> io::Result<Vec<Document>> {
     }
     all.push(init::page());
     all.push(settings::page());
+    all.extend(FROM_DOCUMENTS.iter().map(|source| Document {
+        path: format!("man{0}/{1}.{0}", source.section, source.name),
+        text: markdown::page(source),
+    }));
     all.extend(SHELLS.map(|(shell, path)| completion(shell, path)));
     Ok(all)
 }
@@ -51,6 +73,11 @@ pub fn documents() -> io::Result<Vec<Document>> {
 fn completion(shell: Shell, path: &str) -> Document {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut richrun::cli::whole(), "richrun", &mut text);
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let text = String::from_utf8_lossy(&text);
+    let text = match shell {
+        Shell::Bash => completions::bash(&text),
+        Shell::Zsh => completions::zsh(&text),
+        _ => completions::fish(&text),
+    };
     Document { path: path.to_owned(), text }
 }

@@ -97,6 +97,120 @@ fn every_shell_completes_every_command_and_option() {
     }
 }
 
+/// Runs bash's completion of `line` with a runtime that knows two containers.
+fn completed(line: &str) -> Vec<String> {
+    let dir = std::env::temp_dir().join(format!("richrun-pages-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let script = dir.join("completion");
+    std::fs::write(&script, &all()["bash/richrun"]).expect("write");
+    let test = format!(
+        r#"richrun() {{
+            case "$*" in
+                *"list -q") printf '%s\n' web-1 db-1; [[ "$*" == --root* ]] && echo elsewhere ;;
+                "service list web-1") printf 'NAME  STATE\nnginx  running\nmain  running\n' ;;
+            esac; return 0
+        }}
+        . {}
+        COMP_WORDS=({line} ""); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _richrun_more richrun "" "${{COMP_WORDS[COMP_CWORD-1]}}"
+        printf '%s\n' "${{COMPREPLY[@]}}""#,
+        script.display()
+    );
+    let out = std::process::Command::new("bash").args(["-c", &test]).output().expect("bash");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_what_there_is() {
+    for (line, words) in [
+        ("richrun kill", &["web-1", "db-1"][..]),
+        ("richrun --debug --log-format json exec -u 1", &["web-1", "db-1"]),
+        ("richrun --root /x state", &["web-1", "db-1", "elsewhere"]),
+        ("richrun service stop", &["web-1", "db-1"]),
+        ("richrun service stop web-1", &["nginx", "main"]),
+        ("richrun service stop web-1 main", &["nginx", "main"]),
+        ("richrun run --rich-mode", &["dumb-init", "init", "systemd", "sbin-init", "auto"]),
+    ] {
+        assert_eq!(completed(line), words, "{line}");
+    }
+    let signals = completed("richrun kill web-1");
+    assert!(signals.contains(&"HUP".to_owned()), "{signals:?}");
+    for line in ["richrun create", "richrun features", "richrun exec web-1"] {
+        let found = completed(line);
+        assert!(!found.contains(&"db-1".to_owned()), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn the_other_shells_ask_for_the_same() {
+    let all = all();
+    let zsh = &all["zsh/_richrun"];
+    assert!(zsh.starts_with("#compdef richrun\n"));
+    for word in
+        ["name:_richrun_containers'", "number:_richrun_signals'", "services:_richrun_services'"]
+    {
+        assert!(zsh.contains(word), "{word}");
+    }
+    let fish = &all["fish/richrun.fish"];
+    for word in ["kill\" -f -a \"(richrun list -q", "service list (commandline", "-l rich-mode -x"]
+    {
+        assert!(fish.contains(word), "{word}");
+    }
+    for text in [zsh, fish] {
+        assert!(text.contains(richrun_pages::completions::MODES));
+    }
+}
+
+/// Every file that README names is installed beside it, and every page of a document.
+#[test]
+fn what_readme_links_to_is_installed() {
+    let top = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let target = std::env::temp_dir().join(format!("richrun-install-{}", std::process::id()));
+    let make = |goal: &str| {
+        let target = format!("DESTDIR={}", target.display());
+        let out = std::process::Command::new("make")
+            .args(["-C", top, goal, &target, "PREFIX=/usr"])
+            .output();
+        let out = out.expect("make");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    make("install-documents");
+    let docs = target.join("usr/share/doc/richrun");
+    let readme = std::fs::read_to_string(docs.join("README.md")).expect("README.md");
+    let mut links = 0;
+    for link in readme.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+        if !link.contains("://") && !link.is_empty() {
+            assert!(docs.join(link).exists(), "{link} is not installed");
+            links += 1;
+        }
+    }
+    assert!(links > 8, "only {links} links");
+    assert!(
+        docs.join("bundles/make-rootfs.sh").exists() && !docs.join("bundles/plain/rootfs").exists()
+    );
+    make("uninstall");
+    let left = std::fs::read_dir(target.join("usr/share/doc")).expect("the directory").count();
+    assert_eq!(left, 0);
+    std::fs::remove_dir_all(&target).expect("clean up");
+}
+
+#[test]
+fn documents_are_pages() {
+    let all = all();
+    for (path, words) in [
+        ("man5/richrun-services.5", &["NAME", "needs", "readiness", "httpGet"][..]),
+        ("man7/rich.7", &["NAME", "io.richrun.rich", "richrun.target", "PODMAN"]),
+        ("man5/richrun.toml.5", &["hooks_dirs", "trust"]),
+    ] {
+        let text = plain(&all[path]).to_uppercase();
+        for word in words {
+            assert!(text.contains(&word.to_uppercase()), "{path}: {word}");
+        }
+        assert!(!text.contains("](") && !text.contains("```"), "{path}");
+    }
+}
+
 #[test]
 fn rich_inits_page_has_every_option_of_its_help() {
     let text = plain(&all()["man8/rich-init.8"]);
