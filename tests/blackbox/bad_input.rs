@@ -25,6 +25,7 @@ const CRUN: &str = "takes some of these values, or leaves something behind";
 
 pub fn register(suite: &mut Suite) {
     suite
+        .on(ONE, "json_that_runc_takes", json_that_runc_takes)
         .on(BOTH, "documents", documents)
         .on(ONE, "create_refused", create_refused)
         .on(ONE, "host_refuses", host_refuses)
@@ -377,4 +378,34 @@ fn options_refused(t: &Trial) {
         out.says("/no/such/log").says("--no-such-option");
     }
     table.end();
+}
+
+/// What Go's reader takes, engines hand on.
+fn json_that_runc_takes(t: &Trial) {
+    t.only(&[Kind::Richrun, Kind::Runc], CRUN);
+    for (append, from, to, warns) in [
+        ("\n \n", "", "", ""),
+        ("\n}{ and so on", "", "", "is ignored"),
+        (
+            "",
+            "\"hostname\":\"richrun\"",
+            "\"hostname\":\"x\",\"hostname\":\"richrun\"",
+            "the last counts",
+        ),
+        ("", "\"NAME=value\"", "\"NAME=value\",\"HALF=\\ud83d\"", "U+FFFD"),
+    ] {
+        let bundle = t.bundle(|c| {
+            sh(c, "hostname; echo \"$HALF\"");
+            c["hostname"] = json!("richrun");
+            c["process"]["env"].as_array_mut().expect("env").push(json!("NAME=value"));
+        });
+        let path = std::path::Path::new(bundle.path()).join("config.json");
+        let text = bundle.config().to_string();
+        assert!(text.contains(from), "{from} in {text}");
+        fs::write(&path, text.replacen(from, to, 1) + append).expect("write");
+        let output = t.run(&bundle).ok().shows("richrun");
+        if t.is_richrun() && !warns.is_empty() {
+            output.says(warns);
+        }
+    }
 }

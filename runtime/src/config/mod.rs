@@ -3,6 +3,7 @@
 pub mod file;
 mod finding;
 pub mod hooks;
+mod lenient;
 mod locate;
 pub mod namespaces;
 pub mod nearest;
@@ -157,7 +158,7 @@ fn read_open(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
 /// Parses a document. Capabilities that this program does not know only warn
 /// (an engine may be newer than we are): they are taken out and the rest is
 /// parsed again. So are the scheduler's flags that the config model spells
-/// otherwise than the specification.
+/// otherwise than the specification, and what runc's reader takes ([`lenient`]).
 fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<String>) -> Result<T> {
     let first = match serde_json::from_slice(bytes) {
         Ok(document) => return Ok(document),
@@ -165,12 +166,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
     };
     let wrong = |words: String| Error::config(format!("parse {}: {words}", path.display()));
     let report = || wrong(locate::describe(bytes, &first));
-    let mut value: Value = serde_json::from_slice(bytes).map_err(|_| report())?;
+    let (mut value, mut oddities) = lenient::read(bytes).ok_or_else(report)?;
+    if first.to_string().starts_with("duplicate field") {
+        oddities.push(format!("{}: the last counts", locate::describe(bytes, &first)));
+    }
     let unknown = drop_unknown_capabilities(&mut value);
     let respelled = respell_scheduler_flags(&mut value);
-    if unknown.is_empty() && !respelled {
+    if unknown.is_empty() && !respelled && oddities.is_empty() {
         return Err(report());
     }
+    warnings.extend(oddities.iter().map(|odd| format!("{}: {odd}", path.display())));
     warnings.extend(unknown.iter().map(|name| format!("ignoring unknown capability {name}")));
     // A value knows no places: its text does, though not the file's lines.
     let text = serde_json::to_vec(&value).map_err(|error| wrong(error.to_string()))?;
