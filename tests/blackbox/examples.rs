@@ -27,6 +27,10 @@ pub fn register(suite: &mut Suite) {
 const ELSEWHERE: &[(&str, &str)] = &[
     ("richrun run --rich --rich-mode systemd -b box demo", "needs systemd in the image: boot"),
     (
+        "richrun --root /run/containerd/runc/k8s.io service list CONTAINER-ID",
+        "needs a pod: engines",
+    ),
+    (
         "podman run --init --init-path /usr/local/bin/rich-init IMAGE",
         "needs podman and an image: engines",
     ),
@@ -152,7 +156,9 @@ fn own_places(t: &Trial) {
         mount(Some(from), onto, none, MsFlags::MS_BIND, none).expect("bind a place of the host");
     };
     let run = t.dir.join("host-run");
-    create_dir_all(run.join("user/1000/richrun")).expect("/run");
+    for states in ["user/1000/richrun", "docker/runtime-runc/moby"] {
+        create_dir_all(run.join(states)).expect("/run");
+    }
     own(&run, "/run");
     let etc = t.dir.join("host-etc");
     let copy = t.cmd("cp", &["-a", "/etc"]).arg(etc.to_str().expect("utf-8"));

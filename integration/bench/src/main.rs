@@ -5,7 +5,7 @@
 //! main ── prepares, then runs itself in each view of the cgroups
 //!   ├─ integration/v2view richrun-bench rows v2   -> build/bench/rows-v2.json
 //!   ├─ integration/v1view richrun-bench rows v1   -> build/bench/rows-v1.json
-//!   └─ results.md, results.json, results.svg
+//!   └─ results.md, results.json, results.svg; docs/speed.svg
 //! ```
 
 mod boot;
@@ -59,9 +59,10 @@ fn main() -> ExitCode {
             println!("{}", serde_json::to_string_pretty(&row).map_err(|e| e.to_string())?);
             Ok(())
         }),
+        ["medians", note, ref columns @ ..] => medians(note, columns),
         ["report"] => repository().and_then(|top| tell(&Stage::prepare(&top)?)),
         _ => {
-            Err("usage: richrun-bench [rows v1|v2 | services | boot | peers | orphans | report]"
+            Err("usage: richrun-bench [rows v1|v2 | services | boot | peers | orphans | medians NOTE NAME=MS... | report]"
                 .into())
         }
     };
@@ -131,6 +132,24 @@ fn rows(view: View) -> Result<()> {
     fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// README's picture of medians that were measured before: `floor=2.2 richrun=3.3`.
+fn medians(note: &str, columns: &[&str]) -> Result<()> {
+    let read = |column: &&'_ str| {
+        let (name, median) = column.split_once('=')?;
+        Some((name.to_owned(), median.parse::<f64>().ok()?))
+    };
+    let columns: Option<Vec<(String, f64)>> = columns.iter().map(read).collect();
+    let columns = columns.ok_or("medians: a column is NAME=MILLISECONDS")?;
+    let columns: Vec<(&str, f64)> = columns.iter().map(|(n, ms)| (n.as_str(), *ms)).collect();
+    draw(&plot::medians(&columns, note))
+}
+
+/// Replaces README's picture.
+fn draw(picture: &str) -> Result<()> {
+    let path = repository()?.join("docs/speed.svg");
+    fs::write(&path, picture).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// Writes the three files and prints the table.
 fn tell(stage: &Stage) -> Result<()> {
     let (mut all, mut figures) = (Vec::new(), InitFigures::default());
@@ -153,6 +172,9 @@ fn tell(stage: &Stage) -> Result<()> {
     for (name, text) in files {
         let path = stage.out.join(name);
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(picture) = plot::usual(&all) {
+        draw(&picture)?;
     }
     print!("{markdown}");
     println!("\nFiles: {}/results.md, results.json, results.svg", stage.out.display());

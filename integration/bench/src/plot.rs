@@ -12,8 +12,38 @@ const LEFT: f64 = 90.0;
 const RIGHT: f64 = 110.0;
 const LINE: f64 = 24.0;
 
+/// What the dots and lines are.
+const EVERY_RUN: &str = "A dot is a run, the line is the median; less is better. Runs beyond a panel's \
+                         scale are left out.";
+/// The rows that README shows.
+const FIRST: [&str; 3] = ["run-v2", "cycle-v2", "exec-v2"];
+
 /// One panel a row of the tables, one line a column.
 pub fn svg(rows: &[Row]) -> String {
+    picture(rows, EVERY_RUN)
+}
+
+/// The usual commands only; none where they were not measured.
+pub fn usual(rows: &[Row]) -> Option<String> {
+    let usual = rows.iter().filter(|row| FIRST.contains(&row.key.as_str()) && row.is_measured());
+    let usual: Vec<Row> = usual.cloned().collect();
+    (!usual.is_empty()).then(|| svg(&usual))
+}
+
+/// Medians that are known from a table.
+pub fn medians(columns: &[(&str, f64)], note: &str) -> String {
+    let mut row = Row::new("run-v2", "`run /bin/true`, cgroup v2", "ms", &[]);
+    row.cells = columns
+        .iter()
+        .map(|(column, median)| crate::row::Cell {
+            column: (*column).to_owned(),
+            outcome: crate::sample::Outcome::Samples(vec![*median]),
+        })
+        .collect();
+    picture(&[row], note)
+}
+
+fn picture(rows: &[Row], note: &str) -> String {
     let mut body = String::new();
     let mut top = 64.0;
     for row in rows.iter().filter(|row| is_drawn(row) && row.is_measured()) {
@@ -25,8 +55,7 @@ pub fn svg(rows: &[Row]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"16\" y=\"28\" font-size=\"17\" font-weight=\"600\">\
          richrun beside the kernel's floor and its peers</text>\n\
-         <text x=\"16\" y=\"46\" fill=\"#666\">A dot is a run, the line is the median; \
-         less is better. Runs beyond a panel's scale are left out.</text>\n"
+         <text x=\"16\" y=\"46\" fill=\"#666\">{note}</text>\n"
     );
     text += &body;
     text += "</svg>\n";
