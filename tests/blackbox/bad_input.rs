@@ -57,7 +57,6 @@ fn documents(t: &Trial) {
         ("empty", Vec::new(), &["config.json", "line 1 column 0"]),
         ("a word", b"{\n  \"ociVersion\": oops }".to_vec(), &["config.json", "line 2 column 17"]),
         ("cut off", pretty.as_bytes()[..pretty.len() / 2].to_vec(), &["config.json", " column "]),
-        ("a tail", format!("{good}\n}}").into_bytes(), &["config.json", "line 2 column 1"]),
         ("a list", b"[]".to_vec(), &["ociVersion"]),
         ("null", b"null".to_vec(), &["config.json", "line 1 column "]),
         ("not UTF-8", b"{\"ociVersion\": \"\xff\"}".to_vec(), &["config.json", "line 1 column "]),
@@ -72,9 +71,8 @@ fn documents(t: &Trial) {
         ("17 MiB", vec![b' '; 17 << 20], &["config.json", "larger than 16 MiB"]),
     ];
     for (what, text, words) in texts {
-        // runc stops reading at the document's end and panics over null; crun
-        // takes values of other types.
-        let ours = ["a tail", "null", "a type", "a newer one's type", "a long value"];
+        // runc panics over null; crun takes values of other types.
+        let ours = ["null", "a type", "a newer one's type", "a long value"];
         if ours.contains(what) && !t.is_richrun() {
             continue;
         }
