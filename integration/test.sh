@@ -4,6 +4,8 @@
 #
 #   unit          unit tests of all crates, who may import whom, and the compliance table
 #   blackbox      the built binary, as root and as an ordinary user, cgroup v1 and v2
+#   glibc         the black-box suite once more, with a program that begins with glibc's start
+#                 (without the features own-clib and hot-layout)
 #   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
 #   engines       podman, Docker and containerd, natively; and the pages of bundles/
@@ -17,7 +19,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox inits differential engines)
+[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential engines)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -50,7 +52,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' inits '* | *' differential '* | *' engines '* | *' kubernetes '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' engines '* | *' kubernetes '*) return 0 ;; esac
     return 1
 }
 
@@ -64,6 +66,13 @@ for name in "${suites[@]}"; do
         suite harness cargo test --locked --package richrun-tests --lib --bins --test layering --test compliance
         ;;
     inits) suite inits cargo test --locked --package richrun-tests --test inits ;;
+    glibc)
+        target=$PWD/build/glibc
+        program=$target/$(rustc -vV | sed -n 's/^host: //p')/release/richrun
+        suite build-glibc cargo build --release --locked --package richrun --no-default-features \
+            --config 'profile.release.lto="off"' --target-dir "$target"
+        suite glibc env RICHRUN="$program" cargo test --locked --package richrun-tests --test blackbox
+        ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
