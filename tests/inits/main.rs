@@ -177,14 +177,18 @@ fn orphans(init: &Init) -> String {
     if init.sh(script) == "gone" { "reaped".to_owned() } else { "left as zombies".to_owned() }
 }
 
-/// The payload's child, in its group, notes a TERM too; the payload asks for its end, and waits.
+/// The payload's child, in its group, notes a TERM too. The last signal ends both, and is sent
+/// once PID 1, which sleeps again then, has signalled all whom it signals.
 fn term_goes_to(init: &Init) -> String {
-    let script = "rm -f got; (trap 'echo child >> got' TERM; trap exit 64; : > up; while :; do \
-                  sleep 0.02; done) & trap 'kill -64 $!; wait $!; exit' TERM; \
+    let script = "rm -f got told; (trap 'echo child >> got' TERM; trap 'rm -f up; exit' 64; : > up; \
+                  while :; do sleep 0.02; done) & trap ': > told' TERM; \
+                  trap 'kill -64 $!; while [ -e up ]; do sleep 0.01; done; exit' 64; \
                   while [ ! -e up ]; do sleep 0.01; done; : > ready; while :; do sleep 0.02; done";
     let _ = fs::remove_file(init.dir.join("up"));
     let (child, pid) = init.ready(&[], script);
     kill(pid, 15);
+    assert!(wait(PATIENCE, || init.dir.join("told").exists() && state(pid) == 'S'));
+    kill(pid, LAST);
     finish(child);
     let got = init.dir.join("got").exists();
     if got { "the payload's group" } else { "the payload" }.to_owned()
