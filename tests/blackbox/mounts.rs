@@ -3,6 +3,7 @@
 mod foreign;
 mod late;
 mod limits;
+mod links;
 mod words;
 
 use std::fs;
@@ -52,6 +53,7 @@ pub fn register(suite: &mut Suite) {
     foreign::register(suite);
     late::register(suite);
     limits::register(suite);
+    links::register(suite);
     words::register(suite);
 }
 

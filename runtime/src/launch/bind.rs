@@ -3,14 +3,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, OFlags, fstat};
+use rustix::fs::{FileType, OFlags, fstat, readlinkat, symlinkat};
 use rustix::io::Errno;
 
 use super::host_path;
 use crate::error::{Error, Result, Step};
 use crate::plan::mount_attr::{MountAttr, attr};
+use crate::plan::mount_options::Links;
 use crate::plan::mounts::MountStep;
-use crate::sys::mount;
+use crate::sys::{inroot, mount};
 
 /// A path of this process's root, opened for what can be done to a mount.
 pub fn open_path(path: &Path) -> std::result::Result<OwnedFd, Errno> {
@@ -20,6 +21,38 @@ pub fn open_path(path: &Path) -> std::result::Result<OwnedFd, Errno> {
 /// Opens the source of a bind mount on the host.
 pub fn source(path: &Path) -> Result<OwnedFd> {
     open_path(path).step(|| format!("source: open {}", path.display()))
+}
+
+/// The same, with what `links` says of a link there.
+pub fn source_of(path: &Path, links: Links) -> Result<OwnedFd> {
+    if !links.source && !links.copy {
+        return source(path);
+    }
+    host_path::open(path, OFlags::PATH | OFlags::NOFOLLOW)
+        .step(|| format!("source: open {}", path.display()))
+}
+
+/// Whether an open source is a link.
+pub fn is_link(source: BorrowedFd<'_>) -> Result<bool> {
+    let mode = fstat(source).step(|| "stat the source")?.st_mode;
+    Ok(FileType::from_raw_mode(mode) == FileType::Symlink)
+}
+
+/// Makes at `path` inside the root what the link `source` is. Nothing but the
+/// same link may be there.
+pub fn copy_link(root: BorrowedFd<'_>, source: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let step = || format!("copy-symlink: make the link {}", path.display());
+    let text = readlinkat(source, "", Vec::new()).step(step)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::os(step(), Errno::INVAL));
+    };
+    let parent = inroot::open_or_make(root, parent, inroot::Make::Dir).step(step)?;
+    match symlinkat(&text, &parent, name) {
+        Err(Errno::EXIST) if readlinkat(&parent, name, Vec::new()).ok().as_ref() == Some(&text) => {
+            Ok(())
+        }
+        made => made.step(step),
+    }
 }
 
 /// A detached copy of the root's tree; `None` on a kernel without the mount API.

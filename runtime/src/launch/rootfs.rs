@@ -100,17 +100,12 @@ impl Root {
             What::Fs { kind, source, params } => {
                 self.mount_fs(step, kind, source, params).map_err(named)?
             }
-            What::Bind { source, recursive, idmap: _ } => match tree {
-                Some(tree) => {
-                    check_on_proc(step, tree.as_fd()).map_err(named)?;
-                    self.attach_bound(step, tree).map_err(named)?
+            What::Bind { source, recursive, idmap: _ } => {
+                match self.mount_bound(step, (source, *recursive), tree).map_err(named)? {
+                    Some(mounted) => mounted,
+                    None => return Ok(()),
                 }
-                None => {
-                    let open = bind::source(source).map_err(named)?;
-                    check_on_proc(step, open.as_fd()).map_err(named)?;
-                    self.bind(step, open.as_fd(), *recursive).map_err(named)?
-                }
-            },
+            }
             What::Cgroup => match self.mount_cgroup(step, view).map_err(named)? {
                 Some(mounted) => mounted,
                 None => return Ok(()),
@@ -201,6 +196,27 @@ impl Root {
         self.bind(&step, source.as_fd(), true)
     }
 
+    /// What a bind mount comes to; `None` for a link that was made anew.
+    fn mount_bound(
+        &self,
+        step: &MountStep,
+        (source, recursive): (&Path, bool),
+        tree: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
+        let cloned = tree.is_some();
+        let source = tree.map_or_else(|| bind::source_of(source, step.links), Ok)?;
+        if step.links.copy && bind::is_link(source.as_fd())? {
+            bind::copy_link(self.fd.as_fd(), source.as_fd(), &step.destination)?;
+            return Ok(None);
+        }
+        check_on_proc(step, source.as_fd())?;
+        let mounted = match cloned {
+            true => self.attach_bound(step, source),
+            false => self.bind(step, source.as_fd(), recursive),
+        };
+        mounted.map(Some)
+    }
+
     /// A bind mount of an open file or directory of the host.
     fn bind(&self, step: &MountStep, source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
         let describe = || format!("bind on {}", step.destination.display());
@@ -209,7 +225,7 @@ impl Root {
             None => {
                 let target = self.target(step, make_like(source)?)?;
                 mount::old_bind(source, target.fd.as_fd(), recursive).step(describe)?;
-                let mounted = self.reopen(&target)?;
+                let mounted = self.reopen(&target, step)?;
                 bind::set(mounted.as_fd(), step, mount::set_attr).step(describe)?;
                 Ok(mounted)
             }
@@ -277,7 +293,7 @@ impl Root {
         if step.exact {
             return self.exact_target(path).step(describe);
         }
-        let (fd, existed) = match inroot::open(self.fd.as_fd(), path, OFlags::PATH) {
+        let (fd, existed) = match inroot::open(self.fd.as_fd(), path, flags_of(step)) {
             Ok(fd) => (fd, true),
             Err(Errno::NOENT) => {
                 (inroot::open_or_make(self.fd.as_fd(), path, make).step(describe)?, false)
@@ -312,8 +328,8 @@ impl Root {
         }
     }
 
-    fn reopen(&self, target: &Target<'_>) -> Result<OwnedFd> {
-        inroot::open(self.fd.as_fd(), target.path, OFlags::PATH)
+    fn reopen(&self, target: &Target<'_>, step: &MountStep) -> Result<OwnedFd> {
+        inroot::open(self.fd.as_fd(), target.path, flags_of(step))
             .step(|| format!("open {}", target.path.display()))
     }
 
@@ -382,6 +398,11 @@ fn mount_point_of(path: &Path) -> Result<std::path::PathBuf> {
     let points = mounts.into_iter().map(|mount| mount.mount_point);
     let under = points.filter(|point| path.starts_with(point));
     Ok(under.max_by_key(|point| point.as_os_str().len()).unwrap_or_else(|| "/".into()))
+}
+
+/// How a mount point is opened.
+fn flags_of(step: &MountStep) -> OFlags {
+    if step.links.destination { OFlags::PATH | OFlags::NOFOLLOW } else { OFlags::PATH }
 }
 
 /// What a mount point must be for this source.

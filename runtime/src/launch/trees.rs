@@ -80,7 +80,7 @@ impl<'a> Trees<'a> {
 
     fn bound(&mut self, step: &MountStep) -> Result<Option<OwnedFd>> {
         let What::Bind { source, recursive, idmap } = &step.what else { return Ok(None) };
-        let inner = || bind::tree(bind::source(source)?.as_fd(), *recursive, step);
+        let inner = || bind::tree(bind::source_of(source, step.links)?.as_fd(), *recursive, step);
         let tree = match inside(self.pid, inner) {
             // What is mounted below it in the container's namespace is locked there.
             Err(error) if error.errno() == Some(Errno::INVAL) && self.foreign && !recursive => {
@@ -96,7 +96,7 @@ impl<'a> Trees<'a> {
 
     /// A copy of the host's own mount, which no lock keeps as it is.
     fn bound_outside(&self, source: &Path, step: &MountStep) -> Result<Option<OwnedFd>> {
-        let open = bind::source(source)?;
+        let open = bind::source_of(source, step.links)?;
         let restricts = libc::ST_RDONLY | libc::ST_NOSUID | libc::ST_NODEV | libc::ST_NOEXEC;
         let flags = fstatvfs(&open).step(|| "source: statvfs")?.f_flag.bits();
         if flags & restricts != 0 {

@@ -2,6 +2,8 @@
 
 use oci_spec::runtime::LinuxIdMapping;
 
+use crate::error::{Error, Result};
+
 /// How the ids of an id-mapped mount are translated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMap {
@@ -11,6 +13,32 @@ pub struct IdMap {
     pub gids: Vec<IdRange>,
     /// The mounts below it too (`ridmap`).
     pub recursive: bool,
+}
+
+impl IdMap {
+    /// What the value of the option `idmap=` says, as crun has it:
+    /// `uids=0-1000-1#1-100000-10;gids=0-1000-1`.
+    ///
+    /// # Errors
+    /// It cannot be read, or one of both lists is missing.
+    pub fn parse(text: &str, recursive: bool) -> Result<Self> {
+        let wrong = |why: String| Error::config(format!("idmap={text}: {why}"));
+        let mut map = IdMap { uids: Vec::new(), gids: Vec::new(), recursive };
+        for part in text.split(';').filter(|part| !part.is_empty()) {
+            let (list, ranges) = match part.split_once('=') {
+                Some(("uids", ranges)) => (&mut map.uids, ranges),
+                Some(("gids", ranges)) => (&mut map.gids, ranges),
+                _ => return Err(wrong(format!("{part:?} is neither uids=RANGES nor gids=RANGES"))),
+            };
+            for range in ranges.split('#') {
+                list.push(IdRange::dashed(range).map_err(wrong)?);
+            }
+        }
+        if map.uids.is_empty() || map.gids.is_empty() {
+            return Err(wrong("uids= and gids= must be given together".to_owned()));
+        }
+        Ok(map)
+    }
 }
 
 /// A range of ids (user_namespaces(7)).
@@ -33,6 +61,23 @@ impl IdRange {
             count: map.size(),
         };
         maps.iter().flatten().map(range).collect()
+    }
+
+    /// `INSIDE-OUTSIDE-COUNT`.
+    fn dashed(text: &str) -> std::result::Result<Self, String> {
+        if text.starts_with('@') {
+            return Err(format!(
+                "{text}: ids of the container's user namespace are not supported: give the host's"
+            ));
+        }
+        let wrong = || format!("{text:?} is not INSIDE-OUTSIDE-COUNT");
+        let numbers: std::result::Result<Vec<u32>, _> = text.split('-').map(str::parse).collect();
+        match numbers.as_deref() {
+            Ok([inside, outside, count]) if *count > 0 => {
+                Ok(IdRange { inside: *inside, outside: *outside, count: *count })
+            }
+            _ => Err(wrong()),
+        }
     }
 
     /// The text that `/proc/PID/uid_map` takes.
@@ -63,6 +108,29 @@ impl IdRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_an_option() {
+        let map = IdMap::parse("uids=0-1000-1#1-2000-5;gids=0-7-3", true).unwrap();
+        assert_eq!(IdRange::text(&map.uids), "0 1000 1\n1 2000 5\n");
+        assert_eq!((IdRange::text(&map.gids).as_str(), map.recursive), ("0 7 3\n", true));
+        for bad in [
+            "",
+            "uids=0-1-1",
+            "gids=0-1-1",
+            "uids=;gids=",
+            "uids=0-1;gids=0-1-1",
+            "uids=0-1-0;gids=0-1-1",
+            "uids=@0-1-1;gids=0-1-1",
+            "x=0-1-1",
+            "uids=0-1-1-1;gids=0-1-1",
+            "uids=0-4294967296-1;gids=0-1-1",
+            "uids=0-1-1;gids=0-1-1;z",
+        ] {
+            let error = IdMap::parse(bad, false).unwrap_err().to_string();
+            assert!(error.contains(&format!("idmap={bad}: ")), "{error}");
+        }
+    }
 
     #[test]
     fn ranges_translate() {

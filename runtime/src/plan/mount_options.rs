@@ -31,6 +31,12 @@ enum Effect {
     Idmap,
     /// The directory's content is copied up.
     CopyUp,
+    /// A link at the source is itself what is mounted.
+    SourceItself,
+    /// A link at the destination is itself what is mounted over.
+    DestinationItself,
+    /// A link at the source is made anew at the destination.
+    CopyLink,
     /// A flag of mount(2) that does nothing.
     Unused,
     /// Nothing.
@@ -82,6 +88,10 @@ const OPTIONS: &[(&str, Effect, bool)] = &[
     ("bind", Effect::Bind, true),
     ("idmap", Effect::Idmap, true),
     ("tmpcopyup", Effect::CopyUp, false),
+    // crun's, for bind mounts.
+    ("src-nofollow", Effect::SourceItself, false),
+    ("dest-nofollow", Effect::DestinationItself, false),
+    ("copy-symlink", Effect::CopyLink, false),
 ];
 
 /// The names of all options that [`MountStep`] knows, recursive forms
@@ -108,6 +118,17 @@ fn effect_of(option: &str) -> Option<(Effect, bool)> {
     Some((row.1, true))
 }
 
+/// What a link at an end of a bind mount means; it is followed otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Links {
+    /// The source is the link itself.
+    pub source: bool,
+    /// The destination is the link itself.
+    pub destination: bool,
+    /// A link at the source is made anew at the destination.
+    pub copy: bool,
+}
+
 /// Options as they are read, the later ones overruling the earlier.
 #[derive(Debug, Default)]
 pub struct Options {
@@ -123,9 +144,13 @@ pub struct Options {
     pub recursive_bind: bool,
     /// The directory's content is copied into the new tmpfs.
     pub copy_up: bool,
+    /// What links at its ends mean.
+    pub links: Links,
     flags: Vec<&'static str>,
     data: Vec<String>,
     mapped: Option<bool>,
+    /// The value of `idmap=`.
+    ranges: Option<String>,
     /// A flag of mount(2) is named, set or cleared.
     named: bool,
     /// A choice of the access-time mode is taken back.
@@ -153,6 +178,12 @@ impl Options {
     }
 
     fn option(&mut self, option: &str) {
+        let (plain, recursive) = (option.strip_prefix("idmap="), option.strip_prefix("ridmap="));
+        if let Some(ranges) = plain.or(recursive) {
+            self.mapped = Some(recursive.is_some());
+            self.ranges = Some(ranges.to_owned());
+            return;
+        }
         let Some((effect, recursive)) = effect_of(option) else {
             // One option may hold several, as a line of fstab does.
             self.data.extend(option.split(',').filter(|part| !part.is_empty()).map(str::to_owned));
@@ -160,7 +191,14 @@ impl Options {
         };
         let flag = !matches!(
             effect,
-            Effect::Propagate(_) | Effect::Bind | Effect::Idmap | Effect::CopyUp | Effect::Nothing
+            Effect::Propagate(_)
+                | Effect::Bind
+                | Effect::Idmap
+                | Effect::CopyUp
+                | Effect::SourceItself
+                | Effect::DestinationItself
+                | Effect::CopyLink
+                | Effect::Nothing
         );
         self.named |= flag && !recursive;
         let attr = if recursive { &mut self.recursive } else { &mut self.attr };
@@ -192,22 +230,40 @@ impl Options {
             }
             Effect::Idmap => self.mapped = Some(recursive),
             Effect::CopyUp => self.copy_up = true,
+            Effect::SourceItself => self.links.source = true,
+            Effect::DestinationItself => self.links.destination = true,
+            Effect::CopyLink => self.links.copy = true,
             Effect::Unused | Effect::Nothing => {}
         }
     }
 
     /// How its ids are mapped, if they are.
-    pub fn idmap(&self, mount: &Mount) -> Option<IdMap> {
+    ///
+    /// # Errors
+    /// Ranges in the option cannot be read, or are given beside the mount's own.
+    pub fn idmap(&self, mount: &Mount) -> Result<Option<IdMap>> {
         // An empty list is none.
         let given = mount.uid_mappings().as_ref().is_some_and(|maps| !maps.is_empty());
-        if self.mapped.is_none() && !given {
-            return None;
+        if let Some(ranges) = &self.ranges {
+            if given {
+                let why = format!("idmap={ranges}: uidMappings are given too");
+                return Err(Error::config(why));
+            }
+            return IdMap::parse(ranges, self.mapped == Some(true)).map(Some);
         }
-        Some(IdMap {
+        if self.mapped.is_none() && !given {
+            return Ok(None);
+        }
+        Ok(Some(IdMap {
             uids: IdRange::list(mount.uid_mappings()),
             gids: IdRange::list(mount.gid_mappings()),
             recursive: self.mapped == Some(true),
-        })
+        }))
+    }
+
+    /// Whether the option itself has ranges of ids.
+    pub fn has_ranges(&self) -> bool {
+        self.ranges.is_some()
     }
 
     /// The parameters of the file system.

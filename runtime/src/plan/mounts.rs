@@ -9,7 +9,7 @@ use oci_spec::runtime::Mount;
 
 use super::id_ranges::IdMap;
 use super::mount_attr::{FsParam, MountAttr, attr};
-use super::mount_options::Options;
+use super::mount_options::{Links, Options};
 use crate::error::{Error, Result};
 
 /// One mount of the container.
@@ -38,6 +38,8 @@ pub struct MountStep {
     /// The destination must be that very directory: no link is followed
     /// (`/proc`, `/sys`; CVE-2019-19921, CVE-2023-27561).
     pub exact: bool,
+    /// What links at its ends mean.
+    pub links: Links,
 }
 
 /// What is mounted.
@@ -130,9 +132,14 @@ impl MountStep {
         }
         let read = Options::read(mount.options().iter().flatten());
         let kind = mount.typ().as_deref().unwrap_or_default();
+        if read.has_ranges() && !(read.bind || kind == "bind") {
+            let why = "id-mapped mounts are only supported for bind mounts";
+            return Err(Error::config(format!("{field}.options: idmap: {why}")));
+        }
         let what = if read.bind || kind == "bind" {
             let source = mount.source().as_deref().unwrap_or(Path::new(""));
-            let idmap = read.idmap(mount);
+            let options = |error: Error| error.within(format!("{field}.options"));
+            let idmap = read.idmap(mount).map_err(options)?;
             // Parameters of a file system mean nothing for what is mounted already.
             What::Bind { source: from.bundle.join(source), recursive: read.recursive_bind, idmap }
         } else if kind == "cgroup" || kind == "cgroup2" {
@@ -172,6 +179,7 @@ impl MountStep {
             recursive: read.recursive,
             propagation: read.propagation,
             read_only_late: false,
+            links: read.links,
         };
         let new = matches!(step.what, What::Fs { .. });
         if new && (kind == "tmpfs" || clean == Path::new("/dev")) {
@@ -222,6 +230,7 @@ pub fn plain_bind(field: &str, source: PathBuf, destination: &str, attrs: u64) -
         copy_up: false,
         read_only_late: false,
         exact: false,
+        links: Links::default(),
     }
 }
 
