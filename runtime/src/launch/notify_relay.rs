@@ -3,10 +3,10 @@
 //!
 //! A directory of the container's state is bound at `/run/notify`; the socket
 //! in it takes the payload's datagrams. What goes on to the host is written
-//! anew ([`super::notify_words`]), and the pid is told by us: the payload's own
+//! anew (`notify_words`), and the pid is told by us: the payload's own
 //! pid means nothing outside.
 //!
-//! The sender may be hostile: it is looked at ([`super::notify_senders`]), it is read only
+//! The sender may be hostile: it is looked at (`notify_senders`), it is read only
 //! so often, and nothing waits for it. The host's side may be slow: what does
 //! not fit its queue is dropped, but for readiness and the end, which are sent again.
 #![expect(clippy::disallowed_methods, reason = "a directory of the runtime, on the host")]

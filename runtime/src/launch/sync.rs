@@ -347,7 +347,7 @@ fn encode(news: &News) -> Vec<u8> {
     }
 }
 
-/// The news that [`Channel::report`] wrote.
+/// The news that `ChildEnd::report` wrote.
 ///
 /// # Errors
 /// They are none.

@@ -94,7 +94,7 @@ const OPTIONS: &[(&str, Effect, bool)] = &[
     ("copy-symlink", Effect::CopyLink, false),
 ];
 
-/// The names of all options that [`MountStep`] knows, recursive forms
+/// The names of all options that `MountStep` knows, recursive forms
 /// included, sorted: for the Features document.
 pub fn known_options() -> Vec<String> {
     let mut names: Vec<String> = OPTIONS

@@ -28,7 +28,7 @@ pub enum Beside {
 }
 
 /// Runs `body` in a process that has descriptors, namespaces, directories, credentials and
-/// control groups of its own (`cgroup`, as for [`clone3`]), but with `shares` this one's memory,
+/// control groups of its own (`cgroup`, as for `clone3`), but with `shares` this one's memory,
 /// of which it need not be given a copy; waits for its end.
 ///
 /// `body` ends in `_exit`, and may clone: what it makes has neither the command line nor the

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub struct Request {
     /// Whether the container is rich at all.
     pub rich: Option<bool>,
-    /// Which init, by a name of [`MODES`].
+    /// Which init, by a name of `MODES`.
     pub mode: Option<String>,
     /// A script in the container's root, with arguments, as a shell would split them.
     pub initscript: Option<String>,
