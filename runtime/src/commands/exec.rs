@@ -8,7 +8,7 @@ use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{ExecArgs, Global};
 use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
-use crate::launch::exec::{ExecOrder, enter};
+use crate::launch::exec::{ExecOrder, enter, meeting_the_end};
 use crate::launch::foreground::{Child, Foreground};
 use crate::launch::terminal_relay::TerminalRelay;
 use crate::launch::{Launched, console, own_image};
@@ -59,7 +59,7 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         launched.start()?;
         Ok(relay)
     })();
-    let relay = begun.map_err(|error| launched.end(error))?;
+    let relay = begun.map_err(|error| launched.end(meeting_the_end(pidfd.as_fd(), error)))?;
     let Some(foreground) = foreground else { return Ok(0) };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
     foreground.wait(child, relay, None)

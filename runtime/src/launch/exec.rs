@@ -61,16 +61,31 @@ struct Entrant<'a> {
 /// # Errors
 /// What failed, on either side; the process is dead then.
 pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
-    go_in(order, cgroup).map_err(|error| match interrupt::status() {
-        None if ends(order.pidfd, &error) => signal::not_running(),
+    go_in(order, cgroup).map_err(|error| meeting_the_end(order.pidfd, error))
+}
+
+/// What to say of `error`, which came up while a process entered the container of `init`.
+pub fn meeting_the_end(init: BorrowedFd<'_>, error: Error) -> Error {
+    match interrupt::status() {
+        None if ends(init, &error) => signal::not_running(),
         _ => error,
-    })
+    }
 }
 
 /// Whether it was the container's own end that `error` is about: a process that is ending has
 /// lost this or that already and is not dead yet.
 fn ends(init: BorrowedFd<'_>, error: &Error) -> bool {
-    let lost = [Errno::SRCH, Errno::NOENT, Errno::NOMEM, Errno::INVAL, Errno::NODEV, Errno::PERM];
+    let lost = [
+        Errno::SRCH,
+        Errno::NOENT,
+        Errno::NOMEM,
+        Errno::INVAL,
+        Errno::NODEV,
+        Errno::PERM,
+        // Who enters is killed with the others, and does not answer any more.
+        Errno::PIPE,
+        Errno::CONNRESET,
+    ];
     let bound = match error.errno().is_none_or(|errno| lost.contains(&errno)) {
         true => ENDING,
         false => Timespec::default(),
