@@ -85,7 +85,6 @@ fn required_fields_are_required() {
         "/ociVersion",
         "/root",
         "/root/path",
-        "/process",
         "/process/cwd",
         "/process/args",
         "/process/user",
