@@ -134,12 +134,13 @@ fn spawn_by_intermediate<'a>(
         Cloned::Child => live_between(make(conversation.of_child(), joins), at_clone),
         Cloned::Parent(_, between) => {
             let channel = conversation.of_runtime();
-            let born = born(&channel);
-            if born.is_err() {
+            let ended = interrupt::until_readable(between.as_fd());
+            if ended.is_err() {
                 let _gone = signals::send(between.as_fd(), libc::SIGKILL);
             }
             super::reap(&between).step(|| "wait for the process that joins namespaces")?;
-            born.map(|(pid, pidfd)| Spawned { pid, pidfd, channel })
+            ended?;
+            born(&channel).map(|(pid, pidfd)| Spawned { pid, pidfd, channel })
         }
     }
 }
@@ -170,7 +171,7 @@ pub fn pass_beside(
     }
 }
 
-/// Waits for the word of a process between that the next one is born.
+/// The word of a process between, which has ended, that the next one is born.
 pub fn born(channel: &RuntimeEnd) -> Result<(i32, OwnedFd)> {
     let pid = channel.born()?;
     let step = || format!("pidfd_open {pid}");

@@ -35,7 +35,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 
 use crate::error::{Error, Kind, Result, Step};
 use crate::sys::interrupt;
@@ -186,25 +186,31 @@ impl RuntimeEnd {
     /// # Errors
     /// The socket fails, or a signal asks for the end.
     pub fn listen(&self) -> Result<News> {
-        match self.early.borrow_mut().pop_front() {
-            Some(news) => Ok(news),
-            None => self.receive(),
+        if let Some(news) = self.early.borrow_mut().pop_front() {
+            return Ok(news);
+        }
+        loop {
+            interrupt::until_readable(self.socket.as_fd())?;
+            if let Some(news) = self.receive(RecvFlags::empty())? {
+                return Ok(news);
+            }
         }
     }
 
-    /// Waits for the word of a process between that the child is born: its pid, which stays
-    /// its own until this process has reaped it.
+    /// The word of a process between, which has ended, that the child is born: its pid, which
+    /// stays its own until this process has reaped it. Nothing is waited for: a child that was
+    /// born without that word waits for one itself, and has the other end.
     ///
     /// # Errors
     /// Why there is none.
     pub fn born(&self) -> Result<i32> {
         let mut early = self.early.borrow_mut();
         loop {
-            match self.receive()? {
-                News::Born(pid) => return Ok(pid),
-                News::Closed => break,
+            match self.receive(RecvFlags::DONTWAIT)? {
+                Some(News::Born(pid)) => return Ok(pid),
+                Some(News::Closed) | None => break,
                 // Of both of them, who speak at once.
-                news => early.push_back(news),
+                Some(news) => early.push_back(news),
             }
         }
         let failed = early.drain(..).find_map(|news| match news {
@@ -215,12 +221,14 @@ impl RuntimeEnd {
         Err(failed.unwrap_or_else(none))
     }
 
-    fn receive(&self) -> Result<News> {
-        interrupt::until_readable(self.socket.as_fd())?;
+    /// The next news; none if there are none yet and `flags` say not to wait.
+    fn receive(&self, flags: RecvFlags) -> Result<Option<News>> {
         let mut bytes = vec![0; LONGEST];
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut bytes)) {
-            Ok(0) | Err(Errno::CONNRESET) => Ok(News::Closed),
-            Ok(count) => decode(&bytes[..count]),
+        let received = || rustix::net::recv(&self.socket, &mut bytes[..], flags);
+        match rustix::io::retry_on_intr(received) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Some(News::Closed)),
+            Ok((count, _)) => decode(&bytes[..count]).map(Some),
+            Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(Error::os("listen to the container's first process", errno)),
         }
     }
@@ -429,6 +437,14 @@ mod tests {
         theirs.report(&News::Failed(Error::config("why"))).unwrap();
         drop(theirs);
         assert_eq!(ours.born(), Err(Error::config("why")));
+    }
+
+    #[test]
+    fn a_birth_that_nobody_tells_of_is_not_waited_for() {
+        let (ours, theirs) = ends();
+        theirs.report(&News::Ready).unwrap();
+        assert!(ours.born().unwrap_err().message().contains("without a word"));
+        drop(theirs);
     }
 
     #[test]

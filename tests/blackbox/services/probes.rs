@@ -133,9 +133,10 @@ fn an_answer_is_taken_in_to_its_end(t: &Trial) {
 
 /// Instead of the service's own time to stop, where the probe has one.
 fn a_probes_own_grace(t: &Trial) {
-    let text = "[service.a]\ncommand = \"trap '' TERM; while :; do sleep 0.1; done\"\nrestart = \"never\"\n\
+    // It fails once the service heeds no TERM any more.
+    let text = "[service.a]\ncommand = \"trap '' TERM; : >/tmp/armed; while :; do sleep 0.1; done\"\nrestart = \"never\"\n\
                 stop-timeout = \"forever\"\n\
-                liveness = { exec = \"exit 1\", periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1, terminationGracePeriodSeconds = 1 }\n";
+                liveness = { exec = \"[ ! -e /tmp/armed ]\", periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1, terminationGracePeriodSeconds = 1 }\n";
     let bundle = bundle(t, IDLE, text);
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "a", "failed");

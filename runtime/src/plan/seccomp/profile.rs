@@ -96,7 +96,9 @@ impl Policy {
         let alternatives = alternatives(entry.args().as_deref().unwrap_or_default(), &field)?;
         // Unconditional answers are shared between numbers.
         let always = match alternatives {
-            None => self.always(action),
+            None => self.always(action).ok_or_else(|| {
+                Error::config(format!("{field}: more different answers than a filter can have"))
+            })?,
             Some(_) => 0,
         };
         for name in entry.names() {
@@ -135,17 +137,22 @@ impl Policy {
     }
 
     /// The index of an unconditional answer.
-    fn always(&mut self, action: u32) -> u16 {
+    fn always(&mut self, action: u32) -> Option<u16> {
         let known = self
             .answers
             .iter()
             .position(|a| matches!(a, Answer::Always(known) if *known == action));
-        known.unwrap_or_else(|| self.push(Answer::Always(action)) as usize) as u16
+        match known {
+            Some(known) => u16::try_from(known).ok(),
+            None => self.push(Answer::Always(action)),
+        }
     }
 
-    fn push(&mut self, answer: Answer) -> u16 {
+    /// The index of a new answer, while there is one.
+    fn push(&mut self, answer: Answer) -> Option<u16> {
+        let index = u16::try_from(self.answers.len()).ok()?;
         self.answers.push(answer);
-        (self.answers.len() - 1) as u16
+        Some(index)
     }
 
     /// An unconditional rule.
@@ -208,7 +215,7 @@ impl Policy {
         let slot = slot(number);
         let current = self.tables[table].slots[slot];
         if conditions.is_empty() {
-            let always = self.always(action);
+            let always = self.always(action).ok_or(Refusal::TooMany)?;
             if current == 0 || !matches!(self.answers[usize::from(current)], Answer::Always(_)) {
                 self.tables[table].slots[slot] = always;
             }
@@ -216,7 +223,8 @@ impl Policy {
         }
         let rule = Rule::new(conditions, action, self.tables[table].abi.is_wide());
         if current == 0 {
-            self.tables[table].slots[slot] = self.push(Answer::FirstOf(vec![rule]));
+            let index = self.push(Answer::FirstOf(vec![rule])).ok_or(Refusal::TooMany)?;
+            self.tables[table].slots[slot] = index;
             return Ok(());
         }
         match &mut self.answers[usize::from(current)] {
