@@ -118,8 +118,12 @@ pub fn await_end(pidfd: impl AsFd) -> Result<()> {
 pub fn settled(entry: &Entry, state: &State) -> Status {
     let status = entry.status(state);
     let running = state.init.filter(|_| status == Status::Running);
-    match running.and_then(|init| init.pidfd().ok()) {
-        Some(pidfd) if ends_within(&pidfd, SETTLING_BOUND) == Ok(true) => Status::Stopped,
+    let Some(init) = running else { return status };
+    // On a busy machine a killed process may not get to its end for a while.
+    let bound = if init.is_ending() { DEATH_BOUND } else { SETTLING_BOUND };
+    match init.pidfd() {
+        Ok(pidfd) if ends_within(&pidfd, bound) == Ok(true) => Status::Stopped,
+        Err(error) if error.kind() == Kind::NoSuchProcess => Status::Stopped,
         _ => status,
     }
 }

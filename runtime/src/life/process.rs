@@ -26,6 +26,7 @@ pub struct ProcessId {
 struct Stat {
     state: u8,
     parent: i32,
+    flags: u32,
     start_time: u64,
 }
 
@@ -70,6 +71,27 @@ impl ProcessId {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
         is_first(&status.unwrap_or_default())
     }
+
+    /// Whether KILL waits for it, or its end has begun: then it ends, however long that takes.
+    pub fn is_ending(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        status.map_or(true, |status| is_killed(&status))
+            || read_stat(self.pid).is_none_or(|stat| stat.flags & EXITING != 0)
+    }
+}
+
+/// `PF_EXITING` of proc_pid_stat(5)'s flags.
+const EXITING: u32 = 4;
+
+/// Whether KILL is pending, for the thread or the process (proc_pid_status(5)).
+fn is_killed(status: &str) -> bool {
+    let pending = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    let kill = 1 << (libc::SIGKILL - 1);
+    pending
+        .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .any(|mask| mask & kill != 0)
 }
 
 /// The last number of `NSpid` in `/proc/PID/status` is the pid in the
@@ -95,7 +117,7 @@ fn read_stat(pid: i32) -> Option<Stat> {
     parse_stat(&line[..length])
 }
 
-/// Field 3 (state), field 4 (parent) and field 22 (start time); the command in field 2 may hold
+/// Field 3 (state), field 4 (parent), field 9 (flags) and field 22 (start time); the command in field 2 may hold
 /// blanks and parentheses, so fields are counted after the last `)`.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|&byte| byte == b')')?;
@@ -103,8 +125,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, start_time })
+    let flags = fields.nth(4)?.parse().ok()?;
+    let start_time = fields.nth(12)?.parse().ok()?;
+    Some(Stat { state, parent, flags, start_time })
 }
 
 #[cfg(test)]
@@ -114,7 +137,10 @@ mod tests {
     #[test]
     fn the_command_may_hold_anything() {
         let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, start_time: 4711 }));
+        assert_eq!(
+            parse_stat(text),
+            Some(Stat { state: b'S', parent: 1, flags: 4194560, start_time: 4711 })
+        );
         assert_eq!(parse_stat(b"7 (a"), None);
     }
 
@@ -123,6 +149,15 @@ mod tests {
         assert!(is_first("Name:\tsh\nNSpid:\t711\t5\t1\n"));
         assert!(!is_first("Name:\tsh\nNSpid:\t1\t5\n"));
         assert!(!is_first("Name:\tsh\n"));
+    }
+
+    #[test]
+    fn kill_is_seen_while_it_waits() {
+        assert!(is_killed("Name:\tsh\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n"));
+        assert!(!is_killed(
+            "SigPnd:\t0000000000004000\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000000100\n"
+        ));
+        assert!(!ProcessId::of(std::process::id() as i32).unwrap().is_ending());
     }
 
     #[test]
