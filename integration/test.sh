@@ -69,7 +69,7 @@ for name in "${suites[@]}"; do
     glibc)
         target=$PWD/build/glibc
         program=$target/$(rustc -vV | sed -n 's/^host: //p')/release/richrun
-        suite build-glibc cargo build --release --locked --package richrun --no-default-features \
+        suite build-glibc cargo build --release --locked --package richrun --package rich-init --no-default-features \
             --config 'profile.release.lto="off"' --target-dir "$target"
         suite glibc env RICHRUN="$program" cargo test --locked --package richrun-tests --test blackbox
         ;;
