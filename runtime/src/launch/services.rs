@@ -123,7 +123,7 @@ fn gather(places: Places<'_>) -> Result<Option<(Vec<Source>, Accounts)>> {
         return Ok(None);
     }
     let text = |path: &str| read_inside(root.as_fd(), Path::new(path)).unwrap_or_default();
-    let accounts = Accounts { passwd: text("/etc/passwd"), group: text("/etc/group") };
+    let accounts = Accounts::new(text("/etc/passwd"), text("/etc/group"));
     Ok(Some((sources, accounts)))
 }
 

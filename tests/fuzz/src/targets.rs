@@ -126,7 +126,7 @@ fn accounts(bytes: &[u8]) {
     let mut parts = text.split('\0');
     let mut next = || parts.next().unwrap_or_default().to_owned();
     let (who, passwd, group) = (next(), next(), next());
-    let accounts = Accounts { passwd, group };
+    let accounts = Accounts::new(passwd, group);
     for known in [accounts.user(&who).map(|user| user.uid), accounts.group(&who)] {
         assert_ne!(known, Ok(u32::MAX), "the kernel takes it for no change");
     }

@@ -1,12 +1,16 @@
 //! Users and groups of the image, by its passwd(5) and group(5).
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 /// The two files' texts.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
-    /// `/etc/passwd`.
-    pub passwd: String,
-    /// `/etc/group`.
-    pub group: String,
+    passwd: String,
+    group: String,
+    /// The ids of the groups by name, once one was looked up: a list of groups may be as long as
+    /// the file. The first row of a name counts.
+    ids: OnceCell<HashMap<String, Option<u32>>>,
 }
 
 /// Somebody to become.
@@ -23,6 +27,11 @@ pub struct User {
 }
 
 impl Accounts {
+    /// By the texts of `/etc/passwd` and `/etc/group`.
+    pub fn new(passwd: String, group: String) -> Accounts {
+        Accounts { passwd, group, ids: OnceCell::new() }
+    }
+
     /// Looks `USER[:GROUP]` up; each a name or a number.
     ///
     /// # Errors
@@ -59,10 +68,18 @@ impl Accounts {
     /// # Errors
     /// It is not known.
     pub fn group(&self, text: &str) -> Result<u32, String> {
-        let by_name =
-            || rows(&self.group).find(|row| row[0] == text).and_then(|row| id(row.get(2)?));
+        let by_name = || self.ids.get_or_init(|| self.groups()).get(text).copied().flatten();
         let unknown = || format!("no such group in the image: {text:?}");
         id(text).or_else(by_name).ok_or_else(unknown)
+    }
+
+    fn groups(&self) -> HashMap<String, Option<u32>> {
+        let mut ids = HashMap::new();
+        for row in rows(&self.group) {
+            let id = row.get(2).copied().and_then(id);
+            ids.entry(row[0].to_owned()).or_insert(id);
+        }
+        ids
     }
 }
 
@@ -82,10 +99,12 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let accounts = Accounts {
-            passwd: "root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:/bin/sh\n".into(),
-            group: "users:x:100:\nextra:x:2000:bob,app\nodd\n".into(),
-        };
+        let accounts = Accounts::new(
+            "root:x:0:0::/root:/bin/sh\napp:x:1000:100::/home/app:/bin/sh\n".into(),
+            "users:x:100:\nextra:x:2000:bob,app\nodd\nextra:x:1:\nodd:x:3:\n".into(),
+        );
+        assert_eq!(accounts.group("extra"), Ok(2000));
+        assert!(accounts.group("odd").is_err(), "the first row of a name counts");
         let user = accounts.user("app").unwrap();
         assert_eq!((user.uid, user.gid, &user.groups[..]), (1000, 100, &[2000][..]));
         assert_eq!(user.home.as_deref(), Some("/home/app"));

@@ -22,6 +22,11 @@ impl Relations {
     }
 }
 
+/// More services than PID 1 has room for.
+pub fn too_many(count: usize) -> Error {
+    Error::config(format!("services: {count} are too many, at most {MAX_SERVICES} can be"))
+}
+
 /// Looks every name up. The payload needs what starts with the container, if it does not
 /// say what it needs.
 ///
@@ -29,10 +34,7 @@ impl Relations {
 /// File, line and field of a name that is nobody's, or of a service in a cycle.
 pub fn relate(services: &[Service], main: usize) -> Result<Vec<Relations>> {
     if services.len() > MAX_SERVICES {
-        return Err(Error::config(format!(
-            "services: {} are too many, at most {MAX_SERVICES} can be",
-            services.len()
-        )));
+        return Err(too_many(services.len()));
     }
     let mut relations = Vec::with_capacity(services.len());
     for service in services {

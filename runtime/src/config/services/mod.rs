@@ -24,6 +24,7 @@ pub use tree::Format;
 use crate::error::{Error, Result};
 use fields::Field;
 use graph::Relations;
+use rich_init::services::wire::MAX_SERVICES;
 use service::Service;
 use tree::Node;
 
@@ -166,6 +167,10 @@ impl Read {
             None => Ok(Vec::new()),
         });
         match table {
+            // None of so many is looked at.
+            Ok(services) if self.all.len() + services.len() > MAX_SERVICES => {
+                wrong.push(graph::too_many(self.all.len() + services.len()));
+            }
             Ok(services) => {
                 for (name, field) in services {
                     wrong.extend(self.service(name, &field, accounts).err());

@@ -6,10 +6,7 @@ use rich_init::services::wire::{self, Field, Head, Plan, ProbeField};
 use super::*;
 
 fn accounts() -> Accounts {
-    Accounts {
-        passwd: "app:x:1000:100::/home/app:/bin/sh\n".into(),
-        group: "extra:x:7:app\n".into(),
-    }
+    Accounts::new("app:x:1000:100::/home/app:/bin/sh\n".into(), "extra:x:7:app\n".into())
 }
 
 fn read(text: &str) -> Result<Services> {
@@ -275,7 +272,7 @@ fn probes_are_read_as_kubernetes_does() {
 fn too_many_are_refused() {
     let many: String = (0..65).map(|i| format!("[service.s{i}]\ncommand = \"x\"\n")).collect();
     let error = read(&many).unwrap_err().to_string();
-    assert_eq!(error, "services: 66 are too many, at most 64 can be");
+    assert_eq!(error, "services: 65 are too many, at most 64 can be");
 }
 
 /// The published schema and the reader know the same fields.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
+use super::exceptions::Exceptions;
 use crate::error::{Error, Result};
 
 /// Ways of using a device (bits as the kernel's `BPF_DEVCG_ACC_*`).
@@ -20,7 +21,7 @@ pub const WRITE: u8 = 4;
 pub const ALL: u8 = MKNOD | READ | WRITE;
 
 /// Block or character device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `b`
     Block,
@@ -51,14 +52,14 @@ impl Devices {
     }
 
     /// Whether every device of `other` is one of these.
-    fn covers(&self, other: &Devices) -> bool {
+    pub(super) fn covers(&self, other: &Devices) -> bool {
         self.kind == other.kind
             && (self.major.is_none() || self.major == other.major)
             && (self.minor.is_none() || self.minor == other.minor)
     }
 
     /// Whether a device may be one of both.
-    fn meets(&self, other: &Devices) -> bool {
+    pub(super) fn meets(&self, other: &Devices) -> bool {
         let agree = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
         self.kind == other.kind && agree(self.major, other.major) && agree(self.minor, other.minor)
     }
@@ -191,35 +192,29 @@ impl DeviceRules {
     /// # Errors
     /// Such a rule: it would leave allowed what the specification denies.
     pub fn v1_lines(&self) -> Result<Vec<(&'static str, String)>> {
-        let mut exceptions: Vec<Rule> = Vec::new();
+        let mut exceptions = Exceptions::default();
         for rule in &self.rules {
             if rule.allow != self.otherwise {
-                exceptions.push(*rule);
+                exceptions.add(*rule);
                 continue;
             }
-            for exception in &mut exceptions {
-                if rule.devices.covers(&exception.devices) {
-                    exception.access &= !rule.access;
-                } else if rule.devices.meets(&exception.devices)
-                    && rule.access & exception.access != 0
-                {
-                    return Err(Error::config(format!(
-                        "linux.resources.devices: cgroup v1 cannot {} {} and {} {} within it",
-                        if exception.allow { "allow" } else { "deny" },
-                        line(exception),
-                        if rule.allow { "allow" } else { "deny" },
-                        line(rule),
-                    )));
-                }
-            }
+            exceptions.take(rule).map_err(|exception| {
+                let word = |rule: &Rule| if rule.allow { "allow" } else { "deny" };
+                Error::config(format!(
+                    "linux.resources.devices: cgroup v1 cannot {} {} and {} {} within it",
+                    word(&exception),
+                    line(&exception),
+                    word(rule),
+                    line(rule),
+                ))
+            })?;
         }
         let (whole, single) = match self.otherwise {
             true => ("devices.allow", "devices.deny"),
             false => ("devices.deny", "devices.allow"),
         };
-        let exceptions = exceptions.iter().filter(|rule| rule.access != 0);
         let mut lines = vec![(whole, "a".to_owned())];
-        lines.extend(exceptions.map(|rule| (single, line(rule))));
+        lines.extend(exceptions.left().map(|rule| (single, line(&rule))));
         Ok(lines)
     }
 }

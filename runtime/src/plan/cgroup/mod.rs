@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod devices;
+mod exceptions;
 pub mod knob;
 pub mod layout;
 pub mod owner;

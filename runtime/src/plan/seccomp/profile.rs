@@ -1,5 +1,7 @@
 //! From `linux.seccomp` to one answer per system call number.
 
+use std::collections::{HashMap, HashSet};
+
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompOperator as Operator,
     LinuxSyscall,
@@ -22,6 +24,10 @@ pub(super) struct Policy {
     /// Every distinct answer; a table's slots point here. The first is the
     /// default.
     pub(super) answers: Vec<Answer>,
+    /// Where among them each unconditional one is.
+    always: HashMap<u32, u16>,
+    /// How many rules all conditional answers have.
+    conditional: usize,
     /// What runc accepts with no more than a word in its log.
     pub(super) warnings: Vec<String>,
 }
@@ -81,7 +87,8 @@ impl Policy {
         )?;
         let tables = tables(profile, host, &mut warnings);
         let answers = vec![Answer::Always(default)];
-        let mut policy = Policy { default, tables, answers, warnings };
+        let always = HashMap::from([(default, 0)]);
+        let mut policy = Policy { default, tables, answers, always, conditional: 0, warnings };
         for (index, entry) in profile.syscalls().iter().flatten().enumerate() {
             policy.add(index, entry)?;
         }
@@ -96,12 +103,13 @@ impl Policy {
         let alternatives = alternatives(entry.args().as_deref().unwrap_or_default(), &field)?;
         // Unconditional answers are shared between numbers.
         let always = match alternatives {
-            None => self.always(action).ok_or_else(|| {
+            None => self.always(action).map_err(|_| {
                 Error::config(format!("{field}: more different answers than a filter can have"))
             })?,
             Some(_) => 0,
         };
-        for name in entry.names() {
+        let mut seen = HashSet::new();
+        for name in entry.names().iter().filter(|name| seen.insert(name.as_str())) {
             if name.is_empty() {
                 return Err(Error::config(format!("{field}.names: a name is empty")));
             }
@@ -137,22 +145,20 @@ impl Policy {
     }
 
     /// The index of an unconditional answer.
-    fn always(&mut self, action: u32) -> Option<u16> {
-        let known = self
-            .answers
-            .iter()
-            .position(|a| matches!(a, Answer::Always(known) if *known == action));
-        match known {
-            Some(known) => u16::try_from(known).ok(),
-            None => self.push(Answer::Always(action)),
+    fn always(&mut self, action: u32) -> std::result::Result<u16, Refusal> {
+        if let Some(known) = self.always.get(&action) {
+            return Ok(*known);
         }
+        let index = self.push(Answer::Always(action))?;
+        self.always.insert(action, index);
+        Ok(index)
     }
 
-    /// The index of a new answer, while there is one.
-    fn push(&mut self, answer: Answer) -> Option<u16> {
-        let index = u16::try_from(self.answers.len()).ok()?;
+    /// An index is never another answer's: 65537 of them do not fit.
+    fn push(&mut self, answer: Answer) -> std::result::Result<u16, Refusal> {
+        let index = u16::try_from(self.answers.len()).map_err(|_| Refusal::TooMany)?;
         self.answers.push(answer);
-        Some(index)
+        Ok(index)
     }
 
     /// An unconditional rule.
@@ -170,10 +176,7 @@ impl Policy {
             self.insert(table, mux.through, vec![asks_for(mux.call)], action)?;
         }
         if let Some(number) = syscall.number(abi) {
-            let slot = &mut self.tables[table].slots[slot(number)];
-            if !matches!(self.answers[usize::from(*slot)], Answer::Always(_)) || *slot == 0 {
-                *slot = always;
-            }
+            self.settle(table, slot(number), always);
         }
         Ok(())
     }
@@ -205,6 +208,17 @@ impl Policy {
         }
     }
 
+    /// An unconditional answer in a slot, unless it has one.
+    fn settle(&mut self, table: usize, slot: usize, always: u16) {
+        let slot = &mut self.tables[table].slots[slot];
+        match &self.answers[usize::from(*slot)] {
+            Answer::Always(_) if *slot != 0 => return,
+            Answer::Always(_) => {}
+            Answer::FirstOf(covered) => self.conditional -= covered.len(),
+        }
+        *slot = always;
+    }
+
     fn insert(
         &mut self,
         table: usize,
@@ -215,21 +229,23 @@ impl Policy {
         let slot = slot(number);
         let current = self.tables[table].slots[slot];
         if conditions.is_empty() {
-            let always = self.always(action).ok_or(Refusal::TooMany)?;
-            if current == 0 || !matches!(self.answers[usize::from(current)], Answer::Always(_)) {
-                self.tables[table].slots[slot] = always;
-            }
+            let always = self.always(action)?;
+            self.settle(table, slot, always);
             return Ok(());
         }
         let rule = Rule::new(conditions, action, self.tables[table].abi.is_wide());
         if current == 0 {
-            let index = self.push(Answer::FirstOf(vec![rule])).ok_or(Refusal::TooMany)?;
-            self.tables[table].slots[slot] = index;
-            return Ok(());
-        }
-        match &mut self.answers[usize::from(current)] {
-            Answer::Always(_) => Ok(()), // covers the new rule
-            Answer::FirstOf(known) => rules::add(known, rule),
+            self.tables[table].slots[slot] = self.push(Answer::FirstOf(vec![rule]))?;
+            self.conditional += 1;
+        } else if let Answer::FirstOf(known) = &mut self.answers[usize::from(current)] {
+            self.conditional -= known.len();
+            let added = rules::add(known, rule);
+            self.conditional += known.len();
+            added?;
+        } // What always is answered covers the new rule.
+        match self.conditional > rules::MOST {
+            true => Err(Refusal::TooMany),
+            false => Ok(()),
         }
     }
 }

@@ -136,12 +136,12 @@ impl Rule {
 pub(super) enum Refusal {
     /// An earlier one asks the same and answers differently.
     Contradiction,
-    /// So many for one call that the program cannot be short enough for the kernel.
+    /// So many that the program cannot be short enough for the kernel.
     TooMany,
 }
 
-/// Each rule loads and compares at least once.
-const MOST: usize = super::MAX_INSTRUCTIONS / 2;
+/// How many rules a program has room for: each loads and compares at least once.
+pub(super) const MOST: usize = super::MAX_INSTRUCTIONS / 2;
 
 /// Adds a rule where libseccomp would try it.
 ///
@@ -165,9 +165,6 @@ pub(super) fn add(rules: &mut Vec<Rule>, new: Rule) -> Result<(), Refusal> {
         return Err(Refusal::Contradiction);
     }
     rules.retain(|rule| !covered(rule));
-    if rules.len() >= MOST {
-        return Err(Refusal::TooMany);
-    }
     let at = position(rules, &new);
     rules.insert(at, new);
     Ok(())
