@@ -3,6 +3,7 @@
 use crate::signals;
 use crate::sys::Errno;
 use crate::sys::descriptors::{self, Poll, WRITABLE};
+use crate::sys::needs::Denied;
 
 /// A line being written; what does not fit is cut off.
 pub struct Line {
@@ -72,6 +73,16 @@ impl Line {
         }
     }
 
+    /// Adds a call that PID 1 cannot do without.
+    pub fn denied(self, denied: Denied) -> Line {
+        let line = self.text(denied.call).text(": ");
+        let line = match denied.errno {
+            Errno(0) => line.text("not what the kernel answers"),
+            errno => line.errno(errno),
+        };
+        line.text("; PID 1 cannot do without it: allow it in the seccomp profile")
+    }
+
     /// Adds an error as Go spells it.
     pub fn errno(self, errno: Errno) -> Line {
         match errno_text(errno) {
@@ -87,12 +98,12 @@ impl Line {
 
     /// Writes it to standard error, with its end. An error there can be told to nobody, and
     /// where nobody reads, the line is lost rather than PID 1 held up by a full pipe, or its
-    /// payload sent the SIGPIPE of a closed one.
+    /// payload sent the SIGPIPE of a closed one. Where it may not ask, it writes all the same.
     pub fn write(mut self) {
         self.bytes[self.len] = b'\n';
         let mut stream = [Poll { fd: 2, wanted: WRITABLE, seen: 0 }];
-        descriptors::poll(&mut stream, 0);
-        if stream[0].seen == WRITABLE {
+        let asked = descriptors::poll(&mut stream, 0);
+        if asked.is_err() || stream[0].seen == WRITABLE {
             let _ = crate::sys::write(2, &self.bytes[..=self.len]);
         }
     }
@@ -116,6 +127,7 @@ fn errno_text(errno: Errno) -> Option<&'static str> {
         24 => "too many open files",
         26 => "text file busy",
         36 => "file name too long",
+        38 => "function not implemented",
         40 => "too many levels of symbolic links",
         80 => "accessing a corrupted shared library",
         _ => return None,

@@ -10,6 +10,7 @@ use crate::payload_unit;
 use crate::processes;
 use crate::reap::{self, Act, Acts, Machine, Note, To};
 use crate::signals::{self, SignalSet};
+use crate::sys::needs::{self, Denied};
 use crate::sys::{self, Errno, Failure, Reaped, Received, Spawn, Start, Step};
 use crate::time::FOREVER;
 
@@ -66,7 +67,7 @@ pub(crate) fn leave_terminal(me: i32) -> bool {
     // on us. Those two signals name us as their sender, so that no other is lost.
     for signal in [signals::HUP, signals::CONT] {
         match sys::wait_signal(SignalSet::of(&[signal]), 0) {
-            Some(received) if received.sender != me => {
+            Ok(Some(received)) if received.sender != me => {
                 let _ = sys::kill(me, signal);
             }
             _ => {}
@@ -110,6 +111,9 @@ impl Init {
         let mask = sys::set_mask(SignalSet::ALL.without(self.options.uncaught));
         // An inherited "ignore" would make the kernel reap in our place.
         let ignored = sys::ignore_child_signal(false);
+        if let Err(denied) = needs::of_init() {
+            return self.denied(denied);
+        }
         self.take_role();
         if self.options.pause {
             return self.pause();
@@ -169,18 +173,24 @@ impl Init {
             // One more, for the part of a millisecond that the clock does not show.
             _ => deadline.saturating_sub(sys::now()).saturating_add(1),
         };
-        if let Some(received) =
-            sys::wait_signal(SignalSet::ALL.without(self.options.uncaught), timeout)
-        {
-            let status = self.receive(received);
-            if status.is_some() {
-                return status;
+        let waited = sys::wait_signal(SignalSet::ALL.without(self.options.uncaught), timeout);
+        let passed = match waited {
+            Ok(Some(received)) => {
+                let status = self.receive(received);
+                if status.is_some() {
+                    return status;
+                }
+                0
             }
-        }
+            // Even where there is no clock to be asked.
+            Ok(None) => deadline,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Some(self.denied(Denied { call: "rt_sigtimedwait", errno })),
+        };
         if self.machine.deadline() == FOREVER {
             return None;
         }
-        let acts = self.machine.time(sys::now());
+        let acts = self.machine.time(sys::now().max(passed));
         self.perform(acts)
     }
 
@@ -269,7 +279,10 @@ impl Init {
     fn pause(&mut self) -> u8 {
         loop {
             match sys::wait_signal(SignalSet::ALL.without(self.options.uncaught), FOREVER) {
-                Some(received) if SignalSet::STOP_REQUESTS.has(received.signal) => return 0,
+                Ok(Some(received)) if SignalSet::STOP_REQUESTS.has(received.signal) => return 0,
+                Err(errno) if errno != Errno::EINTR => {
+                    return self.denied(Denied { call: "rt_sigtimedwait", errno });
+                }
                 _ => while let Reaped::Ended(..) = sys::reap() {},
             }
         }
@@ -289,9 +302,17 @@ impl Init {
         match (failure.step, failure.errno) {
             (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => self.options.exec_failure.0,
             (Step::Exec, _) => self.options.exec_failure.1,
-            _ if self.options.dialect == Dialect::Rich => options::OWN_FAILURE,
-            _ => 1,
+            _ => self.own_failure(),
         }
+    }
+
+    fn denied(&self, denied: Denied) -> u8 {
+        self.line().denied(denied).write();
+        self.own_failure()
+    }
+
+    fn own_failure(&self) -> u8 {
+        if self.options.dialect == Dialect::Rich { options::OWN_FAILURE } else { 1 }
     }
 
     fn line(&self) -> Line {

@@ -15,6 +15,7 @@ use crate::options::{OWN_FAILURE, Options, Request, Words};
 use crate::reap;
 use crate::signals::{self, SignalSet};
 use crate::sys::descriptors::{self, Poll};
+use crate::sys::needs::{self, Denied};
 use crate::sys::{self, Peeked, Start, bump};
 use crate::time::{FOREVER, Millis};
 use core::ffi::CStr;
@@ -78,8 +79,12 @@ fn run(start: Start, options: Options, plan: i32, control: i32) -> u8 {
     let mask = sys::set_mask(SignalSet::ALL);
     let ignored = sys::ignore_child_signal(false);
     sys::set_name(b"rich-init\0\0\0\0\0\0\0");
-    let terminal = crate::run::leave_terminal(sys::getpid());
     let line = || Line::new("rich-init").text("services: ");
+    if let Err(denied) = needs::of_services() {
+        line().denied(denied).write();
+        return OWN_FAILURE;
+    }
+    let terminal = crate::run::leave_terminal(sys::getpid());
     let Some(plan) = read_plan(plan) else {
         line().text("the plan cannot be read").write();
         return OWN_FAILURE;
@@ -144,7 +149,10 @@ impl Engine {
                 due => due.saturating_sub(now).saturating_add(1),
             };
             let count = self.gather();
-            descriptors::poll(&mut self.polled[..count], wait);
+            if let Err(errno) = descriptors::poll(&mut self.polled[..count], wait) {
+                Line::new("rich-init").denied(Denied { call: "ppoll", errno }).write();
+                return OWN_FAILURE;
+            }
             self.attend(count);
         }
     }

@@ -29,6 +29,12 @@ pub unsafe fn call6(nr: usize, a: [usize; 6]) -> isize {
     unsafe { instructions::call6(nr, a) }
 }
 
+/// Ends this process by a signal that it can neither block nor ignore, PID 1 too.
+pub fn trap() -> ! {
+    // SAFETY: the instruction is undefined or a breakpoint: the kernel ends the process.
+    unsafe { instructions::trap() }
+}
+
 /// `clone(flags, stack)` whose child calls `entry(arg)` on that stack.
 ///
 /// # Safety

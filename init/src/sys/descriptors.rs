@@ -31,14 +31,21 @@ pub const WRITABLE: i16 = 4;
 /// Nothing: only an end is waited for, which is always told.
 pub const END_ONLY: i16 = 0;
 
-/// Waits until one of them is ready, at most `timeout` (ppoll(2)). An interruption is as
-/// good as the end of that time.
-pub fn poll(fds: &mut [Poll], timeout: Millis) {
+/// Waits until one of them is ready, at most `timeout` (ppoll(2)); how many are. An
+/// interruption, or no memory for the moment, is as good as the end of that time.
+///
+/// # Errors
+/// What else the kernel or a seccomp filter answers.
+pub fn poll(fds: &mut [Poll], timeout: Millis) -> Result<usize> {
     let spec = [(timeout / 1000) as i64, (timeout % 1000) as i64 * 1_000_000];
     let spec = if timeout == FOREVER { 0 } else { spec.as_ptr() as usize };
     // SAFETY: the array is as long as said; the time is two 64-bit numbers or null; both
     // live through the call.
-    unsafe { call(nr::PPOLL, [fds.as_mut_ptr() as usize, fds.len(), spec, 0, 8]) };
+    let ret = unsafe { call(nr::PPOLL, [fds.as_mut_ptr() as usize, fds.len(), spec, 0, 8]) };
+    match check(ret) {
+        Err(Errno::EINTR | Errno::EAGAIN | Errno::ENOMEM) => Ok(0),
+        polled => polled,
+    }
 }
 
 /// A descriptor from which signals are read (signalfd(2)).

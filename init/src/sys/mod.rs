@@ -8,6 +8,7 @@ mod arch;
 pub mod bump;
 mod child;
 pub mod descriptors;
+pub mod needs;
 pub mod payload_unit;
 pub mod service;
 pub mod sockets;
@@ -40,6 +41,8 @@ impl Errno {
     pub const ENOEXEC: Errno = Errno(8);
     /// No child processes.
     pub const ECHILD: Errno = Errno(10);
+    /// Out of memory.
+    pub const ENOMEM: Errno = Errno(12);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
     /// Not a directory.
@@ -59,12 +62,15 @@ fn check(ret: isize) -> Result<usize> {
     if (-4095..0).contains(&ret) { Err(Errno(-ret as i32)) } else { Ok(ret as usize) }
 }
 
-/// Ends the program with an exit status (exit_group(2)).
+/// Ends the program with an exit status: all threads, or, where a seccomp filter denies that,
+/// the one that there is, or by an instruction that no filter sees.
 pub fn exit(status: u8) -> ! {
-    loop {
-        // SAFETY: takes a number only.
-        unsafe { call(nr::EXIT_GROUP, [status as usize, 0, 0, 0, 0]) };
+    // SAFETY: numbers only.
+    unsafe {
+        call(nr::EXIT_GROUP, [status as usize, 0, 0, 0, 0]);
+        call(nr::EXIT, [status as usize, 0, 0, 0, 0]);
     }
+    arch::trap()
 }
 
 /// Writes once to a descriptor; how much was written.
@@ -128,7 +134,10 @@ pub struct Received {
 }
 
 /// Waits for one of the (blocked) signals, at most `timeout`; None when none came.
-pub fn wait_signal(set: SignalSet, timeout: Millis) -> Option<Received> {
+///
+/// # Errors
+/// `EINTR`, and whatever a seccomp filter answers.
+pub fn wait_signal(set: SignalSet, timeout: Millis) -> Result<Option<Received>> {
     let mut info = [0_i32; 32];
     let spec = [(timeout / 1000) as i64, (timeout % 1000) as i64 * 1_000_000];
     let spec = if timeout == FOREVER { 0 } else { spec.as_ptr() as usize };
@@ -138,8 +147,13 @@ pub fn wait_signal(set: SignalSet, timeout: Millis) -> Option<Received> {
         let (set, info) = (&raw const set.0 as usize, info.as_mut_ptr() as usize);
         call(nr::RT_SIGTIMEDWAIT, [set, info, spec, 8, 0])
     };
-    let signal = check(ret).ok()? as u8;
-    Some(Received { signal, by_process: info[2] <= 0, sender: info[4] })
+    match check(ret) {
+        Ok(signal) => {
+            Ok(Some(Received { signal: signal as u8, by_process: info[2] <= 0, sender: info[4] }))
+        }
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// What [`reap`] found.

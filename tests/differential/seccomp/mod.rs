@@ -47,6 +47,8 @@ pub fn register(suite: &mut Suite) {
     suite.compare(ONE, "notify", notify::agent_is_told);
     suite.compare(ONE, "names", names_are_known);
     suite.long(ONE, "one_call_denied", 1800, denied::one_call_denied);
+    suite.on(ONE, "pid_1_lacks_a_call", denied::pid_1_lacks_a_call);
+    suite.on(ONE, "pid_1_ends_without_leave", denied::pid_1_ends_without_leave);
     suite.on(ONE, "libseccomp_table", libseccomp::same_table);
     suite.on(ONE, "libseccomp_random_profiles", libseccomp::same_verdicts);
 }

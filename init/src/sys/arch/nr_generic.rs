@@ -20,6 +20,7 @@ pub const PWRITE64: usize = 68;
 pub const PPOLL: usize = 73;
 pub const SIGNALFD4: usize = 74;
 pub const CAPSET: usize = 91;
+pub const EXIT: usize = 93;
 pub const EXIT_GROUP: usize = 94;
 pub const WAITID: usize = 95;
 pub const CLOCK_GETTIME: usize = 113;

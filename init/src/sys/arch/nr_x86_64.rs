@@ -22,6 +22,7 @@ pub const LISTEN: usize = 50;
 pub const GETSOCKOPT: usize = 55;
 pub const CLONE: usize = 56;
 pub const EXECVE: usize = 59;
+pub const EXIT: usize = 60;
 pub const WAIT4: usize = 61;
 pub const KILL: usize = 62;
 pub const FCNTL: usize = 72;

@@ -57,3 +57,9 @@ pub unsafe fn clone_call(flags: usize, stack: *mut u8, entry: Entry, arg: *mut u
     }
     ret
 }
+
+/// As [`super::trap`] says.
+pub unsafe fn trap() -> ! {
+    // SAFETY: nothing is done behind it.
+    unsafe { asm!("unimp", options(noreturn, nostack)) }
+}

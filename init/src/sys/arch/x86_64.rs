@@ -53,3 +53,9 @@ pub unsafe fn clone_call(flags: usize, stack: *mut u8, entry: Entry, arg: *mut u
     }
     ret
 }
+
+/// As [`super::trap`] says.
+pub unsafe fn trap() -> ! {
+    // SAFETY: nothing is done behind it.
+    unsafe { asm!("ud2", options(noreturn, nostack)) }
+}
