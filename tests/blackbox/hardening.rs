@@ -10,6 +10,7 @@ mod holdings;
 mod kills;
 mod notify;
 mod paths;
+mod steps;
 mod trees;
 mod words;
 
@@ -30,6 +31,7 @@ pub fn register(suite: &mut Suite) {
     holdings::register(suite);
     kills::register(suite);
     notify::register(suite);
+    steps::register(suite, 5, 600);
 }
 
 /// Something of the host's that no container may touch.

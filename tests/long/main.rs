@@ -1,5 +1,9 @@
 //! What takes minutes (`make test-long`): the same thing ten thousand times,
-//! two at a time.
+//! two at a time; and something
+//! done at every single step of each command.
+
+#[path = "../blackbox/hardening/steps.rs"]
+mod steps;
 
 use richrun_tests::bundle::sh;
 use richrun_tests::suite::{V1, V2};
@@ -19,6 +23,7 @@ fn main() -> std::process::ExitCode {
     }
     suite.long(V1, "runs_v1", PATIENCE, |t| runs(t, PART, &[]));
     suite.long(V2, "runs_rich", PATIENCE, |t| runs(t, PART, &["--rich"]));
+    steps::register(&mut suite, usize::MAX, PATIENCE);
     suite.main()
 }
 

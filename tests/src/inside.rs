@@ -26,6 +26,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("watch") => hostile::watch(&words[1], &words[2], &words[3..]),
         Some("kill-all") => hostile::kill_all(&words[1]),
         Some("take") => hostile::take(&words[1]),
+        Some("follow") => return crate::follow::main(&words[1..]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
         Some("idle") => stress::idle(),

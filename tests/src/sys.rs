@@ -128,6 +128,13 @@ pub fn own_terminal(command: &mut Command) {
     unsafe { command.pre_exec(take) };
 }
 
+/// Lets this process trace the command's from its first instruction on.
+pub fn trace_me(command: &mut Command) {
+    let ask = || nix::sys::ptrace::traceme().map_err(Into::into);
+    // SAFETY: the closure makes one async-signal-safe call.
+    unsafe { command.pre_exec(ask) };
+}
+
 /// Drops to the given ids without supplementary groups, runs in its own closure
 /// so that the group list is emptied even where the standard library would not.
 pub fn drop_to(command: &mut Command, uid: u32, gid: u32) {

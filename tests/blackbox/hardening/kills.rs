@@ -1,12 +1,9 @@
 //! The runtime killed, and calls made to fail, one after the other: by strace,
 //! which counts the runtime's calls.
 
-use std::fs;
-use std::path::Path;
-
 use richrun_tests::bundle::{bind, namespaces, sh, user_namespace, without_mount};
-use richrun_tests::command::Cmd;
 use richrun_tests::container::IDLE;
+use richrun_tests::injection::{calls, strace};
 use richrun_tests::suite::{ONE, ROOT};
 use richrun_tests::{Bundle, Kind, Suite, Trial};
 use serde_json::json;
@@ -33,21 +30,6 @@ enum Verb {
     Delete,
 }
 
-const STRACE: &str = "/usr/bin/strace";
-
-/// The runtime under strace with an injection, its children too if `all`.
-fn strace<'t>(t: &'t Trial, calls: &str, what: &str, all: bool, line: &[&str]) -> Cmd<'t> {
-    if !Path::new(STRACE).exists() {
-        t.skip("strace is not installed");
-    }
-    let (program, root) = (t.runtime_path(), t.root());
-    let inject = format!("inject={calls}:{what}");
-    let words = ["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject];
-    let more: &[&str] = if all { &["-f"] } else { &[] };
-    let rest = ["--", program.to_str().expect("utf-8"), "--root", root.to_str().expect("utf-8")];
-    t.cmd(STRACE, &words).args(more).args(&rest).args(line)
-}
-
 fn with_hooks(t: &Trial) -> Bundle {
     t.bundle(|c| {
         sh(c, IDLE);
@@ -55,25 +37,6 @@ fn with_hooks(t: &Trial) -> Bundle {
             c["hooks"][kind] = json!([{"path": "/bin/true"}]);
         }
     })
-}
-
-/// The calls that the runtime makes for a command: each name, and its how
-/// manieth call it is. strace counts by name.
-fn calls(t: &Trial, line: &[&str]) -> Vec<(String, usize)> {
-    let trace = t.dir.join("run/trace");
-    let (program, root) = (t.runtime_path(), t.root());
-    let words = ["-qq", "-o", trace.to_str().expect("utf-8"), "--"];
-    let rest = [program.to_str().expect("utf-8"), "--root", root.to_str().expect("utf-8")];
-    t.cmd(STRACE, &words).args(&rest).args(line).ok();
-    let text = fs::read_to_string(&trace).expect("the trace");
-    let mut seen: Vec<(String, usize)> = Vec::new();
-    for line in text.lines() {
-        if let Some((name, _)) = line.split_once('(') {
-            let before = seen.iter().filter(|(other, _)| other == name).count();
-            seen.push((name.to_owned(), before + 1));
-        }
-    }
-    seen
 }
 
 /// R22: killed at its first call, its second and so on (each third, and each
@@ -93,9 +56,6 @@ fn killed(t: &Trial, verb: Verb) {
             t.rt(&["create", "-b", dir, id]).ok();
         }
     };
-    if !Path::new(STRACE).exists() {
-        t.skip("strace is not installed");
-    }
     prepare();
     let calls = calls(t, line);
     t.rt(&["delete", "--force", id]).ok();
