@@ -1,6 +1,5 @@
 //! What takes minutes (`make test-long`): the same thing ten thousand times,
-//! two at a time; and something
-//! done at every single step of each command.
+//! two at a time; and something done at every single step of each command.
 
 #[path = "../blackbox/hardening/steps.rs"]
 mod steps;
