@@ -4,12 +4,14 @@
 //! Everything is denied at first. Then the rules of the specification hold in
 //! their order, then the default ones: a later rule overrules an earlier one.
 
+mod exceptions;
+
 use std::collections::BTreeMap;
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
-use super::exceptions::Exceptions;
 use crate::error::{Error, Result};
+use exceptions::Exceptions;
 
 /// Ways of using a device (bits as the kernel's `BPF_DEVCG_ACC_*`).
 pub const MKNOD: u8 = 1;

@@ -3,7 +3,6 @@
 
 pub mod bpf;
 pub mod devices;
-mod exceptions;
 pub mod knob;
 pub mod layout;
 pub mod owner;

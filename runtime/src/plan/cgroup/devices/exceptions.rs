@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::devices::{ALL, Devices, Kind, Rule};
+use super::{ALL, Devices, Kind, Rule};
 
 /// The exceptions in their order, and how they are found.
 #[derive(Debug, Default)]
