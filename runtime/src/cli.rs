@@ -105,6 +105,8 @@ verbs! {
     "events" Events(EventsArgs) End;
     /// Print what is supported.
     "features" Features(FeaturesArgs) End;
+    /// Say what this host can do.
+    "doctor" Doctor(DoctorArgs) End;
 }
 
 /// What a command line asks for.

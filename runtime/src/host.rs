@@ -1,5 +1,8 @@
 //! Facts about this host, probed once per command.
 
+pub mod doctor;
+mod engines;
+
 use crate::cgroup;
 use crate::cli::{Global, Rootless};
 use crate::error::Result;

@@ -8,6 +8,7 @@ mod cgroups;
 mod check;
 mod cleanup;
 mod devices;
+mod doctor;
 mod events;
 mod examples;
 mod exec;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
     boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     check::register(suite.module("check"));
+    doctor::register(suite.module("doctor"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));
     hardening::register(suite.module("hardening"));

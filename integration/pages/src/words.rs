@@ -88,6 +88,7 @@ pub fn files(verb: Option<&str>) -> Vec<Row> {
     let cgroups = ("/sys/fs/cgroup", "Where the containers' cgroups are made.");
     match verb {
         Some("features") => Vec::new(),
+        Some("doctor") => vec![cgroups],
         Some("spec") => vec![bundle],
         Some("create" | "run") | None => vec![bundle, settings, definitions, state, cgroups],
         Some(verb) if verb.starts_with("hooks") => vec![bundle, settings, definitions],

@@ -355,3 +355,11 @@ pub struct CheckArgs {
 /// `features`
 #[derive(Debug, Clone, Args)]
 pub struct FeaturesArgs {}
+
+/// `doctor`
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+}

@@ -237,6 +237,19 @@ const FEATURES: Page = Page {
     examples: "Examples:\n  richrun features | jq .linux.namespaces",
 };
 
+const DOCTOR: Page = Page {
+    about: "Say what this host can do for containers, and what to do about the rest",
+    long: "Looks at the kernel (each feature of docs/kernel-features.md), the control groups and \
+           their controllers, user namespaces and subordinate ids, security modules, the state \
+           directory, and the engines that are installed: whether their settings name richrun. A \
+           line each, `good`, `note` or `bad`; below it what to paste. Nothing is changed. The exit \
+           status is 0 when containers can run for this user.",
+    examples: "\
+Examples:
+  richrun doctor
+  richrun doctor -f json | jq '.findings[] | select(.level != \"good\")'",
+};
+
 const SERVICE: Page = Page {
     about: "Look at and steer the services of a rich container",
     long: "Asks the container's init, over a socket that no process of the container can reach: \
@@ -306,6 +319,7 @@ pub fn page(verb: &str) -> &'static Page {
         "spec" => &SPEC,
         "check" => &CHECK,
         "features" => &FEATURES,
+        "doctor" => &DOCTOR,
         "service" => &SERVICE,
         "health" => &HEALTH,
         "events" => &EVENTS,

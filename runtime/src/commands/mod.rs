@@ -7,6 +7,7 @@ mod check;
 mod create;
 mod delete;
 mod descriptors;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -36,6 +37,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
     match verb {
         Verb::Check(args) => check::run(global, args),
         Verb::Delete(args) => delete::run(global, args),
+        Verb::Doctor(args) => doctor::run(global, args),
         Verb::Features(args) => features::run(global, args),
         Verb::Hooks(args) => hooks::run(global, args),
         Verb::Inspect(args) => inspect::run(global, args),

@@ -13,6 +13,7 @@ pub mod clone;
 pub mod datagram;
 pub mod inroot;
 pub mod interrupt;
+pub mod kernel;
 pub mod mount;
 pub mod net;
 pub mod process;
