@@ -80,7 +80,7 @@ install-documents:
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.json docs/*.svg) $(DESTDIR)$(DOCDIR)/docs/
 	$(INSTALL) -m 644 tests/compliance.md $(DESTDIR)$(DOCDIR)/tests/
-	for file in $$(find bundles -name rootfs -prune -o -type f -print); do \
+	for file in $$(find bundles integration/setup -name rootfs -prune -o -type f -print); do \
 		mode=644; [ ! -x $$file ] || mode=755; \
 		$(INSTALL) -D -m $$mode $$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
 	done
