@@ -1,5 +1,6 @@
 //! Mounts: options, order, propagation, where mount points may be.
 
+mod callers;
 mod foreign;
 mod late;
 mod limits;
@@ -53,6 +54,7 @@ pub fn register(suite: &mut Suite) {
     foreign::register(suite);
     late::register(suite);
     limits::register(suite);
+    callers::register(suite);
     links::register(suite);
     words::register(suite);
 }

@@ -24,6 +24,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("overwrite") => hostile::overwrite(&words[1]),
         Some("snoop") => hostile::snoop(&words[1]),
         Some("watch") => hostile::watch(&words[1], &words[2], &words[3..]),
+        Some("climb") => hostile::climb(&words[1]),
         Some("kill-all") => hostile::kill_all(&words[1]),
         Some("take") => hostile::take(&words[1]),
         Some("follow") => return crate::follow::main(&words[1..]),

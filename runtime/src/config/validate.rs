@@ -24,7 +24,7 @@ const CHECKS: &[Check] = &[
     id_mappings,
     hostname,
     mounts,
-    paths_need_a_mount_namespace,
+    what_the_callers_mounts_allow,
     restricted_paths,
     resources::check,
     sysctls,
@@ -328,27 +328,25 @@ fn mounts(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-fn paths_need_a_mount_namespace(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
+/// Without a mount namespace of its own a container has the caller's, where its root is a
+/// copy of mounts (`launch::callers_mounts`).
+fn what_the_callers_mounts_allow(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     if has_namespace(spec, LinuxNamespaceType::Mount) {
         return Ok(());
     }
-    let Some(linux) = linux(spec) else {
-        return Err(wrong("linux.namespaces", "a mount namespace is required"));
-    };
-    let some = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|paths| !paths.is_empty());
-    if some(linux.masked_paths()) {
-        return Err(wrong(
-            "linux.maskedPaths",
-            "unable to restrict sys entries without a private mount namespace",
-        ));
+    if has_namespace(spec, LinuxNamespaceType::User) {
+        let cause =
+            "a user namespace has no rights in the caller's mount namespace: list \"mount\"";
+        return Err(wrong("linux.namespaces", cause));
     }
-    if some(linux.readonly_paths()) {
-        return Err(wrong(
-            "linux.readonlyPaths",
-            "unable to restrict sys entries without a private mount namespace",
-        ));
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let mut options = mount.options().iter().flatten();
+        if let Some(option) = options.find(|option| option.ends_with("unbindable")) {
+            let cause = format!("{option} needs a mount namespace of the container's own");
+            return Err(wrong(&format!("mounts[{index}].options"), cause));
+        }
     }
-    Err(wrong("linux.namespaces", "a mount namespace is required"))
+    Ok(())
 }
 
 /// Masked and read-only paths are absolute in the container (config-linux.md).

@@ -14,6 +14,7 @@ use rich_hooks::Phase;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::callers_mounts::Callers;
 use super::devices::Nodes;
 use super::payload::{Armed, Payload};
 use super::rootfs::Root;
@@ -103,10 +104,10 @@ impl First<'_> {
         // A session of its own: signals of the caller's terminal are not for it.
         rustix::process::setsid().step(|| "setsid")?;
         join_groups(&self.joins.groups)?;
-        self.enter_namespaces()?;
+        let callers = ManuallyDrop::new(self.enter_namespaces()?);
         // Never dropped: `arm` closes descriptors by number, whoever owns them,
         // and this process ends by execve or by exit.
-        let root = ManuallyDrop::new(self.build_root()?);
+        let mut root = ManuallyDrop::new(self.build_root()?);
         devices::make(root.as_fd(), plan, &self.nodes()?)?;
         let terminal = ManuallyDrop::new(self.open_terminal(&root)?);
         self.hooks_before_the_root(callers_umask)?;
@@ -124,6 +125,10 @@ impl First<'_> {
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
         restrict::mask(root.as_fd(), &plan.masked)?;
         root.make_read_only()?;
+        if let Some(callers) = &*callers {
+            let _closed_by_arm = ManuallyDrop::new(root.replace(callers.return_to()?));
+            identity::enter_directory(root.as_fd(), &plan.process.cwd, false)?;
+        }
         root.finish(&plan.root)?;
         if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
@@ -180,8 +185,9 @@ impl First<'_> {
         }
     }
 
-    /// Comes to be in every namespace of the plan.
-    fn enter_namespaces(&self) -> Result<()> {
+    /// Comes to be in every namespace of the plan. What it returns is the caller's mount
+    /// namespace, if it is to come back to that.
+    fn enter_namespaces(&self) -> Result<Option<Callers>> {
         let namespaces = &self.order.plan.namespaces;
         let host = self.order.host;
         if namespaces.has_new(Kind::User) {
@@ -211,7 +217,7 @@ impl First<'_> {
         if namespaces.has_new(Kind::Network) {
             net::loopback_up().step(|| "bring the loopback interface up")?;
         }
-        Ok(())
+        (!namespaces.has(Kind::Mount)).then(Callers::leave).transpose()
     }
 
     /// time_namespaces(7): the offsets are set while nobody is in it.

@@ -8,6 +8,7 @@
 
 mod bind;
 pub mod boot;
+mod callers_mounts;
 mod child;
 pub mod console;
 mod copy_up;

@@ -341,6 +341,11 @@ impl Root {
         mount::pivot_into(self.fd.as_fd()).step(|| format!("pivot_root to {}", plan.path.display()))
     }
 
+    /// A copy of the tree is the root from now on. Returns what was, whose procfs remains.
+    pub fn replace(&mut self, copy: OwnedFd) -> OwnedFd {
+        std::mem::replace(&mut self.fd, copy)
+    }
+
     /// What is done to the root last: its propagation, and read-only.
     pub fn finish(&self, plan: &RootPlan) -> Result<()> {
         if let Some(kind) = plan.final_propagation {

@@ -13,8 +13,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "the_source_itself", the_source_itself)
         .on(ONE, "the_destination_itself", the_destination_itself)
         .on(ONE, "a_link_is_copied", a_link_is_copied)
-        .on(ONE, "id_ranges_of_an_option", id_ranges_of_an_option)
-        .on(ONE, "the_hosts_mounts_are_not_shared", the_hosts_mounts_are_not_shared);
+        .on(ONE, "id_ranges_of_an_option", id_ranges_of_an_option);
 }
 
 const ONLY: &str = "runc has no such options";
@@ -103,18 +102,4 @@ fn id_ranges_of_an_option(t: &Trial) {
             "options": ["idmap=uids=0-1-1;gids=0-1-1"]}));
     });
     out.fails().says("only supported for bind mounts");
-}
-
-/// Without a mount namespace there is no container: the mounts would be the host's.
-fn the_hosts_mounts_are_not_shared(t: &Trial) {
-    t.only(&[Kind::Richrun], "mounts into the host's namespace");
-    let bundle = t.bundle(|c| {
-        let linux = c["linux"].as_object_mut().expect("linux");
-        linux.retain(|name, _| name != "maskedPaths" && name != "readonlyPaths");
-        let kinds = linux["namespaces"].as_array_mut().expect("namespaces");
-        kinds.retain(|entry| entry["type"] != "mount");
-    });
-    t.run(&bundle).exits(1).says("linux.namespaces: a mount namespace is required");
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    assert!(!mounts.contains(bundle.rootfs().to_str().expect("UTF-8")), "{mounts}");
 }
