@@ -87,7 +87,6 @@ fn required_fields_are_required() {
         "/root/path",
         "/process/cwd",
         "/process/args",
-        "/process/user",
         "/process/rlimits/0/type",
         "/process/rlimits/0/hard",
         "/process/scheduler/policy",
@@ -120,6 +119,7 @@ fn required_fields_are_required() {
 #[test]
 fn what_runc_takes_as_zero_may_be_left_out() {
     let zero = [
+        "/process/user",
         "/process/user/uid",
         "/process/user/gid",
         "/process/consoleSize/height",

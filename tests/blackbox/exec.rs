@@ -260,6 +260,9 @@ fn process_file(t: &Trial) {
     for option in ["-p", "--process"] {
         t.rt(&["exec", option, path, &c.id]).run().exits(9).shows("file /tmp");
     }
+    let nobody = json!({"cwd": "/", "user": null, "args": ["id", "-u"], "env": ["PATH=/bin"]});
+    fs::write(&file, nobody.to_string()).expect("write process.json");
+    t.rt(&["exec", "-p", path, &c.id]).ok().prints("0");
     fs::write(&file, "{\"args\": [").expect("write process.json");
     let out = t.rt(&["exec", "-p", path, &c.id]).run().fails();
     if t.is_richrun() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 pub fn register(suite: &mut Suite) {
     suite
+        .on(ONE, "no_user", no_user)
         .on(BOTH, "uid_gid", uid_gid)
         .on(ONE, "additional_gids", additional_gids)
         .on(USER, "additional_gids_rootless", additional_gids_rootless)
@@ -386,4 +387,17 @@ fn large_environment(t: &Trial) {
     let mut lines = out.out.lines();
     assert!(lines.next().and_then(|n| n.trim().parse::<u32>().ok()).is_some_and(|n| n > 1000));
     assert_eq!(lines.next(), Some("500"));
+}
+
+/// Whose fields are 0 where they are missing, is 0 where it is missing.
+fn no_user(t: &Trial) {
+    for user in [json!({}), json!(null)] {
+        t.sh_with("id -u; id -g", |c| c["process"]["user"] = user.clone()).ok().prints("0\n0");
+    }
+    let gone = |c: &mut Value| drop(c["process"].as_object_mut().map(|p| p.remove("user")));
+    t.sh_with("id -u; id -g", gone).ok().prints("0\n0");
+    if t.kind() != Kind::Crun {
+        let named = |c: &mut Value| c["process"]["user"] = json!("root");
+        t.sh_with("id -u; id -g", named).fails().says("user");
+    }
 }

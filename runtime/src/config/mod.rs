@@ -24,7 +24,7 @@ use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result, Step};
 
@@ -158,7 +158,8 @@ fn read_open(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
 /// Parses a document. Capabilities that this program does not know only warn
 /// (an engine may be newer than we are): they are taken out and the rest is
 /// parsed again. So are the scheduler's flags that the config model spells
-/// otherwise than the specification, and what runc's reader takes ([`lenient`]).
+/// otherwise than the specification, what runc's reader takes ([`lenient`]), and a process
+/// without a user.
 fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<String>) -> Result<T> {
     let first = match serde_json::from_slice(bytes) {
         Ok(document) => return Ok(document),
@@ -172,7 +173,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], path: &Path, warnings: &mut Vec<Stri
     }
     let unknown = drop_unknown_capabilities(&mut value);
     let respelled = respell_scheduler_flags(&mut value);
-    if unknown.is_empty() && !respelled && oddities.is_empty() {
+    let completed = complete_user(&mut value);
+    if unknown.is_empty() && !respelled && !completed && oddities.is_empty() {
         return Err(report());
     }
     warnings.extend(oddities.iter().map(|odd| format!("{}: {odd}", path.display())));
@@ -205,6 +207,21 @@ fn drop_unknown_capabilities(value: &mut Value) -> Vec<String> {
         });
     }
     unknown
+}
+
+/// A process without a user is root, as with runc; whether it had none.
+fn complete_user(value: &mut Value) -> bool {
+    let process = match value.get("process").is_some() {
+        true => value.get_mut("process"),
+        // The document of `exec --process`.
+        false => value.get("cwd").is_some().then_some(value),
+    };
+    let Some(process) = process.and_then(Value::as_object_mut) else { return false };
+    let missing = process.get("user").is_none_or(Value::is_null);
+    if missing {
+        process.insert("user".to_owned(), json!({"uid": 0, "gid": 0}));
+    }
+    missing
 }
 
 /// The specification's words for scheduler flags, and oci-spec's.

@@ -590,7 +590,17 @@ mod tests {
                 r#"{"process": {"rlimits": [{"type":"RLIMIT_CORE","soft":2,"hard":1}]}}"#,
                 "process.rlimits: RLIMIT_CORE: ",
             ),
-            (r#"{"linux": {"namespaces": []}}"#, "linux.namespaces: "),
+            (
+                r#"{"linux": {"namespaces": [{"type":"user"}],
+                "uidMappings": [{"containerID":0,"hostID":0,"size":1}],
+                "gidMappings": [{"containerID":0,"hostID":0,"size":1}]}}"#,
+                "linux.namespaces: a user namespace has no rights in the caller's",
+            ),
+            (
+                r#"{"linux": {"namespaces": []}, "mounts": [{"destination": "/x",
+                "type": "tmpfs", "options": ["ro", "unbindable"]}]}"#,
+                "mounts[0].options: unbindable needs",
+            ),
             (
                 r#"{"linux": {"namespaces": [{"type":"mount"},{"type":"mount"}]}}"#,
                 "linux.namespaces: mount is given twice",
