@@ -19,7 +19,7 @@ RICHRUN_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
-.PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-kubernetes test-long \
+.PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-systemd test-kubernetes test-long \
 	fuzz audit dist bench install install-documents uninstall fmt lint doc clean
 
 help: ## this list
@@ -55,6 +55,9 @@ test-differential: build ## against runc and crun
 
 test-engines: build ## under podman, Docker and containerd
 	@integration/test.sh engines
+
+test-systemd: build ## engines on a host where systemd manages the cgroups: all trials, and the table of docs/engines.md
+	@SYSTEMD_TRIALS=all integration/test.sh systemd
 
 test-kubernetes: build ## pods of a real Kubernetes; the first run builds it from Debian's source
 	@integration/test.sh kubernetes

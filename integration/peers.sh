@@ -14,6 +14,8 @@
 #   integration/peers.sh inits      what runs as PID 1 elsewhere, into build/rootfs/inits
 #   integration/peers.sh docker     Debian trixie's Docker, unpacked into PEERS_DIR/docker: nothing starts
 #   integration/peers.sh sysv       one with SysV's init and scripts, into build/rootfs/sysv
+#   integration/peers.sh host       one with systemd and today's engines, into build/rootfs/host: what a machine
+#                                   of the systemd tests boots
 #   integration/peers.sh openrc     one with SysV's init and OpenRC, into build/rootfs/openrc
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh kubernetes Debian bookworm's Kubernetes, into PEERS_DIR/kubernetes: the client
@@ -248,6 +250,33 @@ install_root() {
 
 install_systemd() { install_root systemd systemd systemd-sysv dbus; }
 install_sysv() { install_root sysv sysvinit-core initscripts sysv-rc insserv orphan-sysvinit-scripts; }
+
+# The host of the systemd tests: engines with their packages' defaults. Nothing starts with
+# the boot that a scenario does not start. Made anew when the list of packages changes.
+host_packages='systemd systemd-sysv dbus dbus-user-session libpam-systemd podman crun runc conmon catatonit
+    docker.io docker-cli docker-compose containerd containernetworking-plugins uidmap passt fuse-overlayfs netavark
+    aardvark-dns nftables iptables iproute2 curl docker-registry postgresql python3 python3-psycopg2 buildah skopeo
+    busybox-static procps passwd login util-linux'
+host_units='docker.service docker.socket containerd.service docker-registry.service postgresql.service
+    podman.socket podman-auto-update.timer podman-restart.service podman-clean-transient.service
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer'
+install_host() {
+    recipe=$here/build/rootfs/host.recipe
+    wanted=$(printf '%s\n' "$host_packages" "$host_units" | tr -s ' \n' ' ')
+    if [ -e "$here/build/rootfs/host" ] && [ "$(cat "$recipe" 2>/dev/null)" != "$wanted" ]; then
+        say "host: the list of packages has changed"
+        rm -rf "$here/build/rootfs/host"
+    fi
+    if [ ! -e "$here/build/rootfs/host" ]; then
+        # shellcheck disable=SC2086
+        install_root host $host_packages
+        for unit in $host_units; do
+            rm -f "$here"/build/rootfs/host/etc/systemd/system/*.wants/"$unit"
+        done
+        printf '%s\n' "$wanted" >"$recipe"
+    fi
+    say "host: in $here/build/rootfs/host"
+}
 install_openrc() { install_root openrc sysvinit-core initscripts openrc; }
 
 # Free ranges of 65536 ids: useradd gives one where uidmap is installed.
@@ -301,7 +330,7 @@ check() {
         say "missing: the user $user with subuid and subgid ranges"
         status=1
     }
-    for name in systemd sysv openrc; do
+    for name in systemd sysv openrc host; do
         [ -e "$here/build/rootfs/$name/usr/sbin/init" ] || {
             say "missing: the root file system with $name in $here/build/rootfs"
             status=1
@@ -340,6 +369,7 @@ case $what in
         install_systemd
         install_sysv
         install_openrc
+        install_host
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
@@ -348,6 +378,7 @@ case $what in
     systemd) install_systemd ;;
     sysv) install_sysv ;;
     openrc) install_openrc ;;
+    host) install_host ;;
     nspawn) install_nspawn ;;
     inits) install_inits ;;
     bench)
@@ -360,5 +391,5 @@ case $what in
     youki) install_youki ;;
     kubernetes) install_kubernetes ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, nspawn, inits, youki, kubernetes or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, host, nspawn, inits, youki, kubernetes or check" ;;
 esac

@@ -9,6 +9,8 @@
 #   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
 #   engines       podman, Docker and containerd, natively; and the pages of bundles/
+#   systemd       podman, Docker and containerd of Debian trixie on a host where systemd manages the
+#                 cgroups: a Debian that richrun has booted (SYSTEMD_TRIALS=all for the long ones)
 #   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
 #                 Debian has its source only, and the first run builds it, in minutes)
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
@@ -19,7 +21,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential engines)
+[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential engines systemd)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -52,7 +54,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' engines '* | *' kubernetes '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
     return 1
 }
 
@@ -75,6 +77,7 @@ for name in "${suites[@]}"; do
         ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
+    systemd) suite systemd cargo test --locked --package richrun-engines --test systemd ;;
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
     long) suite long cargo test --locked --package richrun-tests --test long ;;
     *)

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod image;
 pub mod kind;
 pub mod kubernetes;
+pub mod machine;
 pub mod podman;
 pub mod runtimes;
 pub mod sandbox;

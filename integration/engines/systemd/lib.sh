@@ -1,0 +1,67 @@
+# The beginning of every scenario. The first command that fails ends it, and with it the
+# trial; what was run stands on standard error.
+#
+# Given: RUNTIME, WHO (rootful or rootless), and as arguments NAME, the scenario's, for names
+# of its own, and PORT, the first of ten that are its own.
+set -Eeuo pipefail
+IMAGE=localhost/scenario:1
+NAME=$1 PORT=$2
+# What a scenario has made goes by its name, whatever came of it.
+cleanup() { :; }
+leave() {
+    set +ex
+    cleanup
+    podman pod rm -f -i -t 0 "$NAME"
+    podman rm -f -i -t 0 --filter "name=^$NAME"
+} >/dev/null 2>&1
+trap leave EXIT
+trap 'echo "line $LINENO: $BASH_COMMAND" >&2' ERR
+
+# systemctl of who runs the scenario.
+ctl() { if [ "$WHO" = rootful ]; then systemctl "$@"; else systemctl --user "$@"; fi; }
+
+# The journal of who runs it.
+journal() { if [ "$WHO" = rootful ]; then journalctl --no-pager "$@"; else journalctl --user --no-pager "$@"; fi; }
+
+# inactive UNIT
+inactive() { ! ctl is-active -q "$1"; }
+
+# within COMMAND...: waits until it succeeds, with a bound against hanging.
+within() {
+    local end=$((SECONDS + 120))
+    until "$@" >/dev/null 2>&1; do
+        if [ $SECONDS -ge $end ]; then
+            echo "not within 120 s: $*" >&2
+            "$@"
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+# same WORD WORD [WHAT]
+same() {
+    [ "$1" = "$2" ] || { echo "${3:-}: got '$1', expected '$2'" >&2; return 1; }
+}
+
+# has TEXT PART
+has() {
+    case $1 in *"$2"*) ;; *) echo "'$2' is not in: $1" >&2; return 1 ;; esac
+}
+
+# status NUMBER COMMAND...: its exit status, which must be that.
+status() {
+    local expected=$1 code=0
+    shift
+    "$@" || code=$?
+    same $code "$expected" "$*"
+}
+
+# logs CONTAINER TEXT: waits for it.
+logged() { podman logs "$1" 2>&1 | grep -qF -- "$2"; }
+logs() { within logged "$1" "$2"; }
+
+# The state of a container, or another field of it.
+field() { podman inspect --format "{{$2}}" "$1"; }
+is() { [ "$(field "$1" "$2")" = "$3" ]; }
+set -x

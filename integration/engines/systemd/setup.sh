@@ -1,0 +1,46 @@
+# What every machine gets before the first scenario: the runtime as the default of all
+# engines, an ordinary user, and an image. RUNTIME is crun, runc or richrun.
+set -eu
+mkdir -p /etc/containers/containers.conf.d /etc/docker /etc/containerd
+path=$(command -v "$RUNTIME")
+
+# The default of 2048 processes needs the controller.
+grep -qw pids /sys/fs/cgroup/cgroup.controllers ||
+    printf '[containers]\npids_limit = 0\n' >/etc/containers/containers.conf.d/10-machine.conf
+
+cat >/etc/containers/containers.conf.d/50-runtime.conf <<EOF
+[engine]
+runtime = "$RUNTIME"
+runtime_supports_json = ["crun", "runc", "richrun", "richrun-rich"]
+runtime_supports_nocgroups = ["crun", "richrun", "richrun-rich"]
+
+[engine.runtimes]
+richrun = ["/usr/local/bin/richrun"]
+richrun-rich = ["/usr/local/bin/richrun-rich"]
+EOF
+cat >/etc/docker/daemon.json <<EOF
+{
+    "default-runtime": "$RUNTIME-default",
+    "runtimes": { "$RUNTIME-default": { "path": "$path" } }
+}
+EOF
+
+# For --userns=auto.
+grep -q ^containers: /etc/subuid || {
+    echo containers:300000000:65536000 >>/etc/subuid
+    echo containers:300000000:65536000 >>/etc/subgid
+}
+useradd --uid 1500 --user-group --create-home --shell /bin/bash keeper
+usermod --add-subuids 100000000-100131071 --add-subgids 100000000-100131071 keeper
+loginctl enable-linger keeper
+
+# What containers are made of, readable by everybody.
+cp /srv/share/image.tar /var/tmp/image.tar
+chmod 644 /var/tmp/image.tar
+podman import -q /var/tmp/image.tar localhost/scenario:1
+systemd-run -q --pipe --wait --collect -p User=keeper -p PAMName=login \
+    podman import -q /var/tmp/image.tar localhost/scenario:1
+
+# Until richrun has systemd's cgroup driver.
+[ "$RUNTIME" != richrun ] || podman run --rm localhost/scenario:1 true 2>/dev/null ||
+    printf '[engine]\ncgroup_manager = "cgroupfs"\n' >/etc/containers/containers.conf.d/60-manager.conf
