@@ -20,7 +20,7 @@ export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
 .PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-systemd test-kubernetes test-long \
-	fuzz audit dist bench install install-documents uninstall fmt lint doc clean
+	fuzz audit dist deb bench install install-documents uninstall fmt lint doc clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -73,6 +73,9 @@ audit: ## licences, sources and advisories of everything linked in (cargo-deny)
 
 dist: ## the release archive with its bill of materials, built twice and compared, into build/dist
 	@integration/dist.sh --twice
+
+deb: build pages ## a Debian package of what is built, into build/dist; needs dpkg-deb
+	@integration/deb.sh
 
 bench: build ## side by side with the kernel's floor, other runtimes, systemd-nspawn and other inits: build/bench/results.md
 	@RICHRUN=$(RELEASE)/richrun integration/bench/run.sh

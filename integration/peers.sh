@@ -63,6 +63,7 @@ libseccomp-dev              /usr/include/seccomp.h
 curl                        /usr/bin/curl
 gcc                         /usr/bin/gcc
 make                        /usr/bin/make
+lintian                     /usr/bin/lintian
 '
 
 say() { printf 'peers: %s\n' "$*"; }

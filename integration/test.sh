@@ -11,6 +11,7 @@
 #   engines       podman, Docker and containerd, natively; and the pages of bundles/
 #   systemd       podman, Docker and containerd of Debian trixie on a host where systemd manages the
 #                 cgroups: a Debian that richrun has booted (SYSTEMD_TRIALS=all for the long ones)
+#   package       the Debian package, the programs alone, and what a Kubernetes node gets
 #   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
 #                 Debian has its source only, and the first run builds it, in minutes)
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
@@ -21,7 +22,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential engines systemd)
+[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package engines systemd)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -54,7 +55,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' package '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
     return 1
 }
 
@@ -75,6 +76,7 @@ for name in "${suites[@]}"; do
             --config 'profile.release.lto="off"' --target-dir "$target"
         suite glibc env RICHRUN="$program" cargo test --locked --package richrun-tests --test blackbox
         ;;
+    package) suite package cargo test --locked --package richrun-tests --test package ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
     systemd) suite systemd cargo test --locked --package richrun-engines --test systemd ;;

@@ -61,7 +61,11 @@ pub fn documents() -> io::Result<Vec<Document>> {
         }
     }
     all.push(init::page());
+    // The program's second name.
+    let second = ".so man8/richrun.8\n".to_owned();
+    all.push(Document { path: "man8/richrun-rich.8".to_owned(), text: second });
     all.push(settings::page());
+    all.push(settings::sample());
     all.extend(FROM_DOCUMENTS.iter().map(|source| Document {
         path: format!("man{0}/{1}.{0}", source.section, source.name),
         text: markdown::page(source),

@@ -50,3 +50,40 @@ pub fn page() -> Document {
     let text = [roff, examples(EXAMPLE), see_also(&pages)].map(|part| part.render()).concat();
     Document { path: "man5/richrun.toml.5".to_owned(), text }
 }
+
+/// A file of settings to begin with: every key as a comment, at what it is without a word.
+pub fn sample() -> Document {
+    let mut text = format!("# {PATH}: richrun.toml(5). Every key, as it is unless it is set.\n");
+    let mut table = "";
+    for key in KEYS {
+        let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if of != table {
+            text += &format!("\n[{of}]\n");
+            table = of;
+        }
+        // What has no value without a word is shown by what it may be.
+        let shown = match key.default {
+            "none" | "what the init needs" => key.value,
+            value => value,
+        };
+        text += &format!("\n# {}\n# {name} = {shown}\n", key.text);
+    }
+    Document { path: "etc/config.toml".to_owned(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it stands it sets nothing; it names every key, and is TOML.
+    #[test]
+    fn the_sample_sets_nothing() {
+        let text = sample().text;
+        let table: toml::Table = text.parse().expect("TOML");
+        assert!(table.values().all(|value| value.as_table().is_some_and(toml::Table::is_empty)));
+        for key in KEYS {
+            let name = key.name.rsplit('.').next().unwrap();
+            assert!(text.contains(&format!("\n# {name} = ")), "{name}");
+        }
+    }
+}
