@@ -15,6 +15,7 @@ INSTALL ?= install
 CARGO_TARGET_DIR ?= target
 TRIPLE := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE := $(CARGO_TARGET_DIR)/$(TRIPLE)/release
+DIRECT := $(CARGO_TARGET_DIR)/$(TRIPLE)/bundles
 RICHRUN_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 export CARGO_TARGET_DIR RICHRUN_COMMIT
 
@@ -27,8 +28,9 @@ help: ## this list
 
 all: build pages ## build and pages
 
-build: ## the static release binaries: richrun, rich-init
+build: ## the static release binaries: richrun, rich-init, richctl, rich-monitor
 	$(CARGO) build --release --locked --package richrun --package rich-init
+	$(CARGO) build --profile bundles --locked --package rich-bundles --bins
 
 pages: $(PAGES)/written ## manual pages and shell completions, into build/pages
 
@@ -86,7 +88,7 @@ install-documents:
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.json docs/*.svg) $(DESTDIR)$(DOCDIR)/docs/
 	$(INSTALL) -m 644 tests/compliance.md $(DESTDIR)$(DOCDIR)/tests/
-	for file in $$(find bundles integration/setup -name rootfs -prune -o -type f -print); do \
+	for file in $$(find bundles/examples integration/setup -name rootfs -prune -o -type f -print); do \
 		mode=644; [ ! -x $$file ] || mode=755; \
 		$(INSTALL) -D -m $$mode $$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
 	done
@@ -96,6 +98,7 @@ install: build pages install-documents ## to $(DESTDIR)$(PREFIX)
 		$(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	$(INSTALL) -m 755 $(RELEASE)/richrun $(RELEASE)/rich-init $(DESTDIR)$(BINDIR)/
 	ln -sf richrun $(DESTDIR)$(BINDIR)/richrun-rich
+	$(INSTALL) -m 755 $(DIRECT)/richctl $(DIRECT)/rich-monitor $(DESTDIR)$(BINDIR)/
 	$(INSTALL) -m 644 $(PAGES)/man8/*.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 $(PAGES)/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
 	$(INSTALL) -m 644 $(PAGES)/man5/*.5 $(DESTDIR)$(MANDIR)/man5/
@@ -104,7 +107,8 @@ install: build pages install-documents ## to $(DESTDIR)$(PREFIX)
 	$(INSTALL) -m 644 $(PAGES)/fish/richrun.fish $(DESTDIR)$(FISHDIR)/
 
 uninstall: ## what install put there
-	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/richrun-rich $(DESTDIR)$(BINDIR)/rich-init
+	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/richrun-rich $(DESTDIR)$(BINDIR)/rich-init \
+		$(DESTDIR)$(BINDIR)/richctl $(DESTDIR)$(BINDIR)/rich-monitor
 	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
 		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5 \
 		$(DESTDIR)$(MANDIR)/man5/richrun-services.5 $(DESTDIR)$(MANDIR)/man7/rich.7

@@ -241,7 +241,7 @@ install_root() {
     say "$name: making a root file system (a minute)"
     rm -rf "$root.new"
     mkdir -p "$here/build/rootfs"
-    SUITE=trixie "$here/bundles/make-rootfs.sh" --debian "$root.new" "$@" >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
+    SUITE=trixie "$here/bundles/examples/make-rootfs.sh" --debian "$root.new" "$@" >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
         tail -n 5 "$here/build/rootfs/mmdebstrap.log" >&2
         fail "$name: mmdebstrap failed (log: $here/build/rootfs/mmdebstrap.log)"
     }

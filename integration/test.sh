@@ -8,7 +8,7 @@
 #                 (without the features own-clib and hot-layout)
 #   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
-#   engines       podman, Docker and containerd, natively; and the pages of bundles/
+#   engines       podman, Docker and containerd, natively; and the pages of bundles/examples/
 #   systemd       podman, Docker and containerd of Debian trixie on a host where systemd manages the
 #                 cgroups: a Debian that richrun has booted (SYSTEMD_TRIALS=all for the long ones)
 #   package       the Debian package, the programs alone, and what a Kubernetes node gets

@@ -49,6 +49,56 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
+/// The same of `bundles/src`: what drives the runtime from outside. `richrun` itself never sees it.
+const BUNDLES: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("sys", &["error"]),
+    ("store", &["error", "sys"]),
+    ("runtime", &["error", "sys", "store"]),
+    ("spec", &["error"]),
+    ("source", &["error", "sys", "store"]),
+    ("image", &["error", "sys", "store", "source"]),
+    ("monitor", &["error", "sys", "store", "runtime"]),
+    ("container", &["error", "sys", "store", "runtime", "spec", "source", "image", "monitor"]),
+    (
+        "pod",
+        &["error", "sys", "store", "runtime", "spec", "source", "image", "monitor", "container"],
+    ),
+    (
+        "env",
+        &[
+            "error",
+            "sys",
+            "store",
+            "runtime",
+            "spec",
+            "source",
+            "image",
+            "monitor",
+            "container",
+            "pod",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "error",
+            "sys",
+            "store",
+            "runtime",
+            "spec",
+            "source",
+            "image",
+            "monitor",
+            "container",
+            "pod",
+            "env",
+        ],
+    ),
+    ("bin", &["error", "monitor", "cli"]),
+    ("lib", &["error"]),
+];
+
 /// What has no place in decisions: `plan` reads no file and starts nothing.
 const EFFECTS: &[&[&str]] = &[
     &["std", ":", ":", "fs"],
@@ -76,10 +126,17 @@ impl File {
         File { path: path.to_owned(), source: Source::parse(text) }
     }
 
-    /// The modules it is, below `runtime/src`: `["plan", "cgroup", "v1"]`.
+    /// The modules it is, below `runtime/src` or `bundles/src`: `["plan", "cgroup", "v1"]`.
     fn module(&self) -> Option<Vec<&str>> {
-        let inside = self.path.strip_prefix("runtime/src/")?.strip_suffix(".rs")?;
+        let below = |top| self.path.strip_prefix(top);
+        let inside =
+            below("runtime/src/").or_else(|| below("bundles/src/"))?.strip_suffix(".rs")?;
         Some(inside.split('/').filter(|part| *part != "mod").collect())
+    }
+
+    /// The rooms of its crate.
+    fn rooms(&self) -> &'static [(&'static str, &'static [&'static str])] {
+        if self.path.starts_with("bundles/") { BUNDLES } else { ROOMS }
     }
 
     /// The room that it belongs to.
@@ -101,7 +158,8 @@ impl File {
 fn named_rooms(file: &File) -> Vec<(String, usize)> {
     let Some(module) = file.module() else { return Vec::new() };
     // `main.rs` sees the library by the crate's name; every other file is in it.
-    let level = if file.path.ends_with("/main.rs") { 0 } else { module.len() };
+    let program = file.path.ends_with("/main.rs") || file.path.contains("/bin/");
+    let level = if program { 0 } else { module.len() };
     let tokens = &file.source.tokens;
     let mut found = Vec::new();
     let mut braces: Vec<bool> = Vec::new();
@@ -117,7 +175,7 @@ fn named_rooms(file: &File) -> Vec<(String, usize)> {
                     found.extend(heads(&tokens[at + 3 * supers - 3..]));
                 }
             }
-            "crate" | "richrun" if !after_path(before(1), before(2)) => {
+            "crate" | "richrun" | "rich_bundles" if !after_path(before(1), before(2)) => {
                 found.extend(heads(&tokens[at..]));
             }
             _ => {}
@@ -167,10 +225,11 @@ fn heads(tokens: &[Token]) -> Vec<(String, usize)> {
 /// Imports run one way.
 fn imports(file: &File) -> Vec<String> {
     let Some(room) = file.room() else { return Vec::new() };
-    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+    let rooms = file.rooms();
+    let Some((_, allowed)) = rooms.iter().find(|(name, _)| *name == room) else {
         return vec![file.complain(1, format!("room {room} is not in tests/layering.rs"))];
     };
-    let is_room = |name: &str| ROOMS.iter().any(|(room, _)| *room == name);
+    let is_room = |name: &str| rooms.iter().any(|(room, _)| *room == name);
     named_rooms(file)
         .into_iter()
         .filter(|(name, _)| name != room && is_room(name) && !allowed.contains(&name.as_str()))
@@ -178,9 +237,19 @@ fn imports(file: &File) -> Vec<String> {
         .collect()
 }
 
-/// `plan` only decides.
+/// The runtime knows nothing of the programs that drive it.
+fn nothing_of_the_drivers(file: &File) -> Vec<String> {
+    if !["runtime/", "init/", "hooks/"].iter().any(|top| file.path.starts_with(top)) {
+        return Vec::new();
+    }
+    let lines = file.source.find(&["rich_bundles"]).into_iter();
+    lines.map(|line| file.complain(line, "nothing of rich_bundles belongs here")).collect()
+}
+
+/// `plan` only decides, and so does the `spec` of the bundles.
 fn purity(file: &File) -> Vec<String> {
-    if file.room() != Some("plan") {
+    let of_bundles = file.path.starts_with("bundles/src/spec");
+    if !of_bundles && (file.room() != Some("plan") || file.path.starts_with("bundles/")) {
         return Vec::new();
     }
     let lines = |words: &&[&str]| file.source.find(words);
@@ -251,13 +320,13 @@ fn unfinished(file: &File) -> Vec<String> {
 /// A check: the complaints about one file.
 type Check = fn(&File) -> Vec<String>;
 
-const CHECKS: &[Check] = &[imports, purity, unsafety, length, unfinished];
+const CHECKS: &[Check] = &[imports, nothing_of_the_drivers, purity, unsafety, length, unfinished];
 
 /// Every Rust file of the workspace.
 fn tree() -> Vec<File> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut paths = Vec::new();
-    for dir in ["runtime", "init", "hooks", "tests", "integration"] {
+    for dir in ["runtime", "init", "hooks", "bundles", "tests", "integration"] {
         walk(&top.join(dir), &mut paths);
     }
     paths.sort();
@@ -291,7 +360,11 @@ fn crates(files: &[File]) -> Vec<(String, Crate)> {
         let inside = files.iter().filter(|file| below(file));
         let inside = inside.map(|file| (&file.path[root.len() + 1..], &file.source));
         let name = root.trim_end_matches("/src").rsplit('/').next().expect("a name");
-        let name = if name == "runtime" { "richrun" } else { name };
+        let name = match name {
+            "runtime" => "richrun",
+            "bundles" => "rich_bundles",
+            other => other,
+        };
         let found = Crate::new(&root, name, inside);
         (root, found)
     };
@@ -351,8 +424,11 @@ fn the_tree_keeps_its_rules() {
 fn the_tree_is_there() {
     let files = tree();
     assert!(files.len() > 100, "only {} files", files.len());
-    for (room, _) in ROOMS.iter().filter(|(room, _)| *room != "rich_init") {
-        assert!(files.iter().any(|file| file.room() == Some(room)), "no file of room {room}");
+    for (top, rooms) in [("runtime/", ROOMS), ("bundles/", BUNDLES)] {
+        let inside = || files.iter().filter(|file| file.path.starts_with(top));
+        for (room, _) in rooms.iter().filter(|(room, _)| *room != "rich_init") {
+            assert!(inside().any(|file| file.room() == Some(room)), "no file of room {room}");
+        }
     }
     let plan = files.iter().filter(|file| file.room() == Some("plan"));
     assert!(plan.flat_map(named_rooms).any(|(name, _)| name == "error"), "plan imports error");
@@ -408,6 +484,25 @@ fn imports_with_the_stream_are_accepted() {
         accepts(imports, &format!("runtime/src/{path}"), text);
     }
     accepts(imports, "hooks/src/run.rs", "use crate::sys::spawn;");
+    accepts(imports, "bundles/src/pod/mod.rs", "use crate::{container, store::Store};");
+    accepts(imports, "bundles/src/bin/richctl.rs", "use rich_bundles::cli;");
+}
+
+#[test]
+fn what_drives_the_runtime_keeps_to_its_rooms() {
+    let sample = |path: &str, text: &str, complaint: &str| {
+        refuses(imports, &format!("bundles/src/{path}"), text, complaint);
+    };
+    sample("store/find.rs", "use crate::monitor::Policy;", "store must not import monitor");
+    sample("spec/mod.rs", "use crate::store::Store;", "spec must not import store");
+    sample("container/run.rs", "use crate::pod;", "container must not import pod");
+    sample("bin/rich-monitor.rs", "use rich_bundles::container;", "bin must not import container");
+    sample("attic/x.rs", "", "room attic is not in");
+    refuses(purity, "bundles/src/spec/mod.rs", "use std::fs;", "must not use std::fs");
+    accepts(purity, "bundles/src/store/mod.rs", "use std::fs;");
+    let driver = "use rich_bundles::store;";
+    refuses(nothing_of_the_drivers, "runtime/src/life/mod.rs", driver, "nothing of rich_bundles");
+    accepts(nothing_of_the_drivers, "bundles/src/bin/richctl.rs", driver);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The pages of `bundles/`: every command in them, and its output, with richrun
+//! The pages of `bundles/examples/`: every command in them, and its output, with richrun
 //! and with the peers for which the page is true as well.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use richrun_engines::transcript::Transcript;
 use richrun_engines::world::{self, World};
 use richrun_engines::{Verdict, ensure};
 
-const BUNDLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles");
+const BUNDLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bundles/examples");
 
 /// A page's directory, and who reads it.
 #[derive(Clone, Copy)]

@@ -187,7 +187,8 @@ fn what_readme_links_to_is_installed() {
     }
     assert!(links > 8, "only {links} links");
     assert!(
-        docs.join("bundles/make-rootfs.sh").exists() && !docs.join("bundles/plain/rootfs").exists()
+        docs.join("bundles/examples/make-rootfs.sh").exists()
+            && !docs.join("bundles/examples/plain/rootfs").exists()
     );
     make("uninstall");
     let left = std::fs::read_dir(target.join("usr/share/doc")).expect("the directory").count();

@@ -65,7 +65,7 @@ debian() {
     done
     mkdir -p "$(dirname "$root")"
     mmdebstrap --quiet --variant=minbase ${include:+"--include=$include"} \
-        "${SUITE:-stable}" "$root" "$("$here/../integration/mirror.sh")"
+        "${SUITE:-stable}" "$root" "$("$here/../../integration/mirror.sh")"
     echo "$root: Debian ${SUITE:-stable}"
 }
 

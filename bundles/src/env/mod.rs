@@ -1,0 +1,1 @@
+//! Environments: the containers of a work tree.

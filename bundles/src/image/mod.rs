@@ -1,0 +1,1 @@
+//! Images as sources: layers are unpacked once, by content, and shared.

@@ -1,0 +1,1 @@
+//! rich-monitor's parts: the process that holds a container.
