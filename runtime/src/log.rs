@@ -117,6 +117,14 @@ pub fn info(message: impl fmt::Display) {
     tell(Level::Info, message.to_string());
 }
 
+/// Logs what the container's streams show as well: nothing that is shown on standard error
+/// twice.
+pub fn printed(message: impl fmt::Display) {
+    if logger().path.is_some() {
+        info(message);
+    }
+}
+
 fn tell(level: Level, message: String) {
     let logger = logger();
     if COLLECTING.load(Ordering::Relaxed) || (logger.json && !logger.debug) {

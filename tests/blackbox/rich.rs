@@ -1,5 +1,6 @@
 //! Rich containers: asking for them, init scripts, the environment file.
 
+mod output;
 mod trust;
 
 use std::os::unix::fs::symlink;
@@ -24,6 +25,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "pod_holders_stay_plain", pod_holders_stay_plain)
         .on(ONE, "an_engines_init_is_left_out", an_engines_init_is_left_out)
         .on(BOTH, "environment_file", environment_file);
+    output::register(suite);
     trust::register(suite);
 }
 
@@ -271,7 +273,7 @@ fn init_script_failures_end_the_start(t: &Trial) {
     let bundle = writable(t, "echo payload");
     let run = |options: &[&str]| t.run_cmd(&bundle, &[&["--rich"], options].concat()).run();
     let out = run(&["--initcmd", "echo one; echo two >&2; exit 3"]).exits(1);
-    out.clone().prints("");
+    out.clone().prints("one");
     out.says("exit status 3: one; two").says("echo one; echo two >&2; exit 3");
     run(&["--initcmd", "kill -9 $$"]).exits(1).says("ended by signal 9");
     bundle.file("/usr/plain", "#!/bin/sh\n");
@@ -296,7 +298,7 @@ fn init_scripts_leave_agents_running(t: &Trial) {
     t.only(&[Kind::Richrun], "has no rich containers");
     let bundle = writable(t, "until ps -o comm | grep usleep; do sleep 0.05; done");
     let command = "setsid usleep 1000000000 & echo started";
-    t.run_cmd(&bundle, &["--rich", "--initcmd", command]).ok().prints("usleep");
+    t.run_cmd(&bundle, &["--rich", "--initcmd", command]).ok().prints("started\nusleep");
     // It is a descendant of PID 1, which has ended it when its bounds were reached.
 }
 

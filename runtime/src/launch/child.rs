@@ -337,6 +337,10 @@ impl First<'_> {
     /// A process for each init script, waiting.
     fn prepare_scripts(&self, root: &Root) -> Result<Vec<Waiting>> {
         let Order { plan, state, .. } = self.order;
+        if plan.rich.as_ref().is_some_and(|rich| !rich.scripts.is_empty()) {
+            // Of a stream that nobody reads, a write tells as well.
+            process::survive(libc::SIGPIPE);
+        }
         let scripts = plan.rich.iter().flat_map(|rich| &rich.scripts);
         let state = hook_state(state, "created", own_pid());
         let ground = Ground {

@@ -35,6 +35,7 @@ mod profile;
 mod restrict;
 mod rich;
 mod rootfs;
+mod script_output;
 mod scripts;
 pub mod services;
 mod streams;
@@ -187,7 +188,7 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
                 streams::give_from_outside(launched, mapped, plan.payload().user.uid)?;
             }
             News::Warning(text) => crate::log::warn(text),
-            News::Printed(line) => crate::log::info(line),
+            News::Printed(line) => crate::log::printed(line),
             News::Said(line) => crate::log::debug(|| line),
             News::Ready => return order.entry.replace().map(|()| init),
             News::Failed(error) => return Err(error),
@@ -210,7 +211,7 @@ impl Launched {
         loop {
             match self.channel.listen()? {
                 News::Said(line) => crate::log::debug(|| line),
-                News::Printed(line) => crate::log::info(line),
+                News::Printed(line) => crate::log::printed(line),
                 News::Failed(error) => return Err(error),
                 // It is executed; or it was killed meanwhile, and how is its exit status.
                 _ => return Ok(()),

@@ -17,6 +17,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions};
 
 use super::payload::Payload;
+use super::script_output::{self, Lines, Output, Written};
 use super::sync::{ChildEnd, decode_error, encode_error};
 use crate::config::rich::InitScript;
 use crate::error::{Error, Result, Step};
@@ -26,10 +27,8 @@ use crate::sys::clone::{Cloned, clone3};
 use crate::sys::process;
 use crate::sys::procfs::Procfs;
 
-/// How many of the last lines an error tells.
-const TOLD: usize = 5;
-/// Longer lines are cut (bytes).
-const LONGEST: usize = 1024;
+/// How long an ended script's output waits for a reader where scripts have no time limit.
+const LEFT_OVER: Duration = Duration::from_secs(10);
 
 /// A script whose process waits.
 #[derive(Debug)]
@@ -38,8 +37,8 @@ pub struct Waiting {
     pidfd: OwnedFd,
     /// Written to: go.
     go: OwnedFd,
-    /// Read from: what it prints.
-    output: OwnedFd,
+    /// What it prints.
+    output: Output,
     /// Read from: why it could not be executed, or nothing.
     failed: OwnedFd,
 }
@@ -64,7 +63,7 @@ pub struct Ground<'a> {
 /// The pipes as the child has them.
 struct Ends {
     go: OwnedFd,
-    output: OwnedFd,
+    output: Written,
     failed: OwnedFd,
     input: OwnedFd,
 }
@@ -80,15 +79,16 @@ pub fn prepare(script: &InitScript, plan: &ProcessPlan, ground: Ground<'_>) -> R
         return Err(Error::config(format!("{name}: {why}")));
     }
     let pipe = || pipe_with(PipeFlags::CLOEXEC).step(|| format!("{name}: pipe"));
-    let (go, output, failed) = (pipe()?, pipe()?, pipe()?);
+    let (go, failed) = (pipe()?, pipe()?);
+    let (output, written) = script_output::pipes(ground.proc).step(|| format!("{name}: pipe"))?;
     let input = input(ground.state).step(|| format!("{name}: standard input"))?;
     let cloned = clone3(0, None).step(|| format!("{name}: clone"))?;
-    let ends = Ends { go: go.0, output: output.1, failed: failed.1, input };
+    let ends = Ends { go: go.0, output: written, failed: failed.1, input };
     match cloned {
         Cloned::Child => live(&name, plan, ground, ends),
         Cloned::Parent(_, pidfd) => {
             drop(ends);
-            let waiting = Waiting { name, pidfd, go: go.1, output: output.0, failed: failed.0 };
+            let waiting = Waiting { name, pidfd, go: go.1, output, failed: failed.0 };
             waiting.ready()?;
             Ok(waiting)
         }
@@ -124,8 +124,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         let step = || format!("{name}: prepare");
         rustix::process::setsid().step(step)?;
         rustix::stdio::dup2_stdin(&ends.input).step(step)?;
-        rustix::stdio::dup2_stdout(&ends.output).step(step)?;
-        rustix::stdio::dup2_stderr(&ends.output).step(step)?;
+        ends.output.become_streams().step(step)?;
         payload.dress(ground.proc)?;
         let keep = [go.as_raw_fd(), failed.as_raw_fd()];
         let armed = payload
@@ -150,8 +149,9 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
 
 impl Waiting {
     /// Its descriptors, which must survive until it has run.
-    pub fn descriptors(&self) -> [i32; 4] {
-        [&self.pidfd, &self.go, &self.output, &self.failed].map(AsRawFd::as_raw_fd)
+    pub fn descriptors(&self) -> Vec<i32> {
+        let own = [&self.pidfd, &self.go, &self.failed].map(AsRawFd::as_raw_fd);
+        [&own[..], &self.output.descriptors()].concat()
     }
 
     /// Whether it waits; or why it does not.
@@ -166,53 +166,49 @@ impl Waiting {
         }
     }
 
-    /// Runs the script to its end. Each line that it prints goes to `sink`.
-    /// Processes that it leaves behind stay, as children of PID 1.
+    /// Runs the script to its end. What it prints goes to the standard streams, each line to
+    /// `sink` too. Processes that it leaves behind stay, as children of PID 1.
     ///
     /// # Errors
     /// It failed or took longer than `timeout`: with how it ended and its last
     /// lines.
-    pub fn run(self, timeout: Option<Duration>, sink: &dyn Fn(&str)) -> Result<()> {
-        let step = || format!("{}: run", self.name);
-        let mut lines = Lines { name: &self.name, sink, rest: Vec::new(), last: Vec::new() };
+    pub fn run(mut self, timeout: Option<Duration>, sink: &dyn Fn(&str)) -> Result<()> {
+        let name = self.name.clone();
+        let step = || format!("{name}: run");
+        let mut lines = Lines::new(&name, sink);
         rustix::io::write(&self.go, b"g").step(step)?;
         let end = timeout.map(|timeout| Instant::now() + timeout);
-        let mut open = true;
-        loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                lines.finish();
+        while self.wait(end).step(step)? {
+            if end.is_some_and(|end| end <= Instant::now()) {
+                self.output.finish(&mut lines);
                 let seconds = timeout.unwrap_or_default().as_secs();
                 // Where this process may not (it is the payload's user by now),
                 // the script ends with it.
                 let _denied = crate::sys::signals::send(self.pidfd.as_fd(), libc::SIGKILL);
                 return Err(lines.error(&format!("no end after {seconds} s")));
             }
-            let wait = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut fds = vec![PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
-            if open {
-                fds.push(PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::IN));
-            }
-            match poll(&mut fds, wait.as_ref()) {
-                Ok(_) => {}
-                Err(Errno::INTR | Errno::AGAIN) => continue,
-                Err(errno) => return Err(Error::os(step(), errno)),
-            }
-            let ended = !fds[0].revents().is_empty();
-            if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
-                open = lines.read(self.output.as_fd());
-            }
-            if ended {
-                break;
-            }
+            self.output.step(&mut lines);
         }
         // What it has printed, and not what a daemon of its own goes on to.
-        let mut left = rustix::io::ioctl_fionread(&self.output).unwrap_or(0);
-        while left > 0 && lines.read(self.output.as_fd()) {
-            left = rustix::io::ioctl_fionread(&self.output).unwrap_or(0);
+        self.output.ended();
+        let end = end.unwrap_or_else(|| Instant::now() + LEFT_OVER);
+        loop {
+            self.output.step(&mut lines);
+            if self.output.is_done() || end <= Instant::now() {
+                break;
+            }
+            poll_until(&mut self.output.wants(), Some(end)).step(step)?;
         }
-        lines.finish();
+        self.output.finish(&mut lines);
         self.verdict(&lines)
+    }
+
+    /// Waits for its output, its end or `end`; whether it lives on.
+    fn wait(&self, end: Option<Instant>) -> rustix::io::Result<bool> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+        fds.extend(self.output.wants());
+        poll_until(&mut fds, end)?;
+        Ok(fds[0].revents().is_empty())
     }
 
     fn verdict(&self, lines: &Lines<'_>) -> Result<()> {
@@ -232,78 +228,11 @@ impl Waiting {
     }
 }
 
-/// What a script prints, line by line.
-struct Lines<'a> {
-    name: &'a str,
-    sink: &'a dyn Fn(&str),
-    rest: Vec<u8>,
-    last: Vec<String>,
-}
-
-impl Lines<'_> {
-    /// Reads once; whether more may come.
-    fn read(&mut self, pipe: BorrowedFd<'_>) -> bool {
-        let mut bytes = [0; 4096];
-        match rustix::io::read(pipe, &mut bytes) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.take(&bytes[..count]);
-                true
-            }
-            Err(Errno::INTR | Errno::AGAIN) => true,
-            Err(_) => false,
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                b'\n' => self.finish(),
-                _ if self.rest.len() < LONGEST => self.rest.push(*byte),
-                _ => {}
-            }
-        }
-    }
-
-    fn finish(&mut self) {
-        let line = String::from_utf8_lossy(&std::mem::take(&mut self.rest)).trim().to_owned();
-        if line.is_empty() {
-            return;
-        }
-        (self.sink)(&format!("{}: {line}", self.name));
-        if self.last.len() == TOLD {
-            self.last.remove(0);
-        }
-        self.last.push(line);
-    }
-
-    fn error(&self, what: &str) -> Error {
-        let name = self.name;
-        match self.last.is_empty() {
-            true => Error::system(format!("{name}: {what}")),
-            false => Error::system(format!("{name}: {what}: {}", self.last.join("; "))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::RefCell;
-
-    #[test]
-    fn an_error_tells_the_last_lines() {
-        let seen = RefCell::new(Vec::new());
-        let sink = |line: &str| seen.borrow_mut().push(line.to_owned());
-        let mut lines =
-            Lines { name: "initscript /x", sink: &sink, rest: Vec::new(), last: Vec::new() };
-        assert_eq!(lines.error("exit status 1").to_string(), "initscript /x: exit status 1");
-        lines.take(b"1\n2\n3\n\n4\n5");
-        lines.take(b"five\n6");
-        lines.finish();
-        assert_eq!(seen.borrow().len(), 6);
-        assert_eq!(seen.borrow()[4], "initscript /x: 5five");
-        let text = lines.error("exit status 1").to_string();
-        assert_eq!(text, "initscript /x: exit status 1: 2; 3; 4; 5five; 6");
+fn poll_until(fds: &mut [PollFd<'_>], end: Option<Instant>) -> rustix::io::Result<()> {
+    let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+    let wait = left.and_then(|left| Timespec::try_from(left).ok());
+    match poll(fds, wait.as_ref()) {
+        Ok(_) | Err(Errno::INTR | Errno::AGAIN) => Ok(()),
+        Err(errno) => Err(errno),
     }
 }

@@ -145,6 +145,19 @@ pub fn end_by(signals: &[i32]) {
     }
 }
 
+/// Handles a signal by doing nothing, until an execve(2) gives it its default action again: an
+/// ignored one would stay ignored.
+pub fn survive(signal: i32) {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: a zeroed sigaction is valid; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal, &action, std::ptr::null_mut());
+    }
+}
+
 /// Asks for SIGKILL when the parent dies (`PR_SET_PDEATHSIG`); lost when the
 /// credentials change.
 pub fn die_with_parent() -> Result<(), Errno> {
