@@ -193,6 +193,7 @@ impl HookRun<'_> {
             stdin: stdin.as_fd(),
             stdout: out.write.as_fd(),
             stderr: err.write.as_fd(),
+            orphaned: libc::SIGCONT,
         };
         let running = Running::start(&exec, limit.map(|limit| limit.deadline));
         let running = running.map_err(|error| self.not_started(error))?;

@@ -31,7 +31,7 @@ pub fn register(suite: &mut Suite) {
     holdings::register(suite);
     kills::register(suite);
     notify::register(suite);
-    steps::register(suite, 5, 600);
+    steps::register(suite, 3, 600);
 }
 
 /// Something of the host's that no container may touch.

@@ -22,7 +22,7 @@ fn main() -> std::process::ExitCode {
     }
     suite.long(V1, "runs_v1", PATIENCE, |t| runs(t, PART, &[]));
     suite.long(V2, "runs_rich", PATIENCE, |t| runs(t, PART, &["--rich"]));
-    steps::register(&mut suite, usize::MAX, PATIENCE);
+    steps::register(&mut suite, usize::MAX, 4 * PATIENCE);
     suite.main()
 }
 

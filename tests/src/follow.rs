@@ -45,8 +45,8 @@ struct Follower {
 /// `REPORT ACTION ROLE NTH PROGRAM ARGUMENTS...`: the NTH call of the ROLEth
 /// process (the program itself is 0) is where ACTION happens: `kill` it,
 /// `kill-other` (its first process; or its newest, where it is the first
-/// itself), `hold` it, let its call fail (`error-28`), or `list` all calls. Ends as
-/// the program ends.
+/// itself), `hold` it, `stop` it for good (SIGSTOP) and, where it is not the first, kill that,
+/// let its call fail (`error-28`), or `list` all calls. Ends as the program ends.
 pub fn main(words: &[String]) -> ExitCode {
     let mut command = Command::new(&words[4]);
     command.args(&words[5..]);
@@ -196,7 +196,7 @@ impl Follower {
         if self.action == "list" {
             self.lines += &format!("{role} {calls} {}\n", number(pid));
         } else if role == self.role && calls == self.nth {
-            fs::write(&self.report, "reached").expect("write the report");
+            fs::write(&self.report, pid.to_string()).expect("write the report");
             return self.act(pid);
         }
         go_on(pid, None);
@@ -207,6 +207,15 @@ impl Follower {
             change(pid, None);
             self.failing = Some((pid, error.parse().expect("an errno")));
             return go_on(pid, None);
+        }
+        if self.action == "stop" {
+            // It makes this call and stops behind it.
+            let _ = kill(pid, Signal::SIGSTOP);
+            let _ = ptrace::detach(pid, None);
+            if pid != self.all[0].pid {
+                let _ = kill(self.all[0].pid, Signal::SIGKILL);
+            }
+            return;
         }
         let victim = match self.action.as_str() {
             "kill" => Some(pid),

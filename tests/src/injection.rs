@@ -18,7 +18,7 @@ pub fn strace<'t>(t: &'t Trial, calls: &str, what: &str, all: bool, line: &[&str
 }
 
 /// The runtime under strace.
-fn traced<'t>(t: &'t Trial, words: &[&str], line: &[&str]) -> Cmd<'t> {
+pub fn traced<'t>(t: &'t Trial, words: &[&str], line: &[&str]) -> Cmd<'t> {
     if !Path::new(STRACE).exists() {
         t.skip("strace is not installed");
     }
@@ -71,9 +71,9 @@ fn report(t: &Trial) -> std::path::PathBuf {
     t.dir.join("run/steps")
 }
 
-/// Whether the step of the last `follow` has been reached.
-pub fn reached(t: &Trial) -> bool {
-    report(t).exists()
+/// The process that has reached the step of the last `follow`, if one has.
+pub fn reached(t: &Trial) -> Option<i32> {
+    fs::read_to_string(report(t)).ok().and_then(|pid| pid.parse().ok())
 }
 
 /// All the steps of a command.

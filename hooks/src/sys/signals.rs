@@ -49,6 +49,13 @@ pub(super) fn default_dispositions() {
     }
 }
 
+/// Has this process get a signal when its parent dies (`PR_SET_PDEATHSIG`). Without it nothing
+/// but its end can be missed.
+pub(super) fn signal_of_orphans(signal: i32) {
+    // SAFETY: numbers only.
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) };
+}
+
 /// While it lives, SIGCHLD has its default disposition: a caller that was started with
 /// SIGCHLD ignored would otherwise lose the exit status of every hook.
 pub(crate) struct ReapableChildren(Option<libc::sigaction>);

@@ -9,7 +9,7 @@ use libc::{c_char, c_int, c_void};
 use rustix::process::Pid;
 
 use super::ending::{StartError, Step, reap};
-use super::signals::{AllBlocked, default_dispositions, set_mask};
+use super::signals::{AllBlocked, default_dispositions, set_mask, signal_of_orphans};
 
 /// Bytes of stack for the child until it has executed its program.
 const STACK: usize = 64 * 1024;
@@ -23,6 +23,9 @@ pub(crate) struct Exec<'a> {
     pub(crate) stdin: BorrowedFd<'a>,
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
+    /// What the program gets when this process dies: CONT, lest it be stopped for ever
+    /// on its way, or KILL, where it must not live on.
+    pub(crate) orphaned: c_int,
 }
 
 /// A started program: its own process group has its pid's number.
@@ -38,6 +41,7 @@ struct Orders {
     envp: *const *const c_char,
     cwd: *const c_char,
     stdio: [RawFd; 3],
+    orphaned: c_int,
     failed: Option<StartError>,
 }
 
@@ -52,6 +56,7 @@ pub(super) fn spawn(exec: &Exec<'_>) -> Result<Spawned, StartError> {
         envp: envp.as_ptr(),
         cwd: exec.cwd.map_or(ptr::null(), CStr::as_ptr),
         stdio: [exec.stdin, exec.stdout, exec.stderr].map(|fd| fd.as_raw_fd()),
+        orphaned: exec.orphaned,
         failed: None,
     };
     debug_assert!(orders.stdio.iter().all(|fd| *fd > 2));
@@ -104,6 +109,7 @@ extern "C" fn child(orders: *mut c_void) -> c_int {
 
 /// Returns only if something failed.
 fn follow(orders: &Orders) -> StartError {
+    signal_of_orphans(orders.orphaned);
     default_dispositions();
     // SAFETY: plain system calls; the pointers are to NUL-terminated strings
     // and NULL-terminated lists that `spawn` keeps alive.

@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::ending::{Ending, StartError, Step, ending_of};
-use super::signals::set_mask;
+use super::signals::{set_mask, signal_of_orphans};
 use super::spawn::{Exec, Spawned, close_between, spawn};
 use super::tree;
 
@@ -52,11 +52,16 @@ fn watch(exec: &Exec<'_>, deadline: Instant, report: &OwnedFd) -> Ending {
         let errno = errno.raw_os_error();
         return Ending::NotStarted(StartError { step: Step::Prepare, errno });
     }
+    // Should the hook's process be stopped on its way, this one waits for it alone.
+    signal_of_orphans(libc::SIGKILL);
     let _ = rustix::thread::set_name(c"hook-subreaper");
     let mut kept = [&exec.stdin, &exec.stdout, &exec.stderr].map(|fd| fd.as_raw_fd()).to_vec();
     kept.push(report.as_raw_fd());
     close_others(kept);
-    match spawn(exec) {
+    let spawned = spawn(&Exec { orphaned: libc::SIGKILL, ..*exec });
+    // From now on it ends what the hook has started, when the caller is dead; stopped, too.
+    signal_of_orphans(libc::SIGCONT);
+    match spawned {
         Err(error) => Ending::NotStarted(error),
         Ok(hook) if ended_before(&hook, deadline, report) => ending_of(&hook.pidfd),
         Ok(hook) => Ending::TimedOut { survivors: !tree::kill(hook.pid) },

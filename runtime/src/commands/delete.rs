@@ -13,11 +13,15 @@ use crate::{host, log, plan};
 
 /// Removes a stopped or created container, with `--force` any, and none too.
 pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
-    let entry = match Store::new(global.root()).entry(&args.id) {
-        Err(error) if args.force && error.kind() == Kind::NotFound => return Ok(0),
-        entry => entry?,
+    let store = Store::new(global.root());
+    let entry = match args.force {
+        true => match store.entry_by_force(&args.id) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(0),
+            entry => entry?,
+        },
+        false => store.entry(&args.id)?,
     };
-    let state = match entry.read_state() {
+    let mut state = match entry.read_state() {
         Err(error) if error.kind() == Kind::NotFound => {
             // A `create` that was cut off before it did anything.
             entry.remove()?;
@@ -34,6 +38,9 @@ pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
         }
         state => state?,
     };
+    if args.force && state.init.is_none() {
+        state.init = entry.next_init();
+    }
     let status = if args.force { entry.status(&state) } else { settled(&entry, &state) };
     if !args.force && !status.can_delete() {
         let words = format!("cannot delete container {} that is not stopped: {status}", args.id);

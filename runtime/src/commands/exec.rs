@@ -47,8 +47,7 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         terminal::prepare(wanted, args.detach, args.console_socket.as_deref())?;
     let foreground = if args.detach { None } else { Some(Foreground::begin(false)?) };
     let cgroup = groups(&state, &args.cgroup)?;
-    let order =
-        ExecOrder { plan: &plan, state: &state, init: init.pid, pidfd: pidfd.as_fd(), console: to };
+    let order = ExecOrder { plan: &plan, state: &state, init, pidfd: pidfd.as_fd(), console: to };
     let launched = enter(&order, &cgroup)?;
     drop(order);
     let begun = (|| {
@@ -59,7 +58,7 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         launched.start()?;
         Ok(relay)
     })();
-    let relay = begun.map_err(|error| launched.end(meeting_the_end(pidfd.as_fd(), error)))?;
+    let relay = begun.map_err(|error| launched.end(meeting_the_end(init, pidfd.as_fd(), error)))?;
     let Some(foreground) = foreground else { return Ok(0) };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
     foreground.wait(child, relay, None)

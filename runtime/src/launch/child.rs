@@ -43,6 +43,8 @@ const ASK_FOR_AN_END: [i32; 5] =
 pub(super) const HOOKED: [Phase; 3] =
     [Phase::Prestart, Phase::CreateRuntime, Phase::CreateContainer];
 
+const PARENT: &str = "prctl PR_SET_PDEATHSIG";
+
 /// The step of `linux.memoryPolicy`.
 pub(super) const MEMORY_POLICY: &str = "linux.memoryPolicy: set_mempolicy";
 
@@ -69,23 +71,22 @@ impl First<'_> {
     pub fn live(mut self) -> ! {
         crate::log::collect();
         interrupt::ignore();
-        self.close_what_is_not_ours();
-        let error = self.set_up();
+        let error = self.begin();
         // If the runtime has gone, nobody is left to tell.
         let _gone = self.channel.report(&News::Failed(error));
         process::exit_now(1)
     }
 
-    /// Closes what only the runtime is to have. Repeatable.
-    pub fn close_what_is_not_ours(&mut self) {
-        for fd in std::mem::take(&mut self.not_ours) {
-            process::close_inherited(fd);
-        }
-    }
-
     /// Returns only with the error that stopped it.
-    fn set_up(&mut self) -> Error {
-        match self.try_set_up() {
+    fn begin(&mut self) -> Error {
+        let begun = hear_of_the_end().and_then(|()| {
+            // Not before: until then the lock shows that this process is there.
+            for fd in std::mem::take(&mut self.not_ours) {
+                process::close_inherited(fd);
+            }
+            self.try_set_up()
+        });
+        match begun {
             Ok(never) => match never {},
             Err(error) => error,
         }
@@ -154,6 +155,8 @@ impl First<'_> {
         let gate = order.gate.iter();
         let gate = gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]);
         let keep: Vec<i32> = gate.chain(scripts.iter().flat_map(Waiting::descriptors)).collect();
+        // The state names this process by now, and `delete` ends it, stopped or not.
+        process::go_on_without_parent(false).step(|| PARENT)?;
         let armed = payload.arm(root.as_fd(), &self.channel, &keep)?;
         for warning in crate::log::take() {
             self.channel.report(&News::Warning(warning))?;
@@ -387,6 +390,11 @@ impl First<'_> {
         }
         Ok(())
     }
+}
+
+/// From now on this process hears of the runtime's death, should it be stopped then.
+pub fn hear_of_the_end() -> Result<()> {
+    process::go_on_without_parent(true).step(|| PARENT)
 }
 
 /// The pid that the state of this process's own hooks names: as seen from the

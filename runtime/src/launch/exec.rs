@@ -15,7 +15,7 @@ use rustix::event::{PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::child::{MEMORY_POLICY, join_groups};
+use super::child::{MEMORY_POLICY, hear_of_the_end, join_groups};
 use super::host_path;
 use super::intermediate::tell_and_end;
 use super::payload::Payload;
@@ -23,13 +23,13 @@ use super::sync::{ChildEnd, Conversation, News, Word};
 use super::{Launched, console, identity, intermediate, join, listener, streams};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
-use crate::life::{State, signal};
+use crate::life::{ProcessId, State, signal};
 use crate::plan::exec::ExecPlan;
 use crate::sys::clone::{Cloned, clone3, flags};
 use crate::sys::{interrupt, process};
 
 /// How long the end of a container's first process may take when it has begun.
-const ENDING: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const ENDING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// What is to be run, and where.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct ExecOrder<'a> {
     /// The container.
     pub state: &'a State,
     /// Its init in our pid namespace.
-    pub init: i32,
+    pub init: ProcessId,
     /// A pidfd of its init, checked to be it.
     pub pidfd: BorrowedFd<'a>,
     /// Where the terminal's master end goes.
@@ -61,20 +61,20 @@ struct Entrant<'a> {
 /// # Errors
 /// What failed, on either side; the process is dead then.
 pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
-    go_in(order, cgroup).map_err(|error| meeting_the_end(order.pidfd, error))
+    go_in(order, cgroup).map_err(|error| meeting_the_end(order.init, order.pidfd, error))
 }
 
 /// What to say of `error`, which came up while a process entered the container of `init`.
-pub fn meeting_the_end(init: BorrowedFd<'_>, error: Error) -> Error {
+pub fn meeting_the_end(init: ProcessId, pidfd: BorrowedFd<'_>, error: Error) -> Error {
     match interrupt::status() {
-        None if ends(init, &error) => signal::not_running(),
+        None if ends(init, pidfd, &error) => signal::not_running(),
         _ => error,
     }
 }
 
 /// Whether it was the container's own end that `error` is about: a process that is ending has
-/// lost this or that already and is not dead yet.
-fn ends(init: BorrowedFd<'_>, error: &Error) -> bool {
+/// lost this or that already and is not dead yet. One whose end has not begun had lost nothing.
+fn ends(init: ProcessId, pidfd: BorrowedFd<'_>, error: &Error) -> bool {
     let lost = [
         Errno::SRCH,
         Errno::NOENT,
@@ -87,14 +87,14 @@ fn ends(init: BorrowedFd<'_>, error: &Error) -> bool {
         Errno::CONNRESET,
     ];
     let bound = match error.errno().is_none_or(|errno| lost.contains(&errno)) {
-        true => ENDING,
-        false => Timespec::default(),
+        true if init.is_ending() => ENDING,
+        _ => Timespec::default(),
     };
-    interrupt::until(init, PollFlags::IN, Some(bound)).unwrap_or(false)
+    interrupt::until(pidfd, PollFlags::IN, Some(bound)).unwrap_or(false)
 }
 
 fn go_in(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
-    let kinds = join::foreign(order.init)?;
+    let kinds = join::foreign(order.init.pid)?;
     if !order.plan.first_cpus.is_empty() {
         process::set_affinity(&order.plan.first_cpus).step(|| "process.execCPUAffinity.initial")?;
     }
@@ -168,9 +168,10 @@ impl Entrant<'_> {
     }
 
     fn join(&self) -> Result<()> {
+        hear_of_the_end()?;
         self.join_groups()?;
         if !self.kinds.contains(&Kind::Mount) {
-            join::enter_root_of(self.order.init)?;
+            join::enter_root_of(self.order.init.pid)?;
         }
         self.join_namespaces()
     }
@@ -206,7 +207,7 @@ impl Entrant<'_> {
 
     fn join_namespaces(&self) -> Result<()> {
         let order = self.order;
-        join::of_process(order.init, order.pidfd, &self.kinds)?;
+        join::of_process(order.init.pid, order.pidfd, &self.kinds)?;
         if self.kinds.contains(&Kind::User) {
             join::become_root(&order.plan.namespaces, &order.plan.process.user)?;
             // Another user id made it traceable by the kernel's default.

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::child::{First, join_groups};
+use super::child::{First, hear_of_the_end, join_groups};
 use super::host_path;
 use super::join::{self, Joins};
 use super::sync::{ChildEnd, Conversation, News, RuntimeEnd};
@@ -184,8 +184,8 @@ pub fn born(channel: &RuntimeEnd) -> Result<(i32, OwnedFd)> {
 fn live_between(mut first: First<'_>, at_clone: u64) -> ! {
     crate::log::collect();
     interrupt::ignore();
-    first.close_what_is_not_ours();
     let cloned = (|| {
+        hear_of_the_end()?;
         let joins = std::mem::take(&mut first.joins);
         join_groups(&joins.groups)?;
         join::all(&joins.namespaces)?;

@@ -139,6 +139,18 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
     let plan = order.plan;
     // Its number stays its own until we reap it.
     let init = ProcessId::of(launched.pid)?;
+    let state = State { init: Some(init), ..order.state.clone() };
+    let hooked = hooks::any(&plan.hooks, &child::HOOKED);
+    let last = State { ready: true, ..state.clone() };
+    // Whatever stops us, the first process is known from here on.
+    if hooked {
+        // On disk before any hook runs, also of those that follow inside: a hook may ask
+        // for it, and may be all that is left of a `create` that was killed.
+        order.entry.save(&state)?;
+    } else {
+        // Written now, so that nothing but a rename stands between Ready and Start.
+        order.entry.prepare(&last)?;
+    }
     identity::raise_limits(launched.pid, &plan.process.rlimits)?;
     if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
         // The init gives them to it, and can give only what it has.
@@ -160,14 +172,9 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
     cgroup.apply_limits(&plan.cgroup)?;
     // No hook has run yet, which might ask for it, or whose like `delete` will run.
     order.entry.save_config(order.config)?;
-    let state = State { init: Some(init), ..order.state.clone() };
-    if hooks::any(&plan.hooks, &child::HOOKED) {
-        // On disk before any hook runs, also of those that follow inside: a hook may ask
-        // for it, and may be all that is left of a `create` that was killed.
-        order.entry.save(&state)?;
+    if hooked {
+        order.entry.prepare(&last)?;
     }
-    // Written now, so that nothing but a rename stands between Ready and Start.
-    order.entry.prepare(&State { ready: true, ..state.clone() })?;
     let mut trees = Trees::new(plan, order.host, launched.pid);
     loop {
         match launched.channel.listen()? {

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::hooks;
+use super::members::wake_parents;
 use super::signal::{KILL, cgroup};
 use super::{Entry, State, Status};
 use crate::cgroup::{Cgroup, CgroupRecord, Leftovers};
@@ -19,6 +20,8 @@ use crate::sys::signals;
 /// How long a killed process may take to die: one in an uninterruptible sleep
 /// does not before it wakes.
 const DEATH_BOUND: Duration = Duration::from_secs(10);
+/// How long it may before a stopped command is looked for that does not take in its own.
+const PARENTS_BOUND: Duration = Duration::from_millis(300);
 /// How long the end of a container that was killed just now may take, for `delete` to see it.
 const SETTLING_BOUND: Duration = Duration::from_millis(300);
 /// How long a process of a `create` that was cut off may outlive it.
@@ -90,7 +93,12 @@ fn end_init(state: &State) -> Result<()> {
     // A frozen process may or may not die (v2, v1): see whether it does.
     let thawed =
         cgroup(state).and_then(|cgroup| cgroup.as_ref().map_or(Ok(()), Cgroup::thaw_to_die));
-    match ends_within(&pidfd, DEATH_BOUND) {
+    let mut ended = ends_within(&pidfd, PARENTS_BOUND);
+    if ended == Ok(false) {
+        wake_parents(init.pid);
+        ended = ends_within(&pidfd, DEATH_BOUND);
+    }
+    match ended {
         Ok(true) => Ok(()),
         Ok(false) => thawed.and(Err(Error::system(format!(
             "container init {} is still running {} s after KILL",

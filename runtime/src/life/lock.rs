@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, Stat, flock, fstat, major, minor};
 use rustix::io::Errno;
 
-use super::process::parent;
+use super::copies;
+use super::process::{is_stopped, parent};
 use crate::error::{Error, Kind, Result};
 
 /// How long another command may hold the lock while this one waits.
@@ -52,6 +53,15 @@ impl Holder {
         )
     }
 
+    /// It lets go when it is continued, not before.
+    fn is_stopped(&self, id: &str) -> Error {
+        let Holder { pid, command } = self;
+        let words = format!(
+            "container {id} is busy: process {pid} ({command}) holds its lock and is stopped; kill -CONT or kill -KILL it"
+        );
+        Error::new(Kind::WrongState, words)
+    }
+
     fn does_not_let_go(&self, id: &str) -> Error {
         let Holder { pid, command } = self;
         let seconds = BOUND.as_secs();
@@ -62,12 +72,21 @@ impl Holder {
     }
 }
 
+/// What becomes of processes that have a copy of the lock of a command that is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// They are waited for.
+    Left,
+    /// They are killed: the command was cut off, and they are parts of what it had begun.
+    Killed,
+}
+
 /// Takes the lock on an open directory, the state of container `id`. Returns
 /// the holder, and has no lock, where that is an ancestor of this process.
 ///
 /// # Errors
-/// Another command held it all the time.
-pub fn take(dir: impl AsFd, id: &str) -> Result<Option<Holder>> {
+/// Another command held it all the time, or is stopped.
+pub fn take(dir: impl AsFd, id: &str, copies: Copies) -> Result<Option<Holder>> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
@@ -77,11 +96,17 @@ pub fn take(dir: impl AsFd, id: &str) -> Result<Option<Holder>> {
             Err(errno) => return Err(Error::os(format!("lock container {id}"), errno)),
         }
         let waited = begin.elapsed();
+        if waited >= ANCESTOR_BOUND && copies == Copies::Killed {
+            copies::kill(&file_id(&dir)?, id);
+        }
         if waited >= ANCESTOR_BOUND
             && let Some(pid) = holder_of(&dir)?
         {
             if is_ancestor(pid) {
                 return Ok(Some(Holder::of(pid)));
+            }
+            if is_stopped(pid) {
+                return Err(Holder::of(pid).is_stopped(id));
             }
             if waited >= BOUND {
                 return Err(Holder::of(pid).does_not_let_go(id));
@@ -98,16 +123,25 @@ pub fn take(dir: impl AsFd, id: &str) -> Result<Option<Holder>> {
 
 /// The pid of the process that holds the flock on a file.
 fn holder_of(file: impl AsFd) -> Result<Option<i32>> {
-    let stat = fstat(&file).map_err(|errno| Error::os("stat the container's directory", errno))?;
+    let file = file_id(file)?;
     let table = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    Ok(find(&table, &stat))
+    Ok(find(&table, &file))
+}
+
+/// How `/proc/locks` names a file.
+fn file_id(file: impl AsFd) -> Result<String> {
+    let stat = fstat(&file).map_err(|errno| Error::os("stat the container's directory", errno))?;
+    Ok(name_of(&stat))
+}
+
+fn name_of(stat: &Stat) -> String {
+    format!("{:02x}:{:02x}:{}", major(stat.st_dev), minor(stat.st_dev), stat.st_ino)
 }
 
 /// Finds a file's holder in the text of `/proc/locks`:
 /// `1: FLOCK  ADVISORY  WRITE 708 00:13:1062 0 EOF`; `->` in front of the sort
 /// marks those who wait.
-fn find(table: &str, stat: &Stat) -> Option<i32> {
-    let file = format!("{:02x}:{:02x}:{}", major(stat.st_dev), minor(stat.st_dev), stat.st_ino);
+fn find(table: &str, file: &str) -> Option<i32> {
     table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         match fields[..] {
@@ -156,9 +190,9 @@ mod tests {
                      2: FLOCK  ADVISORY  WRITE 6 00:14:1062 0 EOF\n\
                      3: FLOCK  ADVISORY  WRITE 7 00:13:1062 0 EOF\n\
                      3: -> FLOCK  ADVISORY  WRITE 8 00:13:1062 0 EOF\n";
-        assert_eq!(find(table, &stat), Some(7));
+        assert_eq!(find(table, &name_of(&stat)), Some(7));
         stat.st_ino = 1;
-        assert_eq!(find(table, &stat), None);
+        assert_eq!(find(table, &name_of(&stat)), None);
     }
 
     #[test]
@@ -167,7 +201,7 @@ mod tests {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         let dir = std::fs::File::open(&path).unwrap();
-        assert_eq!(take(&dir, "x"), Ok(None));
+        assert_eq!(take(&dir, "x", Copies::Left), Ok(None));
         let own = std::process::id() as i32;
         assert_eq!(holder_of(&dir), Ok(Some(own)));
         assert!(!is_ancestor(own));

@@ -1,10 +1,15 @@
 //! Which processes belong to a container.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::State;
+use super::process::{is_stopped, is_zombie, parent};
 use crate::cgroup::Cgroup;
 use crate::error::Result;
+use crate::sys::signals;
 
 /// The processes of a container, ascending: those of its control groups, or,
 /// where it has none (rootless without delegation), the members of its pid
@@ -25,8 +30,7 @@ pub fn members(state: &State) -> Result<Vec<i32>> {
     if namespace.is_none() || namespace == ours {
         return Ok(vec![init.pid]);
     }
-    let mut pids: Vec<i32> =
-        all_pids().into_iter().filter(|pid| pid_namespace(*pid) == namespace).collect();
+    let mut pids: Vec<i32> = all_pids().filter(|pid| pid_namespace(*pid) == namespace).collect();
     pids.sort_unstable();
     // Its pid may have become another's while we read.
     Ok(if init.is_alive() { pids } else { Vec::new() })
@@ -37,7 +41,24 @@ fn pid_namespace(pid: i32) -> Option<OsString> {
     std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok().map(Into::into)
 }
 
-fn all_pids() -> Vec<i32> {
+/// Every process that can be seen.
+pub fn all_pids() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Lets stopped parents of dead processes in the pid namespace of `init` go on: an `exec` that
+/// is stopped takes in nobody, and until all are taken in the namespace's first process
+/// does not end (pid_namespaces(7)).
+pub fn wake_parents(init: i32) {
+    let Some(namespace) = pid_namespace(init) else { return };
+    let dead = all_pids().filter(|pid| *pid != init && is_zombie(*pid));
+    for parent in
+        dead.filter(|pid| pid_namespace(*pid).as_ref() == Some(&namespace)).filter_map(parent)
+    {
+        let pidfd = Pid::from_raw(parent).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let Some(pidfd) = pidfd.filter(|_| is_stopped(parent)) {
+            let _ended = signals::send(pidfd.as_fd(), libc::SIGCONT);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What is on disk while a container lives: status, store, signals, deletion.
 
+mod copies;
 pub mod delete;
 pub mod document;
 pub mod hooks;

@@ -108,6 +108,16 @@ pub fn parent(pid: i32) -> Option<i32> {
     (stat.parent > 0).then_some(stat.parent)
 }
 
+/// Whether process `pid` is stopped, by a signal or by who traces it.
+pub fn is_stopped(pid: i32) -> bool {
+    read_stat(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}
+
+/// Whether process `pid` has ended and nobody has taken it in.
+pub fn is_zombie(pid: i32) -> bool {
+    read_stat(pid).is_some_and(|stat| stat.state == b'Z')
+}
+
 fn read_stat(pid: i32) -> Option<Stat> {
     let path = format!("/proc/{pid}/stat");
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;

@@ -14,7 +14,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::lock::{self, Holder};
+use super::lock::{self, Copies, Holder};
 use super::{ProcessId, Status};
 use crate::cgroup::CgroupRecord;
 use crate::config::rich::RichConfig;
@@ -144,7 +144,20 @@ impl Store {
     /// [`Kind::NotFound`] ("container does not exist"); [`Kind::WrongState`]
     /// where another command keeps it locked, which the error names.
     pub fn entry(&self, id: &str) -> Result<Entry> {
-        match self.open(id)? {
+        self.entry_with(id, Copies::Left)
+    }
+
+    /// The same for a `delete --force`: what a dead command has left behind and still has the
+    /// lock is killed.
+    ///
+    /// # Errors
+    /// As [`Store::entry`].
+    pub fn entry_by_force(&self, id: &str) -> Result<Entry> {
+        self.entry_with(id, Copies::Killed)
+    }
+
+    fn entry_with(&self, id: &str, copies: Copies) -> Result<Entry> {
+        match self.open(id, copies)? {
             (entry, None) => Ok(entry),
             (_, Some(holder)) => Err(holder.waits_for_us(id)),
         }
@@ -152,7 +165,7 @@ impl Store {
 
     /// Opens and locks, or finds that a command holds the lock that waits for
     /// this process: a hook's.
-    fn open(&self, id: &str) -> Result<(Entry, Option<Holder>)> {
+    fn open(&self, id: &str, copies: Copies) -> Result<(Entry, Option<Holder>)> {
         check_id(id)?;
         let path = self.root.join(id);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -162,7 +175,7 @@ impl Store {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(unknown(id)),
                 Err(errno) => return Err(Error::os(format!("open {}", path.display()), errno)),
             };
-            let holder = lock::take(&dir, id)?;
+            let holder = lock::take(&dir, id, copies)?;
             // While we waited, the container may have been deleted, and another
             // of that id been made: the lock would be one on nothing.
             if is_at(&dir, &path).step(|| format!("stat {}", path.display()))? {
@@ -183,7 +196,7 @@ impl Store {
     /// have the container too, since that command does nothing to it before
     /// its hook has ended. For `pause` and `resume`.
     pub fn load_also_from_a_hook(&self, id: &str) -> Result<(Entry, State)> {
-        let (entry, _) = self.open(id)?;
+        let (entry, _) = self.open(id, Copies::Left)?;
         let state = entry.read_state()?;
         Ok((entry, state))
     }
@@ -259,6 +272,13 @@ impl Entry {
             Err(error) if error.errno() == Some(Errno::NOENT) => Err(unknown(&self.id)),
             Err(error) => Err(error),
         }
+    }
+
+    /// The first process of a `create` that was cut off, where the state does not name it yet:
+    /// that of the next state ([`Entry::prepare`]), if it was written whole.
+    pub fn next_init(&self) -> Option<ProcessId> {
+        let bytes = self.read(STATE_NEW).ok()?;
+        parse_state(&bytes, &self.id).ok().and_then(|state| state.init)
     }
 
     /// Replaces `state.json`: a temporary file, then rename, so that a reader

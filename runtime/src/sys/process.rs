@@ -164,6 +164,12 @@ pub fn die_with_parent() -> Result<(), Errno> {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).map(drop)
 }
 
+/// Asks for SIGCONT when the parent dies, or for nothing more (`PR_SET_PDEATHSIG`): who was
+/// stopped hears of that death then, and nobody else notices. Lost when the credentials change.
+pub fn go_on_without_parent(asked: bool) -> Result<(), Errno> {
+    prctl(libc::PR_SET_PDEATHSIG, if asked { libc::SIGCONT as u64 } else { 0 }, 0).map(drop)
+}
+
 /// Joins a new session keyring called `name` (keyctl(2),
 /// `KEYCTL_JOIN_SESSION_KEYRING`); returns its serial.
 pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {

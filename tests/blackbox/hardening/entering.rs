@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use richrun_tests::bundle::{args, caps, sh, user_namespace};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::{Container, IDLE};
+use richrun_tests::injection::traced;
 use richrun_tests::suite::{ONE, ROOT};
 use richrun_tests::{Kind, Suite, Trial};
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "a_created_container_has_nothing_of_the_caller", created_is_bare)
         .on(ROOT, "killed_on_the_way", killed_on_the_way)
         .on(ROOT, "races_with_the_end", races_with_the_end)
+        .on(ONE, "what_is_missing_is_told_at_once", what_is_missing_is_told_at_once)
         .on(ROOT, "asked_to_end_while_frozen", asked_to_end_while_frozen)
         .on(ONE, "asked_to_end_during_hooks", asked_to_end_during_hooks)
         .on(ONE, "a_caller_that_ignores_its_children", a_caller_that_ignores_its_children);
@@ -125,6 +127,20 @@ fn killed_on_the_way(t: &Trial) {
     }
     let text = end(&c, &report);
     assert_ne!(text.trim(), "seen 0");
+}
+
+/// Nobody waits for the end of a container that does not end.
+fn what_is_missing_is_told_at_once(t: &Trial) {
+    t.only(&[Kind::Richrun], "is an other program with other calls");
+    let c = t.idle();
+    let trace = t.dir.join("run/trace");
+    let words = [trace.to_str().expect("utf-8"), "-e", "trace=poll,ppoll"];
+    let out = traced(t, &words, &["exec", &c.id, "/no/such/program"]).run();
+    assert!(out.code == 255 && out.err.contains("no such file or directory"), "{out:?}");
+    let text = fs::read_to_string(&trace).expect("the trace");
+    let waits = |line: &&str| line.contains("(Timeout)") && !line.contains("tv_sec=0, tv_nsec=0}");
+    assert_eq!(text.lines().filter(waits).collect::<Vec<_>>(), Vec::<&str>::new());
+    c.remove();
 }
 
 /// An exec that meets the container's end comes to an end itself, in the engines' words.

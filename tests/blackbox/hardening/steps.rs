@@ -1,13 +1,19 @@
 //! At every step of a command something happens to one of its processes: it is
-//! killed, the other one is, it is held, it is deleted meanwhile, its call fails.
+//! killed, the other one is, it is held, it is stopped, it is deleted meanwhile, its call fails.
 //! The steps are the system calls that the command makes, taken from a good run:
 //! a new one cannot be forgotten. A part of them is tried here; all of them
 //! where minutes do not count (`make test-long`).
 
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use richrun_tests::bundle::{sh, user_namespace};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
 use richrun_tests::injection::{Step, follow, reached, steps};
+use richrun_tests::leftovers;
 use richrun_tests::suite::{ONE, ROOT};
 use richrun_tests::{Bundle, Kind, Output, Suite, Trial};
 use serde_json::json;
@@ -15,6 +21,9 @@ use serde_json::json;
 /// Trials of so many steps of each command, with each action.
 pub fn register(suite: &mut Suite, part: usize, seconds: u64) {
     suite
+        .on(ROOT, "stopped_on_its_way", |t| stopped_on_its_way(t, false))
+        .on(ONE, "stopped_on_its_way_in_a_user_namespace", |t| stopped_on_its_way(t, true))
+        .on(ROOT, "a_stopped_exec", a_stopped_exec)
         .long(ROOT, "steps", seconds, move |t| steps_of(t, part, false))
         .long(ONE, "steps_in_a_user_namespace", seconds, move |t| steps_of(t, part, true))
         .long(ROOT, "failing_calls", seconds, move |t| failing(t, part, false))
@@ -27,25 +36,28 @@ struct Act {
     line: &'static [&'static str],
 }
 
-/// `ID` and `BUNDLE` are put in.
+const RUNNING: &[&str] = &["run", "-d", "-b", "BUNDLE", "ID"];
+
+/// `ID` and `BUNDLE` are put in; `SHORT` is a bundle whose payload ends by itself, so that the
+/// whole life of PID 1 is seen.
 const ACTS: &[Act] = &[
     Act { before: &[], line: &["create", "-b", "BUNDLE", "ID"] },
-    Act { before: &[], line: &["run", "-d", "-b", "BUNDLE", "ID"] },
-    Act { before: &[], line: &["run", "-d", "--rich", "-b", "BUNDLE", "ID"] },
+    Act { before: &[], line: RUNNING },
+    Act { before: &[], line: &["run", "--rich", "-b", "SHORT", "ID"] },
+    Act { before: &[], line: &["run", "--rich", "--services", "SERVICES", "-b", "SHORT", "ID"] },
     Act { before: &[&["create", "-b", "BUNDLE", "ID"]], line: &["start", "ID"] },
-    Act { before: &[&["run", "-d", "-b", "BUNDLE", "ID"]], line: &["exec", "ID", "true"] },
-    Act { before: &[&["run", "-d", "-b", "BUNDLE", "ID"]], line: &["pause", "ID"] },
-    Act {
-        before: &[&["run", "-d", "-b", "BUNDLE", "ID"], &["pause", "ID"]],
-        line: &["resume", "ID"],
-    },
-    Act { before: &[&["run", "-d", "-b", "BUNDLE", "ID"]], line: &["delete", "--force", "ID"] },
+    Act { before: &[RUNNING], line: &["exec", "ID", "true"] },
+    Act { before: &[RUNNING], line: &["pause", "ID"] },
+    Act { before: &[RUNNING, &["pause", "ID"]], line: &["resume", "ID"] },
+    Act { before: &[RUNNING], line: &["delete", "--force", "ID"] },
 ];
 
 /// One command on one bundle.
 struct Stage<'t> {
     t: &'t Trial,
     bundle: &'t Bundle,
+    short: &'t Bundle,
+    services: &'t str,
     act: &'t Act,
 }
 
@@ -53,6 +65,8 @@ impl Stage<'_> {
     fn words<'w>(&'w self, line: &[&'w str]) -> Vec<&'w str> {
         let put_in = |word: &&'w str| match *word {
             "BUNDLE" => self.bundle.path(),
+            "SHORT" => self.short.path(),
+            "SERVICES" => self.services,
             "ID" => self.bundle.id.as_str(),
             word => word,
         };
@@ -85,7 +99,7 @@ impl Stage<'_> {
         assert!(!out.err.contains("panicked"), "{what}: {out:?}");
         let deleted = self.t.rt(&["delete", "--force", &self.bundle.id]).run();
         assert_eq!(deleted.code, 0, "{what}: {out:?}: {deleted:?}");
-        let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.t.finish()));
+        let left = catch_unwind(AssertUnwindSafe(|| self.t.finish()));
         assert!(left.is_ok(), "{what}: {out:?}: something is left");
         if again {
             self.t.detach(self.bundle).remove();
@@ -93,16 +107,39 @@ impl Stage<'_> {
     }
 }
 
-fn with_hooks(t: &Trial, user: bool) -> Bundle {
-    t.bundle(|c| {
-        sh(c, IDLE);
-        for kind in ["createRuntime", "startContainer", "poststart", "poststop"] {
-            c["hooks"][kind] = json!([{"path": "/bin/true"}]);
+impl Stage<'_> {
+    fn sweep(&self) {
+        leftovers::sweep(&self.t.id);
+        for entry in fs::read_dir(self.t.root()).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir_all(entry.path());
         }
-        if user {
-            user_namespace(c);
-        }
-    })
+    }
+}
+
+/// The commands, one after the other, on bundles with hooks of both sorts: one that is waited for
+/// by the runtime itself, and one with a time limit, that has a process of its own to wait for it.
+fn each(t: &Trial, user: bool, mut act: impl FnMut(usize, &Stage<'_>)) {
+    t.only(&[Kind::Richrun], "leaves something behind, or hangs");
+    let bundle = |script: &str| {
+        t.bundle(|c| {
+            sh(c, script);
+            for kind in ["createRuntime", "startContainer", "poststart", "poststop"] {
+                c["hooks"][kind] = json!([{"path": "/bin/true"}]);
+            }
+            c["hooks"]["createContainer"] = json!([{"path": "/bin/true", "timeout": 300}]);
+            if user {
+                user_namespace(c);
+            }
+        })
+    };
+    let (idle, short) = (bundle(IDLE), bundle(":"));
+    let services = t.dir.join("home/services.toml");
+    let text = "[service.a]\ncommand = \"sleep 1000\"\n[service.b]\ncommand = \"true\"\ntype = \"oneshot\"\n";
+    fs::write(&services, text).expect("write the services");
+    let services = services.to_str().expect("utf-8 path");
+    for (number, one) in ACTS.iter().enumerate() {
+        act(number, &Stage { t, bundle: &idle, short: &short, services, act: one });
+    }
 }
 
 /// So many of all, evenly, and others with each `phase`.
@@ -112,21 +149,38 @@ fn part(all: &[Step], count: usize, phase: usize) -> Vec<Step> {
 }
 
 fn steps_of(t: &Trial, count: usize, user: bool) {
-    t.only(&[Kind::Richrun], "leaves something behind, or hangs");
-    let bundle = with_hooks(t, user);
-    for (number, act) in ACTS.iter().enumerate() {
-        let stage = Stage { t, bundle: &bundle, act };
+    let mut faults = Vec::new();
+    each(t, user, |number, stage| {
         let all = stage.steps();
         let mut met = 0;
         let mut tried = 0;
-        for (phase, action) in ["kill", "kill-other", "hold", "delete"].iter().enumerate() {
+        for (phase, action) in ["kill", "kill-other", "hold", "stop", "delete"].iter().enumerate() {
             for step in part(&all, count, number * 3 + phase) {
                 tried += 1;
-                met += usize::from(at(&stage, action, step, tried % 7 == 0));
+                met += usize::from(noting(stage, &mut faults, action, step, tried % 7 == 0));
             }
         }
-        assert!(met * 2 > tried, "{:?}: only {met} of {tried} steps came again", act.line);
-    }
+        assert!(met * 2 > tried, "{:?}: only {met} of {tried} steps came again", stage.act.line);
+    });
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// As [`at`]; what went wrong is noted, and its remains swept away, so that one run of
+/// all steps tells of all faults.
+fn noting(
+    stage: &Stage<'_>,
+    faults: &mut Vec<String>,
+    action: &str,
+    step: Step,
+    again: bool,
+) -> bool {
+    let tried = catch_unwind(AssertUnwindSafe(|| at(stage, action, step, again)));
+    tried.unwrap_or_else(|_| {
+        faults.push(format!("{:?}: {action} at {step:?}", stage.act.line));
+        assert!(faults.len() < 20, "{faults:#?}");
+        stage.sweep();
+        false
+    })
 }
 
 /// Whether the step was reached: what each process does may depend on who is first.
@@ -136,21 +190,61 @@ fn at(stage: &Stage<'_>, action: &str, step: Step, again: bool) -> bool {
     let line = stage.line();
     let what = format!("{:?}: {action} at {step:?}", stage.act.line);
     eprintln!("{what}");
-    let out = if action == "delete" {
-        let running = follow(t, "hold", step, &line).spawn();
-        wait_until("the step, or the end", || reached(t) || !running.alive());
-        // It may be too early for there to be something, and an error then.
-        t.rt(&["delete", "--force", &stage.bundle.id]).run();
-        running.wait()
-    } else {
-        follow(t, action, step, &line).run()
+    let out = match action {
+        "delete" => meanwhile(stage, "hold", step),
+        // The runtime itself: nobody else is killed then.
+        "stop" if step.role == 0 => meanwhile(stage, "stop", step),
+        action => follow(t, action, step, &line).run(),
     };
-    let met = reached(t);
+    let met = reached(t).is_some();
     if action == "hold" {
         assert_eq!(out.code, 0, "{what}: {out:?}");
     }
     stage.after(&what, &out, again);
     met
+}
+
+/// The container is deleted while a process of the command is held, or stopped until then.
+fn meanwhile(stage: &Stage<'_>, action: &str, step: Step) -> Output {
+    let t = stage.t;
+    let running = follow(t, action, step, &stage.line()).spawn();
+    wait_until("the step, or the end", || reached(t).is_some() || !running.alive());
+    // It may be too early for there to be something, and an error then.
+    let deleted = t.rt(&["delete", "--force", &stage.bundle.id]).run();
+    if action == "stop" && running.alive() {
+        let told = deleted.code == 0 || deleted.err.contains("is stopped");
+        assert!(told, "{:?}: {step:?}: {deleted:?}", stage.act.line);
+        let pid = reached(t).expect("the pid of the stopped process");
+        kill(Pid::from_raw(pid), Signal::SIGCONT).expect("continue it");
+    }
+    running.wait()
+}
+
+/// A first process is stopped, from its birth on, and the runtime that waits for it is killed:
+/// `delete --force` ends it.
+fn stopped_on_its_way(t: &Trial, user: bool) {
+    each(t, user, |number, stage| {
+        if number == 0 {
+            for nth in [1, 2, 3, 4, 5, 8, 30, 100] {
+                let step = Step { role: 1, nth, call: 0 };
+                assert!(at(stage, "stop", step, nth == 1), "there is no {step:?}");
+            }
+        }
+    });
+}
+
+/// An `exec` is stopped while its process is inside: that one is dead, and taken in by nobody, and
+/// the container could not end.
+fn a_stopped_exec(t: &Trial) {
+    t.only(&[Kind::Richrun], "goes on for ever");
+    let c = t.idle();
+    let file = t.dir.join("run/pid");
+    let options = ["--pid-file", file.to_str().expect("utf-8 path")];
+    let exec = c.exec_cmd(&options, &["sleep", "1000"]).spawn();
+    wait_until("its process", || file.exists() || !exec.alive());
+    exec.kill(libc::SIGSTOP);
+    c.remove();
+    assert_eq!(exec.wait().code, 137);
 }
 
 /// What a call may fail with: one after the other.
@@ -176,21 +270,20 @@ fn is_possible(step: Step, error: i32) -> bool {
 }
 
 fn failing(t: &Trial, count: usize, user: bool) {
-    t.only(&[Kind::Richrun], "leaves something behind, or hangs");
     if !cfg!(target_arch = "x86_64") {
         t.skip("calls are made to fail on x86_64 only");
     }
-    let bundle = with_hooks(t, user);
-    for (number, act) in ACTS.iter().enumerate() {
-        let stage = Stage { t, bundle: &bundle, act };
+    let mut faults = Vec::new();
+    each(t, user, |number, stage| {
         let mut all = stage.steps();
         all.retain(|step| !NEVER.contains(&step.call));
         for (phase, error) in ERRORS.iter().enumerate() {
             let all: Vec<Step> =
                 all.iter().copied().filter(|one| is_possible(*one, *error)).collect();
             for step in part(&all, count, number * 5 + phase) {
-                at(&stage, &format!("error-{error}"), step, step.nth % 7 == 0);
+                noting(stage, &mut faults, &format!("error-{error}"), step, step.nth % 7 == 0);
             }
         }
-    }
+    });
+    assert!(faults.is_empty(), "{faults:#?}");
 }
