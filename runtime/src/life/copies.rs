@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::members::all_pids;
+use super::process::all_pids;
 use crate::sys::signals;
 
 /// Kills every process that has the lock on `file` (as `/proc/locks` names it), the directory

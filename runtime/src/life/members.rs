@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::State;
-use super::process::{is_stopped, is_zombie, parent};
+use super::process::{all_pids, is_stopped, is_zombie, parent};
 use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::sys::signals;
@@ -39,12 +39,6 @@ pub fn members(state: &State) -> Result<Vec<i32>> {
 /// What names a process's pid namespace (namespaces(7)).
 fn pid_namespace(pid: i32) -> Option<OsString> {
     std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok().map(Into::into)
-}
-
-/// Every process that can be seen.
-pub fn all_pids() -> impl Iterator<Item = i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Lets stopped parents of dead processes in the pid namespace of `init` go on: an `exec` that

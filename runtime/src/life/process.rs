@@ -108,6 +108,12 @@ pub fn parent(pid: i32) -> Option<i32> {
     (stat.parent > 0).then_some(stat.parent)
 }
 
+/// Every process that can be seen.
+pub fn all_pids() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 /// Whether process `pid` is stopped, by a signal or by who traces it.
 pub fn is_stopped(pid: i32) -> bool {
     read_stat(pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
