@@ -22,6 +22,7 @@ mod lifecycle;
 mod listing;
 mod mounts;
 mod namespaces;
+mod network;
 mod process;
 mod rich;
 mod services;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
     listing::register(suite.module("listing"));
     mounts::register(suite.module("mounts"));
     namespaces::register(suite.module("namespaces"));
+    network::register(suite.module("network"));
     process::register(suite.module("process"));
     rich::register(suite.module("rich"));
     services::register(suite.module("services"));

@@ -7,6 +7,7 @@ mod lenient;
 mod locate;
 pub mod namespaces;
 pub mod nearest;
+mod net_devices;
 mod resources;
 pub mod rich;
 pub mod services;

@@ -10,6 +10,7 @@ use oci_spec::runtime::{
 };
 
 use super::finding::wrong;
+use super::net_devices;
 use super::resources;
 use crate::error::{Error, Result};
 
@@ -28,6 +29,7 @@ const CHECKS: &[Check] = &[
     restricted_paths,
     resources::check,
     sysctls,
+    net_devices::check,
     time_offsets,
     devices,
     hooks,
@@ -527,9 +529,6 @@ fn annotations(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
 /// What `features` says is not supported must not be passed over in silence.
 fn unsupported(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     let Some(linux) = linux(spec) else { return Ok(()) };
-    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
-        return Err(wrong("linux.netDevices", "moving network devices is not supported"));
-    }
     if linux.intel_rdt().is_some() {
         return Err(wrong("linux.intelRdt", "resctrl is not supported"));
     }

@@ -299,7 +299,7 @@ impl First<'_> {
     /// for everybody to write to.
     fn hooks_before_the_root(&self, callers_umask: Mode) -> Result<()> {
         let Order { plan, state, .. } = self.order;
-        if !hooks::any(&plan.hooks, &HOOKED) {
+        if !hooks::any(&plan.hooks, &HOOKED) && plan.net_devices.is_empty() {
             return Ok(());
         }
         self.channel.report(&News::Mounted)?;

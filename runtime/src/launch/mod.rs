@@ -25,6 +25,7 @@ mod interpreter;
 mod join;
 mod listener;
 mod maps;
+mod net_devices;
 mod no_pivot;
 pub mod notify_relay;
 mod notify_senders;
@@ -180,7 +181,11 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
         match launched.channel.listen()? {
             News::Wanted(wanted) => trees.answer(launched.channel.as_fd(), wanted)?,
             News::Mounted => {
-                // The namespaces are there, the root is not pivoted.
+                // The namespaces are there, the root is not pivoted. Hooks find the
+                // devices in their place.
+                if !plan.net_devices.is_empty() {
+                    net_devices::give(launched.pid, &plan.net_devices)?;
+                }
                 for phase in [Phase::Prestart, Phase::CreateRuntime] {
                     hooks::run(phase, &plan.hooks, &state, init.pid)?;
                 }

@@ -16,6 +16,7 @@ pub mod mount_attr;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod problems;
 pub mod process;
 pub mod rich;
@@ -43,6 +44,7 @@ use devices::DeviceStep;
 use mount_attr::{attr, propagation};
 use mounts::MountStep;
 use namespaces::Namespaces;
+use net_devices::NetDevice;
 use process::{ProcessPlan, c_string};
 use seccomp::{Arch, Filter};
 
@@ -125,6 +127,8 @@ pub struct Plan {
     pub readonly: Vec<PathBuf>,
     /// Path below `/proc/sys` and value.
     pub sysctls: Vec<(String, String)>,
+    /// Devices of the host's network that move into the container's.
+    pub net_devices: Vec<NetDevice>,
     /// Host name.
     pub hostname: Option<String>,
     /// NIS domain name.
@@ -209,6 +213,7 @@ impl Plan {
             masked: once(linux.masked_paths()),
             readonly: once(linux.readonly_paths()),
             sysctls: sysctls(spec),
+            net_devices: net_devices::net_devices(spec),
             hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
             domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
             process,

@@ -18,5 +18,6 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod procfs;
+pub mod rtnetlink;
 pub mod seccomp;
 pub mod signals;
