@@ -85,7 +85,7 @@ bench: build ## side by side with the kernel's floor, other runtimes, systemd-ns
 # What README links to, in the same places beside it.
 install-documents:
 	$(INSTALL) -d $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/tests
-	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 644 README.md SPECIFICATION.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.json docs/*.svg) $(DESTDIR)$(DOCDIR)/docs/
 	$(INSTALL) -m 644 tests/compliance.md $(DESTDIR)$(DOCDIR)/tests/
 	for file in $$(find bundles/examples integration/setup -name rootfs -prune -o -type f -print); do \

@@ -1,5 +1,5 @@
-//! Checks of `compliance.md` and `docs/must-hold.md`: every row is whole and every
-//! test named there exists.
+//! Checks of `compliance.md`, `docs/must-hold.md` and `SPECIFICATION.md`: every row is whole
+//! and every test named there exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,6 +47,7 @@ fn place(test: &str) -> Result<(PathBuf, &str), String> {
         "differential" => "tests/differential",
         "long" => "tests/long",
         "engines" => "integration/engines/scenarios",
+        "package" => "tests/package",
         "hooks" | "runtime" | "tests" => suite,
         _ => return Err(format!("{test}: no suite {suite}")),
     };
@@ -76,6 +77,9 @@ fn table() -> Vec<Row> {
 
 /// What is wrong with the name of a test.
 fn check_exists(test: &str) -> Result<(), String> {
+    if let Some(key) = test.strip_prefix("bench/") {
+        return check_is_measured(key);
+    }
     let (file, name) = place(test)?;
     let text = fs::read_to_string(top().join(&file))
         .map_err(|error| format!("{}: {error}", file.display()))?;
@@ -85,10 +89,31 @@ fn check_exists(test: &str) -> Result<(), String> {
     }
 }
 
+/// Whether `make bench` has a row of that key (or of which it is the beginning: `run-v2`).
+fn check_is_measured(key: &str) -> Result<(), String> {
+    let file = top().join("integration/bench/src/row.rs");
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let strings = Source::parse(&text).strings;
+    match strings.iter().any(|text| text == key || *text == format!("{key}-{{}}")) {
+        true => Ok(()),
+        false => Err(format!("no row {key} of make bench")),
+    }
+}
+
+/// Nobody can say what a promise is that no test holds.
+#[test]
+fn every_promise_is_held() {
+    let rows = table_of("SPECIFICATION.md");
+    let numbers = rows.iter().filter_map(|row| row.id.strip_prefix("P-")?.parse().ok());
+    assert_eq!(numbers.collect::<Vec<usize>>(), (1..=rows.len()).collect::<Vec<_>>());
+    assert!(rows.len() > 30 && rows.iter().all(|row| row.test != "open"));
+}
+
 #[test]
 fn every_test_named_exists() {
     let mut missing = Vec::new();
     let rows = table().into_iter().chain(table_of("docs/must-hold.md"));
+    let rows = rows.chain(table_of("SPECIFICATION.md"));
     for row in rows.filter(|row| row.test != "open") {
         let wrong = row.test.split(", ").filter_map(|test| check_exists(test).err());
         missing.extend(wrong.map(|why| format!("{}: {why}", row.id)));

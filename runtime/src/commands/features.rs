@@ -97,8 +97,9 @@ fn features() -> Features {
         mount_options: mount_options::known_options(),
         linux: linux(),
         annotations: annotations(),
-        // No annotation changes what a container may do.
-        potentially_unsafe_config_annotations: &[],
+        // What of them gives rights only does so where the administrator trusts annotations
+        // (config.toml, `trust`); what is run in front of the payload anybody may ask for.
+        potentially_unsafe_config_annotations: &["io.richrun."],
     }
 }
 
