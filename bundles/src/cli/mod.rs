@@ -1,6 +1,7 @@
 //! richctl's command line: one file a verb.
 
 mod list;
+mod pod;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ pub enum Verb {
     /// List containers
     #[command(visible_alias = "ps")]
     List(list::ListArgs),
+    /// Run and look after pods: Kubernetes manifests, or the pod controller's JSON
+    Pod(pod::PodArgs),
 }
 
 /// The whole command line, for manual pages and completions.
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
     let line = Line::parse();
     let done = match &line.verb {
         Verb::List(args) => list::run(&line.global, args),
+        Verb::Pod(args) => pod::run(&line.global, args),
     };
     match done {
         Ok(status) => ExitCode::from(status),

@@ -4,6 +4,16 @@
 //! `read` makes a [`model::Pod`] of a file; `machine` decides what happens next, without
 //! effects; the rest carries it out.
 
+mod asking;
+pub mod client;
+pub mod controller;
+pub mod kept;
 pub mod machine;
 pub mod model;
+pub mod oci;
+pub mod plugin;
 pub mod read;
+pub mod setup;
+pub mod status;
+pub mod supervise;
+pub mod tail;

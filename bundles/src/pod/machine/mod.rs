@@ -145,6 +145,19 @@ impl Machine {
         self.stopping.is_some()
     }
 
+    /// Whoever was asked by a process that is gone is asked again.
+    pub fn forget_asked(&mut self) {
+        for one in &mut self.ones {
+            one.tries.iter_mut().for_each(|tries| tries.busy = false);
+            if one.post == Hook::Busy {
+                one.post = Hook::Due;
+            }
+            if let Some(ending) = one.ending.as_mut().filter(|ending| ending.hook == Hook::Busy) {
+                ending.hook = Hook::Due;
+            }
+        }
+    }
+
     /// The next act, or none until something happens or [`deadline`](Self::deadline).
     pub fn next(&mut self, now: Millis) -> Option<Act> {
         self.decide_end(now);

@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1 as api;
 
 use super::super::{Object, expand::expand, quantity};
 use super::probe::{self, Times};
-use super::{Shelf, env, pod, security, volume};
+use super::restart::restart;
+use super::{Shelf, env, security, volume};
 use crate::pod::model::{Container, Pod, Port, Probe, Resources, Restart, RestartRule, Role};
 
 /// What a container takes from the pod around it.
@@ -88,16 +89,16 @@ fn role(
 ) -> (Role, Restart) {
     let own = typed.restart_policy.as_deref();
     let path = format!("{path}.restartPolicy");
-    let restart = match own {
+    let then = match own {
         None => pods,
-        own => pod::restart(object, &path, own),
+        own => restart(object, &path, own),
     };
     match (init, own) {
         (true, Some("Always")) => (Role::Sidecar, Restart::Always),
         // An init container runs once: that the pod is kept running does not repeat it.
         (true, None) if pods == Restart::Always => (Role::Init, Restart::OnFailure),
-        (true, _) => (Role::Init, restart),
-        (false, _) => (Role::Main, restart),
+        (true, _) => (Role::Init, then),
+        (false, _) => (Role::Main, then),
     }
 }
 

@@ -4,6 +4,7 @@ mod container;
 mod env;
 mod pod;
 mod probe;
+mod restart;
 mod security;
 mod volume;
 

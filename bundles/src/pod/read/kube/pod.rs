@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1 as api;
 
 use super::super::Object;
 use super::container::{Around, container};
+use super::restart::restart;
 use super::{Shelf, volume};
 use crate::pod::model::{Container, Dns, Pod, Restart};
 
@@ -96,19 +97,6 @@ fn containers(
 
 fn odd_host_port(port: &crate::pod::model::Port) -> bool {
     port.host.is_some_and(|host| host != port.container)
-}
-
-/// `restartPolicy`, Always by default.
-pub(super) fn restart(object: &mut Object<'_>, path: &str, text: Option<&str>) -> Restart {
-    match text {
-        None | Some("Always") => Restart::Always,
-        Some("OnFailure") => Restart::OnFailure,
-        Some("Never") => Restart::Never,
-        Some(other) => {
-            object.error(path, format!("{other:?}: Always, OnFailure or Never"));
-            Restart::Never
-        }
-    }
 }
 
 fn aliases(spec: &api::PodSpec) -> Vec<(String, Vec<String>)> {
