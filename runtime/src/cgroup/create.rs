@@ -24,7 +24,10 @@ impl Cgroup {
     /// ([`Cgroup::is_none`]).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
         let mut made = Made(Vec::with_capacity(plan.v1.len() + 1));
-        let result = create(plan, &mut made);
+        let result = match &plan.scope {
+            None => create(plan, &mut made),
+            Some(scope) => super::systemd::create(plan, scope, &mut made),
+        };
         if result.is_err() {
             made.undo();
         }
@@ -33,7 +36,7 @@ impl Cgroup {
 }
 
 /// The directories made so far, for the way back.
-struct Made(Vec<String>);
+pub(super) struct Made(Vec<String>);
 
 impl Made {
     fn undo(self) {
@@ -46,12 +49,12 @@ impl Made {
 
 fn create(plan: &CgroupPlan, made: &mut Made) -> Result<Cgroup> {
     let mut cgroup =
-        Cgroup { mode: plan.mode, v1: Vec::with_capacity(plan.v1.len()), unified: None };
+        Cgroup { mode: plan.mode, v1: Vec::with_capacity(plan.v1.len()), ..Cgroup::none() };
     for place in &plan.v1 {
-        cgroup.v1.extend(create_one(plan, place, made)?);
+        cgroup.v1.extend(create_one(plan, place, None, made)?);
     }
     if let Some(place) = &plan.unified {
-        match create_one(plan, place, made) {
+        match create_one(plan, place, None, made) {
             Ok(group) => cgroup.unified = group,
             // Beside v1 hierarchies the unified one is a convenience.
             Err(error) if plan.mode == Mode::Hybrid && error.kind() == Kind::System => {}
@@ -65,8 +68,14 @@ fn create(plan: &CgroupPlan, made: &mut Made) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// Makes one group; `None` when an unprivileged runtime may not.
-fn create_one(plan: &CgroupPlan, place: &Place, made: &mut Made) -> Result<Option<Group>> {
+/// Makes one group, in which nobody is to be but `holder`; `None` when an unprivileged runtime may
+/// not.
+pub(super) fn create_one(
+    plan: &CgroupPlan,
+    place: &Place,
+    holder: Option<i32>,
+    made: &mut Made,
+) -> Result<Option<Group>> {
     let path = place.directory();
     let fresh = match make(place, &path, made) {
         Ok(fresh) => fresh,
@@ -82,7 +91,7 @@ fn create_one(plan: &CgroupPlan, place: &Place, made: &mut Made) -> Result<Optio
     let dir = open_dir(CWD, path.as_str()).step(|| format!("open cgroup {path}"))?;
     let group = Group { place: place.clone(), dir, fresh };
     if !fresh {
-        group.check_empty()?;
+        group.check_empty(holder)?;
     }
     if place.has("cpuset") {
         inherit_cpuset(&group)?;
@@ -138,10 +147,11 @@ fn make(place: &Place, path: &str, made: &mut Made) -> std::result::Result<bool,
 }
 
 impl Group {
-    /// Refuses a group that somebody lives in.
-    fn check_empty(&self) -> Result<()> {
+    /// Refuses a group that somebody else lives in.
+    fn check_empty(&self, holder: Option<i32>) -> Result<()> {
         let mut pids = Vec::new();
         self.pids_into(&mut pids)?;
+        pids.retain(|pid| Some(*pid) != holder);
         match pids.len() {
             0 => Ok(()),
             n => Err(Error::new(
@@ -217,7 +227,7 @@ impl Cgroup {
 
     /// Refuses a group that is frozen, or lies below one: whoever joined it
     /// would never run.
-    fn check_thawed(&self) -> Result<()> {
+    pub(super) fn check_thawed(&self) -> Result<()> {
         match self.is_frozen()? {
             false => Ok(()),
             true => Err(Error::new(Kind::WrongState, "container's cgroup unexpectedly frozen")),

@@ -15,6 +15,7 @@ mod oom;
 mod pids;
 mod remove;
 mod stats;
+mod systemd;
 mod update;
 mod walk;
 
@@ -27,6 +28,8 @@ pub use remove::Leftovers;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use systemd::Held;
+pub use systemd::{ScopeRecord, is_users};
 pub use update::without_groups;
 use walk::open_dir;
 
@@ -44,6 +47,9 @@ pub struct CgroupRecord {
     /// The group in the unified hierarchy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unified: Option<Place>,
+    /// The scope that systemd has made them with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeRecord>,
 }
 
 impl CgroupRecord {
@@ -56,7 +62,7 @@ impl CgroupRecord {
             true => (Vec::new(), Some(group)),
             false => (vec![group], None),
         };
-        Cgroup { mode: self.mode, v1, unified }.is_frozen().unwrap_or(false)
+        Cgroup { mode: self.mode, v1, unified, scope: None }.is_frozen().unwrap_or(false)
     }
 }
 
@@ -99,6 +105,8 @@ pub struct Cgroup {
     mode: Mode,
     v1: Vec<Group>,
     unified: Option<Group>,
+    /// The scope, in the hands of who has just made it.
+    scope: Option<Held>,
 }
 
 impl Cgroup {
@@ -109,7 +117,7 @@ impl Cgroup {
     /// A group exists and cannot be opened.
     pub fn open(record: &CgroupRecord) -> Result<Self> {
         let mut cgroup =
-            Cgroup { mode: record.mode, v1: Vec::with_capacity(record.v1.len()), unified: None };
+            Cgroup { mode: record.mode, v1: Vec::with_capacity(record.v1.len()), ..Cgroup::none() };
         for place in &record.v1 {
             cgroup.v1.extend(open_if_there(place)?);
         }
@@ -121,7 +129,7 @@ impl Cgroup {
 
     /// No groups: a process stays where it is.
     pub fn none() -> Self {
-        Cgroup { mode: Mode::None, v1: Vec::new(), unified: None }
+        Cgroup { mode: Mode::None, v1: Vec::new(), unified: None, scope: None }
     }
 
     /// How many groups there are, of all hierarchies.
@@ -140,7 +148,16 @@ impl Cgroup {
             mode: self.mode,
             v1: self.v1.iter().map(|group| group.place.clone()).collect(),
             unified: self.unified.as_ref().map(|group| group.place.clone()),
+            scope: self.scope.as_ref().map(|scope| scope.record.clone()),
         }
+    }
+
+    /// The container's first process is in the groups: whoever held its scope until then ends.
+    ///
+    /// # Errors
+    /// A limit that had to wait for this cannot be set.
+    pub fn release_scope(&mut self) -> Result<()> {
+        self.scope.as_mut().map_or(Ok(()), Held::release)
     }
 
     /// Whether the container has no groups of its own.

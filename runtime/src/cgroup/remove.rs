@@ -94,7 +94,7 @@ impl Cgroup {
         // A process may have left the group that lists them, and stay in others.
         for group in busy {
             let v1 = open_if_there(&group.place)?.into_iter().collect();
-            Cgroup { mode: self.mode, v1, unified: None }.kill(Signal::KILL)?;
+            Cgroup { mode: self.mode, v1, ..Cgroup::none() }.kill(Signal::KILL)?;
         }
         Ok(())
     }

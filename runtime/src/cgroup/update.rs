@@ -2,9 +2,10 @@
 
 use rustix::io::Errno;
 
-use super::{Cgroup, file};
+use super::{Cgroup, ScopeRecord, file};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::knob::{Absent, Knob, Knobs};
+use crate::plan::cgroup::scope::of_knobs;
 use crate::plan::update::undoing;
 
 /// A file as it was, and what is written to it.
@@ -16,14 +17,22 @@ struct Before<'k> {
 }
 
 impl Cgroup {
-    /// Writes the limits. When one is refused, those that were written before it become what
-    /// they were.
+    /// Writes the limits, and has systemd know of them where it has made the groups. When one is
+    /// refused, those that were written before it become what they were.
     ///
     /// # Errors
     /// The field, the file and the cause; and what could not be taken back.
-    pub fn update(&self, knobs: &Knobs) -> Result<()> {
+    pub fn update(&self, knobs: &Knobs, scope: Option<&ScopeRecord>) -> Result<()> {
         let before = self.before(&knobs.rows);
-        self.apply_checked(knobs).map_err(|error| match self.take_back(&before) {
+        let told = || match scope {
+            None => Ok(()),
+            // systemd rounds some of them: what the files say is exact.
+            Some(scope) => scope
+                .set(&of_knobs(&knobs.rows, self.mode))
+                .and_then(|()| self.apply_checked(&Knobs { check: None, ..knobs.clone() })),
+        };
+        let changed = self.apply_checked(knobs).and_then(|()| told());
+        changed.map_err(|error| match self.take_back(&before) {
             left if left.is_empty() => error,
             left => error.within(format!("{} could not be taken back", left.join(", "))),
         })

@@ -11,14 +11,14 @@ use rich_hooks::Phase;
 use super::descriptors::{self, Passed};
 use super::terminal::{self, Terminal};
 use super::{pid_file, rich};
-use crate::cgroup::{Cgroup, CgroupRecord};
+use crate::cgroup::{self, Cgroup, CgroupRecord, ScopeRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::rich::{RichConfig, RichMode};
 use crate::config::services::Services;
 use crate::config::{Config, validate};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::launch::gate::Gate;
 use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
@@ -26,7 +26,7 @@ use crate::launch::{Launched, Order, boot, console, launch, notify_relay, own_im
 use crate::life::delete::destroy;
 use crate::life::{Entry, State, Store, hooks, signal};
 use crate::plan::boot::{BootHost, Family};
-use crate::plan::cgroup::CgroupPlan;
+use crate::plan::cgroup::{CgroupPlan, ScopeAsked};
 use crate::plan::process::deduplicated;
 use crate::plan::{Asked, Host, Plan};
 use crate::{host, log};
@@ -129,7 +129,6 @@ struct Job {
 
 impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
-        let no_cgroups = check_manager(global)?;
         let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
         if let (Some(process), false) = (config.spec.process_mut(), args.command.is_empty()) {
             process.set_args(Some(args.command.clone()));
@@ -141,6 +140,7 @@ impl Job {
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;
         // Read for those that show it only.
+        let manager = manager(global);
         let release = || std::fs::read_to_string("/etc/os-release").ok();
         let boot_host = BootHost { os_release: init.as_ref().and_then(|_| release()) };
         let directory = store.root().join(&args.id);
@@ -153,7 +153,11 @@ impl Job {
             descriptors: passed.count,
             rich,
             services,
-            no_cgroups,
+            no_cgroups: manager == CgroupManager::Disabled,
+            scope: (manager == CgroupManager::Systemd).then(|| ScopeAsked {
+                user: cgroup::is_users(),
+                allowed: settings.systemd.properties,
+            }),
             notify,
             init,
             boot_host,
@@ -209,8 +213,10 @@ impl Job {
             notify_relay::make_directory(&entry.path())?;
         }
         // A group that is refused is somebody else's: it is not ours to remove.
-        let cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
+        let mut cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
         state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
+        let moved = self.moved(state.cgroup.as_ref());
+        let plan = moved.as_ref().unwrap_or(plan);
         if cgroup.is_none() && !plan.namespaces.has_new(LinuxNamespaceType::Pid) {
             log::warn(
                 "the container has no cgroup and no pid namespace of its own: not all of its processes can be found and ended",
@@ -223,11 +229,20 @@ impl Job {
         let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
         let config = &self.config.bytes;
         let order = Order { plan, host: &self.host, entry, state, config, console, gate };
-        let (launched, init) = launch(&order, &cgroup)?;
+        let (launched, init) = launch(&order, &mut cgroup)?;
         drop(order);
         state.init = Some(init);
         state.ready = true;
         Ok(launched)
+    }
+
+    /// The plan for the groups that systemd has made, where they are elsewhere than thought.
+    fn moved(&self, groups: Option<&CgroupRecord>) -> Option<Plan> {
+        let groups = groups.filter(|groups| groups.scope.is_some())?;
+        let planned = &self.plan.cgroup;
+        let elsewhere = groups.unified != planned.unified || groups.v1 != planned.v1;
+        let places = || (groups.v1.clone(), groups.unified.clone());
+        elsewhere.then(|| self.plan.moved(places(), &self.host))
     }
 }
 
@@ -251,21 +266,21 @@ fn services_asked(
 
 /// The groups as they will be.
 pub(super) fn planned(plan: &CgroupPlan) -> Option<CgroupRecord> {
-    let record =
-        CgroupRecord { mode: plan.mode, v1: plan.v1.clone(), unified: plan.unified.clone() };
+    let record = CgroupRecord {
+        mode: plan.mode,
+        v1: plan.v1.clone(),
+        unified: plan.unified.clone(),
+        scope: plan.scope.as_ref().map(ScopeRecord::planned),
+    };
     (!record.v1.is_empty() || record.unified.is_some()).then_some(record)
 }
 
-/// Whether control groups are switched off.
-///
-/// # Errors
-/// systemd is asked to manage them.
-fn check_manager(global: &Global) -> Result<bool> {
-    match (global.systemd_cgroup, global.cgroup_manager) {
-        (true, _) | (_, Some(CgroupManager::Systemd)) => Err(Error::new(
-            Kind::Usage,
-            "systemd cgroup manager is not supported by this version: use --cgroup-manager cgroupfs (podman: --cgroup-manager=cgroupfs)",
-        )),
-        (false, manager) => Ok(manager == Some(CgroupManager::Disabled)),
+/// Who manages the control groups. Both options may be there: an engine has one of them in its
+/// settings.
+fn manager(global: &Global) -> CgroupManager {
+    match (global.cgroup_manager, global.systemd_cgroup) {
+        (Some(CgroupManager::Disabled), _) => CgroupManager::Disabled,
+        (Some(CgroupManager::Systemd), _) | (_, true) => CgroupManager::Systemd,
+        _ => CgroupManager::Cgroupfs,
     }
 }

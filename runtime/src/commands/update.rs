@@ -35,7 +35,7 @@ pub fn run(global: &Global, args: &UpdateArgs) -> Result<u8> {
         .map_err(|error| Error::system(format!("encode config.json: {error}")))?;
     // Written first and named last: a full disk is found before anything has changed.
     entry.prepare_config(&bytes)?;
-    cgroup.update(&knobs)?;
+    cgroup.update(&knobs, state.cgroup.as_ref().and_then(|groups| groups.scope.as_ref()))?;
     entry.replace_config()?;
     Ok(0)
 }

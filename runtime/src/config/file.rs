@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::Deserialize;
 
+use super::properties::check_property;
 use super::rich::Request;
 use crate::error::{Error, Result};
 
@@ -78,6 +79,13 @@ pub const KEYS: &[Key] = &[
          control groups, writable), mounts (file systems of memory in a read-only root), limits \
          (an init without the payload's limits); without one, all four.",
     ),
+    key(
+        "systemd.properties",
+        "[\"PROPERTY\", ...]",
+        "[]",
+        "Which properties of a container's scope an annotation org.systemd.property.PROPERTY may \
+         set, with the systemd cgroup manager; whoever writes annotations decides on these.",
+    ),
 ];
 
 /// What the administrator has set.
@@ -89,6 +97,16 @@ pub struct Settings {
     pub hooks_dirs: Vec<PathBuf>,
     /// Defaults for rich containers, or for all of them to be rich.
     pub rich: Request,
+    /// What systemd's scopes may have.
+    pub systemd: Systemd,
+}
+
+/// The table `systemd`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Systemd {
+    /// The properties that `org.systemd.property.NAME` annotations may set.
+    pub properties: Vec<String>,
 }
 
 impl Settings {
@@ -117,6 +135,9 @@ impl Settings {
             wrong(&format!("{place}{}", error.message().replace('\n', " ")))
         })?;
         settings.rich.check().map_err(|what| wrong(&format!("rich.{what}")))?;
+        for name in &settings.systemd.properties {
+            check_property(name).map_err(|what| wrong(&format!("systemd.properties: {what}")))?;
+        }
         match settings.hooks_dirs.iter().find(|dir| !dir.is_absolute()) {
             Some(dir) => Err(wrong(&format!("hooks_dirs: {}: must be absolute", dir.display()))),
             None => Ok(settings),
@@ -154,15 +175,18 @@ mod tests {
     /// The parser names all that it knows when it meets something else.
     #[test]
     fn every_key_is_documented_and_no_other() {
-        for (text, prefix) in [("x_x = 1", ""), ("[rich]\nx_x = 1", "rich.")] {
+        let tables = [("x_x = 1", ""), ("[rich]\nx_x = 1", "rich.")];
+        for (text, prefix) in tables.into_iter().chain([("[systemd]\nx_x = 1", "systemd.")]) {
             let error = parse(text).unwrap_err().to_string();
             let mut known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-            known.retain(|name| *name != "rich" || prefix == "rich.");
+            known.retain(|name| !prefix.is_empty() || !["rich", "systemd"].contains(name));
             let mut told: Vec<&str> = KEYS
                 .iter()
                 .filter_map(|key| match (prefix, key.name.split_once('.')) {
                     ("", None) => Some(key.name),
-                    ("rich.", Some((_, name))) => Some(name),
+                    (prefix, Some((table, name))) if prefix.strip_suffix('.') == Some(table) => {
+                        Some(name)
+                    }
                     _ => None,
                 })
                 .collect();

@@ -8,6 +8,7 @@ mod locate;
 pub mod namespaces;
 pub mod nearest;
 mod net_devices;
+pub mod properties;
 mod resources;
 pub mod rich;
 pub mod services;

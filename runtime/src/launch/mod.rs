@@ -100,7 +100,7 @@ pub struct Launched {
 /// # Errors
 /// What failed, on either side. The first process is dead then; what is on
 /// disk and in the control groups is the caller's to undo.
-pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<(Launched, ProcessId)> {
+pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, ProcessId)> {
     let plan = order.plan;
     let image = plan.rich.as_ref().map(|_| rich::image(plan.services.is_some())).transpose()?;
     let inherited = plan
@@ -136,7 +136,7 @@ pub fn launch(order: &Order<'_>, cgroup: &Cgroup) -> Result<(Launched, ProcessId
 }
 
 /// The runtime's part while the child sets itself up.
-fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<ProcessId> {
+fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &Launched) -> Result<ProcessId> {
     let plan = order.plan;
     // Its number stays its own until we reap it.
     let init = ProcessId::of(launched.pid)?;
@@ -151,6 +151,9 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
     } else {
         // Written now, so that nothing but a rename stands between Ready and Start.
         order.entry.prepare(&last)?;
+    }
+    if plan.cgroup.scope.is_some() && cgroup.pids()?.contains(&launched.pid) {
+        cgroup.release_scope()?;
     }
     identity::raise_limits(launched.pid, &plan.process.rlimits)?;
     if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
@@ -178,7 +181,12 @@ fn set_up(order: &Order<'_>, cgroup: &Cgroup, launched: &Launched) -> Result<Pro
     }
     let mut trees = Trees::new(plan, order.host, launched.pid);
     loop {
-        match launched.channel.listen()? {
+        let news = launched.channel.listen()?;
+        if !matches!(news, News::Warning(_) | News::Printed(_) | News::Said(_)) {
+            // It has joined its groups before anything else.
+            cgroup.release_scope()?;
+        }
+        match news {
             News::Wanted(wanted) => trees.answer(launched.channel.as_fd(), wanted)?,
             News::Mounted => {
                 // The namespaces are there, the root is not pivoted. Hooks find the

@@ -62,6 +62,7 @@ pub fn end_unreadable(entry: &Entry, groups: Option<&CgroupRecord>) -> Result<()
         if !cgroup.is_none() && !cgroup.remove_empty() {
             cgroup.remove(Leftovers::Kill)?;
         }
+        stop_scope(groups, false);
     }
     entry.remove()
 }
@@ -153,6 +154,24 @@ fn ends_within(pidfd: impl AsFd, bound: Duration) -> std::result::Result<bool, E
 }
 
 fn remove_cgroups(state: &State) -> Result<()> {
+    remove_groups(state)?;
+    if let Some(groups) = &state.cgroup {
+        stop_scope(groups, state.init.is_some());
+    }
+    Ok(())
+}
+
+/// Takes the scope away, where it is known to be this container's. Its processes and groups are
+/// gone, so that systemd would take it away by itself, too: what hinders us only warns.
+fn stop_scope(groups: &CgroupRecord, known: bool) {
+    if let Some(scope) = groups.scope.as_ref().filter(|scope| scope.started || known)
+        && let Err(error) = scope.stop()
+    {
+        log::warn(error);
+    }
+}
+
+fn remove_groups(state: &State) -> Result<()> {
     let Some(cgroup) = cgroup(state)? else { return Ok(()) };
     if state.init.is_none() && !empties(&cgroup)? {
         // `create` was cut off before it had a process that we know of, perhaps

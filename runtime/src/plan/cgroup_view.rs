@@ -55,6 +55,11 @@ impl CgroupView {
         }
     }
 
+    /// Whether it may write to its own.
+    pub fn systemd_writes(&self) -> bool {
+        matches!(self, CgroupView::V1(mounts) if mounts.iter().any(|mount| mount.writable))
+    }
+
     /// What a container with these groups sees; `private`: it has a cgroup
     /// namespace of its own.
     pub fn new(layout: &Layout, plan: &CgroupPlan, private: bool) -> Self {

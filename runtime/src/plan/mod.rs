@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod cgroup;
 pub mod cgroup_view;
+pub mod dbus;
 pub mod devices;
 pub mod doctor;
 pub mod exec;
@@ -38,7 +39,7 @@ use crate::config::trust::Right;
 use crate::config::validate::sysctl_path;
 use crate::error::{Error, Result};
 use boot::{BootHost, BootPlan, Family, FoundInit};
-use cgroup::{CgroupPlan, Layout, Mode};
+use cgroup::{CgroupPlan, Layout, Mode, ScopeAsked};
 use cgroup_view::CgroupView;
 use devices::DeviceStep;
 use mount_attr::{attr, propagation};
@@ -79,6 +80,8 @@ pub struct Asked {
     pub services: Option<Services>,
     /// No control groups are made (`--cgroup-manager disabled`).
     pub no_cgroups: bool,
+    /// systemd makes the control groups.
+    pub scope: Option<ScopeAsked>,
     /// The directory of the notification socket, to be bound.
     pub notify: Option<PathBuf>,
     /// The image's init, which is to be PID 1.
@@ -165,6 +168,19 @@ impl Plan {
         beside.unwrap_or(&self.process)
     }
 
+    /// The same launch with control groups at other places.
+    pub fn moved(&self, places: (Vec<cgroup::Place>, Option<cgroup::Place>), host: &Host) -> Plan {
+        let mut plan = self.clone();
+        (plan.cgroup.v1, plan.cgroup.unified) = places;
+        let writable = self.cgroup_view.systemd_writes();
+        let private = plan.namespaces.has(LinuxNamespaceType::Cgroup);
+        plan.cgroup_view = CgroupView::new(&host.cgroups, &plan.cgroup, private);
+        if writable {
+            plan.cgroup_view.let_systemd_write();
+        }
+        plan
+    }
+
     /// Plans the launch of a validated configuration.
     ///
     /// # Errors
@@ -194,9 +210,12 @@ impl Plan {
         let linux = spec.linux().as_ref().ok_or_else(none)?;
         let namespaces = Namespaces::new(spec);
         let layout = if asked.no_cgroups { &Layout::none() } else { &host.cgroups };
-        let cgroup = match asked.no_cgroups {
-            true => CgroupPlan::none(),
-            false => cgroup::plan(spec, &asked.id, layout, host.unprivileged)?,
+        let cgroup = match (asked.no_cgroups, &asked.scope) {
+            (true, _) => CgroupPlan::none(),
+            (false, None) => cgroup::plan(spec, &asked.id, layout, host.unprivileged)?,
+            (false, Some(scope)) => {
+                cgroup::plan_in_scope(spec, &asked.id, layout, host.unprivileged, scope)?
+            }
         };
         let private = namespaces.has(LinuxNamespaceType::Cgroup);
         let own_dev = devices::own_dev(spec);

@@ -7,6 +7,7 @@ pub mod knob;
 pub mod layout;
 pub mod owner;
 pub mod path;
+pub mod scope;
 pub mod shared;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use knob::Knobs;
 pub use layout::{Hierarchy, Layout, Mode};
 use oci_spec::runtime::{LinuxResources, Spec};
 use path::GroupPath;
+use scope::{ScopePlan, annotations};
 use serde::{Deserialize, Serialize};
 use shared::ZeroPids;
 
@@ -52,7 +54,7 @@ impl Place {
 }
 
 /// Everything that will be done about a container's control groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CgroupPlan {
     /// The generation of control groups.
     pub mode: Mode,
@@ -71,6 +73,17 @@ pub struct CgroupPlan {
     /// The process may lack the right to make groups: without limits that is
     /// no failure, and the container then runs in the caller's groups.
     pub unprivileged: bool,
+    /// The scope that systemd makes the groups with; they are where it says then.
+    pub scope: Option<ScopePlan>,
+}
+
+/// What systemd's scopes are made by, beside the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScopeAsked {
+    /// By the user's own manager.
+    pub user: bool,
+    /// The properties that annotations may set.
+    pub allowed: Vec<String>,
 }
 
 impl CgroupPlan {
@@ -86,6 +99,7 @@ impl CgroupPlan {
             owner: None,
             named: false,
             unprivileged: true,
+            scope: None,
         }
     }
 
@@ -138,9 +152,7 @@ impl DevicePlan {
 /// A field of `linux.cgroupsPath` or `linux.resources` that cannot be honoured
 /// is named.
 pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Result<CgroupPlan> {
-    let linux = spec.linux().as_ref();
-    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
-    let asked = asked.and_then(|path| path.to_str());
+    let asked = asked_path(spec);
     let path = GroupPath::new(asked, id)?;
     let v1 = layout.v1.iter().map(|h| place(h, path.in_v1(h))).collect();
     let unified = layout.unified.as_ref().map(|h| {
@@ -150,24 +162,62 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
         };
         place(h, path)
     });
-    let zero = ZeroPids::of(spec);
-    let none = LinuxResources::default();
-    let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
-    let plan = CgroupPlan {
-        mode: layout.mode,
-        v1,
-        unified,
-        knobs: limits(resources, layout.mode, zero)?,
-        devices: DevicePlan::new(
-            &devices::rules(resources.devices().as_deref().unwrap_or_default())?,
-            layout.mode,
-        )?,
-        named: asked.is_some_and(|path| !path.is_empty()),
-        owner: owner::of(spec).filter(|_| layout.mode == Mode::V2),
-        unprivileged,
-    };
+    let named = asked.is_some_and(|path| !path.is_empty());
+    let (plan, _) = limited(spec, layout.mode, unprivileged)?;
+    let plan = CgroupPlan { v1, unified, named, ..plan };
     plan.check_controllers()?;
     Ok(plan)
+}
+
+/// As [`plan`], with groups that systemd makes. Where they are is known when it has; the plan's
+/// places are where they usually are.
+///
+/// # Errors
+/// As [`plan`]; and an annotation that is no property.
+pub fn plan_in_scope(
+    spec: &Spec,
+    id: &str,
+    layout: &Layout,
+    unprivileged: bool,
+    asked: &ScopeAsked,
+) -> Result<CgroupPlan> {
+    if layout.mode == Mode::None {
+        return Err(Error::system("systemd cgroup manager: no control groups are mounted"));
+    }
+    let name = scope::name(asked_path(spec), id, asked.user)?;
+    let (properties, warnings) =
+        annotations::properties(spec.annotations().as_ref(), &asked.allowed)?;
+    let (mut plan, rules) = limited(spec, layout.mode, unprivileged)?;
+    plan.v1 = layout.v1.iter().map(|h| place(h, name.path.clone())).collect();
+    plan.unified = layout.unified.as_ref().map(|h| place(h, name.path.clone()));
+    plan.knobs.warnings.extend(warnings);
+    let decided = (&rules, plan.knobs.rows.as_slice());
+    plan.scope = Some(ScopePlan::new(id, (name, asked.user), layout.mode, decided, properties));
+    plan.check_controllers()?;
+    Ok(plan)
+}
+
+/// `linux.cgroupsPath`
+fn asked_path(spec: &Spec) -> Option<&str> {
+    let linux = spec.linux().as_ref()?;
+    linux.cgroups_path().as_ref().and_then(|path| path.to_str())
+}
+
+/// What holds in the groups, wherever they are.
+fn limited(spec: &Spec, mode: Mode, unprivileged: bool) -> Result<(CgroupPlan, DeviceRules)> {
+    let none = LinuxResources::default();
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
+    let rules = devices::rules(resources.devices().as_deref().unwrap_or_default())?;
+    let plan = CgroupPlan {
+        mode,
+        knobs: limits(resources, mode, ZeroPids::of(spec))?,
+        devices: DevicePlan::new(&rules, mode)?,
+        owner: owner::of(spec).filter(|_| mode == Mode::V2),
+        unprivileged,
+        ..CgroupPlan::none()
+    };
+    Ok((plan, rules))
 }
 
 /// The rows for `linux.resources`, devices apart, in the terms of a generation.

@@ -1,0 +1,371 @@
+//! A connection to systemd: over its own socket, or over a bus.
+//!
+//! Every wait ends by a bound, or when the end is asked for; what arrives is not kept, but for
+//! what is waited for.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
+    send, socket_with, sockopt,
+};
+
+use crate::error::Error;
+use crate::plan::dbus::{
+    Address, Call, GREETING, Greeted, Message, Sort, Value, addresses, frame, greeted,
+};
+use crate::sys::interrupt;
+
+/// How long a bus may take to let us in.
+const GREETING_BOUND: Duration = Duration::from_secs(5);
+/// How long an answer, and the job that it tells of, may take.
+const ANSWER_BOUND: Duration = Duration::from_secs(15);
+/// systemd's name on a bus.
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+/// Its object, and the prefix of all others.
+pub const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+/// Its interface.
+pub const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+/// The bus's own name and interface.
+const BUS: &str = "org.freedesktop.DBus";
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub enum Fault {
+    /// The other side is gone, or never was there; it may come back.
+    Lost(String),
+    /// It says no: the error's name, and what it says.
+    Refused(String, String),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Other(error)
+    }
+}
+
+/// What arrives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The answer to the call with this serial: its texts.
+    Return(u32, Vec<String>),
+    /// The refusal of a call: the error's name and text.
+    Refusal(u32, String, String),
+    /// A signal: its name and texts.
+    Signal(String, Vec<String>),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Bus {
+    socket: OwnedFd,
+    /// The other side is systemd itself: nobody has a name, and its signals need not be asked for.
+    direct: bool,
+    serial: u32,
+    to_send: Vec<u8>,
+    received: Vec<u8>,
+    end: Instant,
+}
+
+impl Bus {
+    /// Connects to the system's manager, or to the `user`'s own.
+    ///
+    /// # Errors
+    /// Nobody is there, or does not answer.
+    pub fn open(user: bool) -> std::result::Result<Bus, Fault> {
+        let places = places(user);
+        let mut tried = Vec::with_capacity(places.len());
+        for (address, direct) in &places {
+            match connected(address) {
+                Ok(socket) => return Bus::greet(socket, *direct),
+                Err(errno) => tried.push(format!("{} {}", shown(address), why(errno))),
+            }
+        }
+        let tried = if tried.is_empty() { "no address".to_owned() } else { tried.join(", ") };
+        Err(Fault::Lost(format!(
+            "{tried}; is systemd there? --cgroup-manager cgroupfs does without"
+        )))
+    }
+
+    fn greet(socket: OwnedFd, direct: bool) -> std::result::Result<Bus, Fault> {
+        let mut bus = Bus {
+            socket,
+            direct,
+            serial: 0,
+            to_send: GREETING.to_vec(),
+            received: Vec::with_capacity(4096),
+            end: Instant::now() + GREETING_BOUND,
+        };
+        bus.flush()?;
+        loop {
+            match greeted(&bus.received) {
+                Greeted::NotYet => bus.fill()?,
+                Greeted::Refused => {
+                    let what = "the bus does not let this user in";
+                    return Err(Fault::Other(Error::system(what)));
+                }
+                Greeted::Welcome => break,
+            }
+        }
+        // Nobody says more before the first message.
+        bus.received.clear();
+        if !direct {
+            bus.call(&to_bus("Hello", Vec::new()));
+        }
+        bus.end = Instant::now() + ANSWER_BOUND;
+        Ok(bus)
+    }
+
+    /// Asks for signals of the manager with this word as their argument of this number: over a
+    /// bus, where they come to those who ask.
+    pub fn listen(&mut self, member: &str, argument: u8, word: &str) {
+        if self.direct {
+            return;
+        }
+        let rule = format!(
+            "type='signal',sender='{SYSTEMD}',path='{MANAGER_PATH}',interface='{MANAGER}',\
+             member='{member}',arg{argument}='{word}'"
+        );
+        self.call(&to_bus("AddMatch", vec![Value::Text(rule)]));
+    }
+
+    /// Calls a method of the manager; the call's serial. It is sent with the next wait.
+    pub fn ask(&mut self, member: &str, body: Vec<Value>) -> u32 {
+        self.ask_object(MANAGER_PATH, MANAGER, member, body)
+    }
+
+    /// Calls a method of any of its objects.
+    pub fn ask_object(
+        &mut self,
+        path: &str,
+        interface: &str,
+        member: &str,
+        body: Vec<Value>,
+    ) -> u32 {
+        let destination = (!self.direct).then_some(SYSTEMD);
+        self.call(&Call { destination, path, interface, member, body })
+    }
+
+    fn call(&mut self, call: &Call<'_>) -> u32 {
+        self.serial += 1;
+        self.to_send.extend(call.encode(self.serial));
+        self.serial
+    }
+
+    /// The texts of a call's answer.
+    ///
+    /// # Errors
+    /// It is refused, or there is none.
+    pub fn answer(&mut self, serial: u32) -> std::result::Result<Vec<String>, Fault> {
+        loop {
+            match self.next()? {
+                Event::Return(to, texts) if to == serial => return Ok(texts),
+                Event::Refusal(to, name, text) if to == serial => {
+                    return Err(Fault::Refused(name, text));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What arrives next.
+    ///
+    /// # Errors
+    /// The connection is lost, nothing comes in time, or what comes is no message.
+    pub fn next(&mut self) -> std::result::Result<Event, Fault> {
+        self.flush()?;
+        loop {
+            let garbage = |what| Fault::Other(Error::system(format!("the bus sends {what}")));
+            let Some(length) = frame(&self.received).map_err(garbage)? else {
+                self.fill()?;
+                continue;
+            };
+            if self.received.len() < length {
+                self.fill()?;
+                continue;
+            }
+            let event = Message::decode(&self.received[..length]).map(|message| event(&message));
+            self.received.drain(..length);
+            if let Some(event) = event.map_err(garbage)? {
+                return Ok(event);
+            }
+            if Instant::now() >= self.end {
+                return Err(self.late());
+            }
+        }
+    }
+
+    /// From now on there is this much time, where less than that is left.
+    pub fn hurry(&mut self, bound: Duration) {
+        self.end = self.end.min(Instant::now() + bound);
+    }
+
+    /// There is this much time again.
+    pub fn linger(&mut self, bound: Duration) {
+        self.end = Instant::now() + bound;
+    }
+
+    fn late(&self) -> Fault {
+        Fault::Other(Error::system("no answer in time"))
+    }
+
+    fn wait(&self, events: PollFlags) -> std::result::Result<(), Fault> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        match interrupt::until(self.socket.as_fd(), events, left)? {
+            true => Ok(()),
+            false => Err(self.late()),
+        }
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), Fault> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut sent = 0;
+        while sent < self.to_send.len() {
+            match send(&self.socket, &self.to_send[sent..], flags) {
+                Ok(count) => sent += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(errno) => return Err(lost(errno)),
+            }
+        }
+        self.to_send.clear();
+        Ok(())
+    }
+
+    /// Takes what has arrived.
+    fn fill(&mut self) -> std::result::Result<(), Fault> {
+        let mut part = [0; 4096];
+        loop {
+            match recv(&self.socket, &mut part[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Err(Fault::Lost("the bus has closed the connection".into())),
+                Ok((_, count)) => {
+                    self.received.extend(&part[..count.min(part.len())]);
+                    return Ok(());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
+                Err(errno) => return Err(lost(errno)),
+            }
+        }
+    }
+}
+
+fn lost(errno: Errno) -> Fault {
+    match errno {
+        Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN => {
+            Fault::Lost("the bus has closed the connection".into())
+        }
+        errno => Fault::Other(Error::os("talk to the bus", errno)),
+    }
+}
+
+/// A call of the bus itself.
+fn to_bus(member: &'static str, body: Vec<Value>) -> Call<'static> {
+    let path = "/org/freedesktop/DBus";
+    Call { destination: Some(BUS), path, interface: BUS, member, body }
+}
+
+/// What a message means here, if anything.
+fn event(message: &Message<'_>) -> Option<Event> {
+    let texts = || message.texts().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    match (message.sort, message.reply_to) {
+        (Sort::Return, Some(to)) => Some(Event::Return(to, texts())),
+        (Sort::Error, Some(to)) => {
+            let text = texts().into_iter().next().unwrap_or_default();
+            Some(Event::Refusal(to, message.error.unwrap_or_default().to_owned(), text))
+        }
+        (Sort::Signal, _) if message.path == Some(MANAGER_PATH) => {
+            Some(Event::Signal(message.member.unwrap_or_default().to_owned(), texts()))
+        }
+        _ => None,
+    }
+}
+
+/// Where the manager may be reached, and whether it is itself there.
+///
+/// An address in the environment is the caller's word. Without one: systemd's own socket, which
+/// answers also while the bus restarts or where none is installed, and is one hop less; then the
+/// bus.
+fn places(user: bool) -> Vec<(Address, bool)> {
+    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
+    let told = std::env::var(variable).unwrap_or_default();
+    if !told.is_empty() {
+        return addresses(&told).into_iter().map(|address| (address, false)).collect();
+    }
+    let path = |path: String, direct| (Address::Path(path), direct);
+    if !user {
+        return vec![
+            path("/run/systemd/private".to_owned(), true),
+            path("/run/dbus/system_bus_socket".to_owned(), false),
+        ];
+    }
+    let own = std::env::var("XDG_RUNTIME_DIR").ok().filter(|directory| !directory.is_empty());
+    let directory = own.unwrap_or_else(|| format!("/run/user/{}", outside_uid()));
+    vec![
+        path(format!("{directory}/systemd/private"), true),
+        path(format!("{directory}/bus"), false),
+    ]
+}
+
+/// Whether the manager to be asked is the user's own: for whoever is not root; and for a root of a
+/// user namespace, unless the system's manager is in that namespace, too.
+pub fn is_users() -> bool {
+    if rustix::process::geteuid().as_raw() != 0 {
+        return true;
+    }
+    if outside_uid() == 0 {
+        return false;
+    }
+    rustix::fs::stat("/run/systemd/private").is_ok_and(|stat| stat.st_uid != 0)
+        || rustix::fs::stat("/run/systemd/private").is_err()
+}
+
+/// This user's id in the namespace above, which is the host's but for nested ones.
+fn outside_uid() -> u32 {
+    let own = rustix::process::geteuid().as_raw();
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let outside = map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (inside, outside) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let count = numbers.next()?.ok()?;
+        let offset = own.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    });
+    outside.unwrap_or(own)
+}
+
+/// Connects within [`GREETING_BOUND`]: who listens and does not accept is not waited for.
+fn connected(address: &Address) -> std::result::Result<OwnedFd, Errno> {
+    let name = match address {
+        Address::Path(path) => SocketAddrUnix::new(path.as_str())?,
+        Address::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
+    };
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(GREETING_BOUND))?;
+    rustix::io::retry_on_intr(|| connect(&socket, &name))?;
+    Ok(socket)
+}
+
+fn shown(address: &Address) -> String {
+    match address {
+        Address::Path(path) => path.clone(),
+        Address::Abstract(name) => format!("@{}", name.escape_ascii()),
+    }
+}
+
+/// In words that no engine takes for a missing program.
+fn why(errno: Errno) -> String {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => "is absent".to_owned(),
+        Errno::CONNREFUSED => "is not listened at".to_owned(),
+        Errno::ACCESS | Errno::PERM => "is not for this user".to_owned(),
+        Errno::AGAIN | Errno::TIMEDOUT => "takes no connection".to_owned(),
+        errno => format!("cannot be connected to ({errno})"),
+    }
+}

@@ -1,0 +1,294 @@
+//! Calls about one unit, each with a bound: start, stop, change.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+
+use super::Holder;
+use super::bus::{Bus, Event, Fault, MANAGER_PATH};
+use super::is_in;
+use crate::cgroup::layout::memberships_of;
+use crate::error::{Error, Kind, Result};
+use crate::plan::cgroup::scope::{Property, ScopePlan, needs_version, version};
+use crate::plan::dbus::Value;
+use crate::sys::interrupt;
+
+/// How long a manager that executes itself again, or a bus that restarts, may be away.
+const AWAY_BOUND: Duration = Duration::from_secs(3);
+/// How often it is looked for.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How long a unit of the same name that is on its way out may take.
+const LEAVING_BOUND: Duration = Duration::from_secs(3);
+/// How long cleaning up after a failure may take.
+const CLEANING_BOUND: Duration = Duration::from_secs(2);
+
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+/// What a bus says while systemd is not on it.
+const AWAY: [&str; 5] = [
+    "org.freedesktop.DBus.Error.ServiceUnknown",
+    "org.freedesktop.DBus.Error.NameHasNoOwner",
+    "org.freedesktop.DBus.Error.NoReply",
+    "org.freedesktop.DBus.Error.Disconnected",
+    "org.freedesktop.DBus.Error.Spawn.ChildExited",
+];
+
+type Attempt<T> = std::result::Result<T, Fault>;
+
+/// Starts a scope with one process in it; it is there with all its limits then.
+///
+/// # Errors
+/// systemd cannot be reached, does not do it in time, or says why it does not. Nothing is left of
+/// the unit but what ends with its process.
+pub(super) fn start(plan: &ScopePlan, holder: &Holder) -> Result<()> {
+    let unit = plan.name.unit.as_str();
+    let began = Instant::now();
+    loop {
+        match start_once(plan, holder) {
+            Ok(()) => return Ok(()),
+            // It was at it when it went away.
+            Err(Fault::Lost(_)) if holds(holder, unit) => return Ok(()),
+            Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
+                interrupt::pause(LOOK)?;
+            }
+            Err(fault) => return Err(told("start", unit, fault)),
+        }
+    }
+}
+
+/// Whether waiting may help: it was there, or is to be.
+fn is_away(fault: &Fault) -> bool {
+    match fault {
+        Fault::Lost(what) => !what.contains("is absent"),
+        Fault::Refused(name, _) => AWAY.contains(&name.as_str()),
+        Fault::Other(_) => false,
+    }
+}
+
+fn holds(holder: &Holder, unit: &str) -> bool {
+    memberships_of(holder.pid()).is_ok_and(|all| all.iter().any(|one| is_in(&one.path, unit)))
+}
+
+fn start_once(plan: &ScopePlan, holder: &Holder) -> Attempt<()> {
+    let mut bus = Bus::open(plan.user)?;
+    let unit = plan.name.unit.as_str();
+    bus.listen("JobRemoved", 2, unit);
+    let known = known_version(&mut bus, &plan.properties)?;
+    let body = || start_body(plan, holder.pid(), known);
+    let job = match job_of(&mut bus, body()) {
+        Err(Fault::Refused(name, text)) if name == UNIT_EXISTS => {
+            if !leaves(&mut bus, unit)? {
+                return Err(Fault::Refused(name, text));
+            }
+            job_of(&mut bus, body())
+        }
+        job => job,
+    };
+    job.and_then(|(job, seen)| done(&mut bus, &job, seen)).inspect_err(|fault| {
+        if !matches!(fault, Fault::Lost(_)) {
+            let _best_effort = clean(&mut bus, unit);
+        }
+    })
+}
+
+/// The version of systemd, where a property needs to know.
+fn known_version(bus: &mut Bus, properties: &[Property]) -> Attempt<u32> {
+    if !needs_version(properties) {
+        return Ok(u32::MAX);
+    }
+    let (manager, name) = (super::bus::MANAGER, "Version");
+    let body = vec![Value::text(manager), Value::text(name)];
+    let asked = bus.ask_object(MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get", body);
+    let texts = bus.answer(asked)?;
+    Ok(texts.first().map_or(0, |text| version(text)))
+}
+
+/// The arguments of `StartTransientUnit`: all properties, so that nothing ever runs without.
+fn start_body(plan: &ScopePlan, pid: i32, known: u32) -> Vec<Value> {
+    let pids = Value::Array("u".to_owned(), vec![Value::U32(pid.unsigned_abs())]);
+    let pids = Property::new("PIDs", pids);
+    let fitting = plan.properties.iter().filter(|property| property.since <= known);
+    let pairs = fitting.chain([&pids]).map(Property::pair).collect();
+    vec![
+        Value::text(plan.name.unit.as_str()),
+        Value::text("replace"),
+        Value::Array("(sv)".to_owned(), pairs),
+        Value::Array("(sa(sv))".to_owned(), Vec::new()),
+    ]
+}
+
+/// Jobs that have ended, and how.
+type Seen = Vec<(String, String)>;
+
+/// The job of a `StartTransientUnit`; its end may be told before it.
+fn job_of(bus: &mut Bus, body: Vec<Value>) -> Attempt<(String, Seen)> {
+    let asked = bus.ask("StartTransientUnit", body);
+    job_for(bus, asked)
+}
+
+fn job_for(bus: &mut Bus, asked: u32) -> Attempt<(String, Seen)> {
+    let mut seen = Vec::new();
+    loop {
+        match bus.next()? {
+            Event::Return(to, texts) if to == asked => {
+                let job = texts.into_iter().next();
+                let none = || Fault::Other(Error::system("an answer without a job"));
+                return Ok((job.ok_or_else(none)?, seen));
+            }
+            Event::Refusal(to, name, text) if to == asked => {
+                return Err(Fault::Refused(name, text));
+            }
+            Event::Signal(name, texts) => seen.extend(ended(&name, texts)),
+            _ => {}
+        }
+    }
+}
+
+/// `JobRemoved`: the job and its result.
+fn ended(name: &str, texts: Vec<String>) -> Option<(String, String)> {
+    let [job, _unit, result] = <[String; 3]>::try_from(texts).ok()?;
+    (name == "JobRemoved").then_some((job, result))
+}
+
+/// Waits for a job's end.
+fn done(bus: &mut Bus, job: &str, seen: Seen) -> Attempt<()> {
+    let mut seen = seen.into_iter();
+    let result = loop {
+        match seen.next() {
+            Some((ended, result)) if ended == job => break result,
+            Some(_) => continue,
+            None => {}
+        }
+        if let Event::Signal(name, texts) = bus.next()?
+            && let Some((one, result)) = ended(&name, texts)
+            && one == job
+        {
+            break result;
+        }
+    };
+    match result.as_str() {
+        "done" => Ok(()),
+        other => {
+            Err(Fault::Other(Error::system(format!("its job has ended as {:?}", clipped(other)))))
+        }
+    }
+}
+
+/// Whether the unit of this name that there is goes away, soon: it is one that has ended.
+fn leaves(bus: &mut Bus, unit: &str) -> Attempt<bool> {
+    bus.listen("UnitRemoved", 0, unit);
+    let subscribed = bus.ask("Subscribe", Vec::new());
+    let reset = bus.ask("ResetFailedUnit", vec![Value::text(unit)]);
+    let looked = bus.ask("GetUnit", vec![Value::text(unit)]);
+    let mut object = None;
+    bus.hurry(LEAVING_BOUND);
+    loop {
+        match bus.next()? {
+            Event::Signal(name, texts)
+                if name == "UnitRemoved" && texts.first().is_some_and(|one| one == unit) =>
+            {
+                break;
+            }
+            // It is gone already.
+            Event::Refusal(to, ..) if to == looked => break,
+            Event::Return(to, texts) if to == looked => {
+                let path = texts.into_iter().next().unwrap_or_default();
+                let body =
+                    vec![Value::text("org.freedesktop.systemd1.Unit"), Value::text("ActiveState")];
+                let interface = "org.freedesktop.DBus.Properties";
+                object = Some(bus.ask_object(&path, interface, "Get", body));
+            }
+            Event::Return(to, texts) if Some(to) == object => {
+                if texts.first().is_some_and(|state| state == "active") {
+                    return Ok(false);
+                }
+            }
+            Event::Return(to, _) | Event::Refusal(to, ..) if to == reset || to == subscribed => {}
+            _ => {}
+        }
+    }
+    bus.linger(CLEANING_BOUND + LEAVING_BOUND);
+    Ok(true)
+}
+
+/// Takes away what a start has left, within a moment.
+fn clean(bus: &mut Bus, unit: &str) -> Attempt<()> {
+    bus.linger(CLEANING_BOUND);
+    let name = || vec![Value::text(unit)];
+    bus.ask("StopUnit", vec![Value::text(unit), Value::text("replace")]);
+    let reset = bus.ask("ResetFailedUnit", name());
+    bus.answer(reset).map(drop)
+}
+
+/// Stops a unit.
+pub(super) fn stop(unit: &str, user: bool) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match stop_once(unit, user) {
+            Ok(()) => return Ok(()),
+            Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
+                interrupt::pause(LOOK)?;
+            }
+            Err(fault) => return Err(told("stop", unit, fault)),
+        }
+    }
+}
+
+fn stop_once(unit: &str, user: bool) -> Attempt<()> {
+    let mut bus = Bus::open(user)?;
+    bus.listen("JobRemoved", 2, unit);
+    let asked = bus.ask("StopUnit", vec![Value::text(unit), Value::text("replace")]);
+    match job_for(&mut bus, asked).and_then(|(job, seen)| done(&mut bus, &job, seen)) {
+        Err(Fault::Refused(name, _)) if name == NO_SUCH_UNIT => return Ok(()),
+        stopped => stopped?,
+    }
+    let reset = bus.ask("ResetFailedUnit", vec![Value::text(unit)]);
+    match bus.answer(reset) {
+        // It is not loaded any more: there is nothing to reset.
+        Ok(_) | Err(Fault::Refused(..)) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Changes properties.
+pub(super) fn set(unit: &str, user: bool, properties: &[Property]) -> Result<()> {
+    let once = || {
+        let mut bus = Bus::open(user)?;
+        let known = known_version(&mut bus, properties)?;
+        let fitting = properties.iter().filter(|property| property.since <= known);
+        let pairs = fitting.map(Property::pair).collect();
+        let asked = bus.ask(
+            "SetUnitProperties",
+            vec![Value::text(unit), Value::Bool(true), Value::Array("(sv)".to_owned(), pairs)],
+        );
+        bus.answer(asked).map(drop)
+    };
+    let began = Instant::now();
+    loop {
+        match once() {
+            Ok(()) => return Ok(()),
+            Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
+                interrupt::pause(LOOK)?;
+            }
+            Err(fault) => return Err(told("change", unit, fault)),
+        }
+    }
+}
+
+/// A fault as an error.
+fn told(what: &str, unit: &str, fault: Fault) -> Error {
+    let step = format!("systemd cgroup manager: {what} {unit}");
+    match fault {
+        Fault::Lost(why) => Error::system(format!("{step}: {why}")),
+        Fault::Refused(name, text) => {
+            let kind = if name == UNIT_EXISTS { Kind::WrongState } else { Kind::System };
+            Error::new(kind, format!("{step}: {} ({})", clipped(&text), clipped(&name)))
+        }
+        Fault::Other(error) => error.within(step),
+    }
+}
+
+/// What somebody else says, in one line that is not too long.
+fn clipped(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
