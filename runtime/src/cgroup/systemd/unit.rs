@@ -177,8 +177,8 @@ fn done(bus: &mut Bus, job: &str, seen: Seen) -> Attempt<()> {
 /// Whether the unit of this name that there is goes away, soon: it is one that has ended.
 fn leaves(bus: &mut Bus, unit: &str) -> Attempt<bool> {
     bus.listen("UnitRemoved", 0, unit);
-    let subscribed = bus.ask("Subscribe", Vec::new());
-    let reset = bus.ask("ResetFailedUnit", vec![Value::text(unit)]);
+    bus.ask("Subscribe", Vec::new());
+    bus.ask("ResetFailedUnit", vec![Value::text(unit)]);
     let looked = bus.ask("GetUnit", vec![Value::text(unit)]);
     let mut object = None;
     bus.hurry(LEAVING_BOUND);
@@ -198,12 +198,11 @@ fn leaves(bus: &mut Bus, unit: &str) -> Attempt<bool> {
                 let interface = "org.freedesktop.DBus.Properties";
                 object = Some(bus.ask_object(&path, interface, "Get", body));
             }
-            Event::Return(to, texts) if Some(to) == object => {
-                if texts.first().is_some_and(|state| state == "active") {
-                    return Ok(false);
-                }
+            Event::Return(to, texts)
+                if Some(to) == object && texts.first().is_some_and(|state| state == "active") =>
+            {
+                return Ok(false);
             }
-            Event::Return(to, _) | Event::Refusal(to, ..) if to == reset || to == subscribed => {}
             _ => {}
         }
     }
