@@ -188,13 +188,13 @@ mod tests {
     use super::*;
 
     /// `JobRemoved` as systemd 257 sends it.
-    const REMOVED: &[u8] = b"l\x04\x01\x01\x44\x00\x00\x00\x09\x00\x00\x00\x7e\x00\x00\x00\
-        \x01\x01o\x00\x19\x00\x00\x00/org/freedesktop/systemd1\x00\x00\x00\x00\x00\x00\x00\
-        \x02\x01s\x00\x20\x00\x00\x00org.freedesktop.systemd1.Manager\x00\x00\x00\x00\x00\x00\x00\x00\
-        \x03\x01s\x00\x0a\x00\x00\x00JobRemoved\x00\x00\x00\x00\x00\x00\
-        \x08\x01g\x00\x04uoss\x00\x00\x00\
-        \x07\x00\x00\x00\x1e\x00\x00\x00/org/freedesktop/systemd1/job/\x00\x00\
-        \x07\x00\x00\x00a.scope\x00\x04\x00\x00\x00done\x00\x00\x00\x00";
+    const REMOVED: &[u8] =
+        b"l\x04\x01\x01=\x00\x00\x00\x09\x00\x00\x00z\x00\x00\x00\x01\x01o\x00\x19\x00\x00\
+        \x00/org/freedesktop/systemd1\x00\x00\x00\x00\x00\x00\x00\x02\x01s\x00\x20\x00\
+        \x00\x00org.freedesktop.systemd1.Manager\x00\x00\x00\x00\x00\x00\x00\x00\x03\x01\
+        s\x00\x0a\x00\x00\x00JobRemoved\x00\x00\x00\x00\x00\x00\x08\x01g\x00\x04uoss\x00\
+        \x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x1f\x00\x00\x00/org/freedesktop/systemd\
+        1/job/7\x00\x07\x00\x00\x00a.scope\x00\x04\x00\x00\x00done\x00";
 
     #[test]
     fn a_signal() {
@@ -202,7 +202,7 @@ mod tests {
         let message = Message::decode(&REMOVED[..length]).unwrap();
         assert_eq!((message.sort, message.member), (Sort::Signal, Some("JobRemoved")));
         assert_eq!(message.path, Some("/org/freedesktop/systemd1"));
-        assert_eq!(message.texts(), ["/org/freedesktop/systemd1/job/", "a.scope", "done"]);
+        assert_eq!(message.texts(), ["/org/freedesktop/systemd1/job/7", "a.scope", "done"]);
     }
 
     #[test]
