@@ -1,4 +1,4 @@
-//! Making a container's groups.
+//! Making a container's groups, by their directories.
 
 use std::os::fd::OwnedFd;
 
@@ -14,32 +14,16 @@ use crate::plan::cgroup::{CgroupPlan, Mode, Place};
 /// Group directories are made like runc's.
 const PERMISSIONS: FileMode = FileMode::from_raw_mode(0o755);
 
-impl Cgroup {
-    /// Makes the group in every hierarchy of the plan. After a failure nothing
-    /// that was made is left.
-    ///
-    /// # Errors
-    /// A group cannot be made, has processes already, or is frozen. Without
-    /// rights and without limits there is no error and no group
-    /// ([`Cgroup::is_none`]).
-    pub fn create(plan: &CgroupPlan) -> Result<Self> {
-        let mut made = Made(Vec::with_capacity(plan.v1.len() + 1));
-        let result = match &plan.scope {
-            None => create(plan, &mut made),
-            Some(scope) => super::systemd::create(plan, scope, &mut made),
-        };
-        if result.is_err() {
-            made.undo();
-        }
-        result
-    }
-}
-
 /// The directories made so far, for the way back.
 pub(super) struct Made(Vec<String>);
 
 impl Made {
-    fn undo(self) {
+    /// Room for the groups of a plan.
+    pub(super) fn for_plan(plan: &CgroupPlan) -> Made {
+        Made(Vec::with_capacity(plan.v1.len() + 1))
+    }
+
+    pub(super) fn undo(self) {
         for path in self.0.iter().rev() {
             // The failure that led here is the one to report.
             let _ = unlinkat(CWD, path.as_str(), AtFlags::REMOVEDIR);
@@ -47,7 +31,8 @@ impl Made {
     }
 }
 
-fn create(plan: &CgroupPlan, made: &mut Made) -> Result<Cgroup> {
+/// Makes the groups where the plan says.
+pub(super) fn create(plan: &CgroupPlan, made: &mut Made) -> Result<Cgroup> {
     let mut cgroup =
         Cgroup { mode: plan.mode, v1: Vec::with_capacity(plan.v1.len()), ..Cgroup::none() };
     for place in &plan.v1 {

@@ -11,6 +11,7 @@ mod freeze;
 mod join;
 mod kill;
 pub mod layout;
+mod make;
 mod oom;
 mod pids;
 mod remove;
