@@ -29,6 +29,7 @@ mod services;
 mod signals;
 mod streams;
 mod stress;
+mod systemd;
 mod update;
 mod words;
 
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
     signals::register(suite.module("signals"));
     streams::register(suite.module("streams"));
     stress::register(suite.module("stress"));
+    systemd::register(suite.module("systemd"));
     events::register(suite.module("events"));
     examples::register(suite.module("examples"));
     update::register(suite.module("update"));

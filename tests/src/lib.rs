@@ -11,6 +11,7 @@
 
 mod acts;
 pub mod bundle;
+pub mod bus;
 pub mod case;
 pub mod command;
 pub mod container;
