@@ -95,7 +95,7 @@ const BUNDLES: &[(&str, &[&str])] = &[
             "env",
         ],
     ),
-    ("bin", &["error", "monitor", "cli"]),
+    ("bin", &["error", "store", "monitor", "cli"]),
     ("lib", &["error"]),
 ];
 

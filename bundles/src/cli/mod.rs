@@ -1,19 +1,44 @@
 //! richctl's command line: one file a verb.
 
+mod attach;
+mod create;
+mod events;
+mod exec;
+mod foreground;
+mod inspect;
+mod kill;
+mod label;
 mod list;
+mod logs;
+mod output;
 mod pod;
+mod rename;
+mod restart;
+mod rm;
+mod run;
+mod run_options;
+mod runtimes;
+mod start;
+mod stats;
+mod stop;
+mod template;
+mod top;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::error::Result;
-use crate::store::{Place, Store};
+use crate::container::Containers;
+use crate::error::{Kind, Result};
 
 /// Runs containers, pods and environments without an engine.
+///
+/// A container is held by a small process of its own, rich-monitor: nothing happens to it when
+/// richctl, its caller or the login session ends.
 #[derive(Debug, Parser)]
-#[command(name = "richctl", version, propagate_version = false)]
+#[command(name = "richctl", version, after_long_help = EXAMPLES)]
 pub struct Line {
     /// What all commands have.
     #[command(flatten)]
@@ -23,16 +48,23 @@ pub struct Line {
     pub verb: Verb,
 }
 
+const EXAMPLES: &str = "Examples:
+  richctl run -d --name web ./rootfs httpd -f -p 8080     a root file system, in the background
+  richctl run --rm -it oci:./layout:latest sh             an image, with a terminal
+  richctl logs -f web                                     its output, as it comes
+  richctl exec -it web sh                                 a shell beside it
+  richctl stop web; richctl rm web                        the end";
+
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Keep everything below DIR [default: /run/richctl and /var/lib/richctl; for an ordinary
     /// user $XDG_RUNTIME_DIR/richctl and $XDG_DATA_HOME/richctl]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "RICHCTL_ROOT")]
     pub root: Option<PathBuf>,
     /// The OCI runtime: a program with runc's command line [default: richrun beside richctl,
     /// else on the PATH]
-    #[arg(long, global = true, value_name = "PROGRAM")]
+    #[arg(long, global = true, value_name = "PROGRAM", env = "RICHCTL_RUNTIME")]
     pub runtime: Option<PathBuf>,
     /// The tenant whose containers are meant
     #[arg(
@@ -46,21 +78,56 @@ pub struct Global {
 }
 
 impl Global {
-    /// The records.
+    /// The containers that are meant.
     ///
     /// # Errors
-    /// As [`Place::find`].
-    pub fn store(&self) -> Result<Store> {
-        Ok(Store::new(Place::find(self.root.as_deref())?))
+    /// As [`Containers::open`].
+    pub fn containers(&self) -> Result<Containers> {
+        Containers::open(self.root.as_deref(), &self.namespace, self.runtime.as_deref())
     }
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Make a container and run it
+    Run(Box<run::RunArgs>),
+    /// Make a container that does not run yet
+    Create(Box<create::CreateArgs>),
+    /// Start containers that do not run
+    Start(start::StartArgs),
     /// List containers
     #[command(visible_alias = "ps")]
     List(list::ListArgs),
+    /// Print all that is known of containers, as JSON
+    Inspect(inspect::InspectArgs),
+    /// Print a container's output
+    Logs(logs::LogsArgs),
+    /// Wait for the end of containers and print their exit codes
+    Wait(wait::WaitArgs),
+    /// Connect to a container's streams
+    Attach(attach::AttachArgs),
+    /// Ask containers to end; kill those that do not
+    Stop(stop::StopArgs),
+    /// Send a signal to containers
+    Kill(kill::KillArgs),
+    /// Stop containers and start them anew
+    Restart(restart::RestartArgs),
+    /// Forget containers
+    #[command(visible_alias = "delete")]
+    Rm(rm::RmArgs),
+    /// Run another process in a container
+    Exec(exec::ExecArgs),
+    /// List a container's processes
+    Top(top::TopArgs),
+    /// Show what containers use
+    Stats(stats::StatsArgs),
+    /// Print what happens to containers
+    Events(events::EventsArgs),
+    /// Give a container another name
+    Rename(rename::RenameArgs),
+    /// Set or remove labels of a container
+    Label(label::LabelArgs),
     /// Run and look after pods: Kubernetes manifests, or the pod controller's JSON
     Pod(pod::PodArgs),
 }
@@ -72,16 +139,42 @@ pub fn whole() -> clap::Command {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(said) => {
+            let _ = said.print();
+            return ExitCode::from(if said.use_stderr() { 125 } else { 0 });
+        }
+    };
+    let global = &line.global;
     let done = match &line.verb {
-        Verb::List(args) => list::run(&line.global, args),
-        Verb::Pod(args) => pod::run(&line.global, args),
+        Verb::Run(args) => run::run(global, args),
+        Verb::Create(args) => create::run(global, args),
+        Verb::Start(args) => start::run(global, args),
+        Verb::List(args) => list::run(global, args),
+        Verb::Inspect(args) => inspect::run(global, args),
+        Verb::Logs(args) => logs::run(global, args),
+        Verb::Wait(args) => wait::run(global, args),
+        Verb::Attach(args) => attach::run(global, args),
+        Verb::Stop(args) => stop::run(global, args),
+        Verb::Kill(args) => kill::run(global, args),
+        Verb::Restart(args) => restart::run(global, args),
+        Verb::Rm(args) => rm::run(global, args),
+        Verb::Exec(args) => exec::run(global, args),
+        Verb::Top(args) => top::run(global, args),
+        Verb::Stats(args) => stats::run(global, args),
+        Verb::Events(args) => events::run(global, args),
+        Verb::Rename(args) => rename::run(global, args),
+        Verb::Label(args) => label::run(global, args),
+        Verb::Pod(args) => pod::run(global, args),
     };
     match done {
         Ok(status) => ExitCode::from(status),
+        // Whoever read has gone, and knows.
+        Err(error) if error.message.ends_with("Broken pipe") => ExitCode::from(141),
         Err(error) => {
             eprintln!("richctl: {error}");
-            ExitCode::from(125)
+            ExitCode::from(if error.kind == Kind::NotFound { 1 } else { 125 })
         }
     }
 }

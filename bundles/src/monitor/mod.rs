@@ -1,1 +1,30 @@
-//! rich-monitor's parts: the process that holds a container.
+//! rich-monitor's parts: the process that holds one container.
+//!
+//! ```text
+//! richctl ── rich-monitor (one a container; subreaper, session of its own)
+//!               ├─ richrun run --detach        for a moment
+//!               └─ the container's first process
+//! ```
+//!
+//! Output comes through FIFOs in the run directory. The payload's ends of them are open for
+//! reading too, so that whoever dies, a reader is there: a killed monitor means no SIGPIPE, and
+//! the next one opens the FIFOs again and finds what is in them.
+
+mod client;
+mod journal;
+mod launch;
+mod lines;
+mod log;
+mod network;
+pub mod policy;
+pub mod protocol;
+mod signal;
+mod supervise;
+mod terminal;
+mod undo;
+
+pub use launch::{Lock, is_held};
+pub use log::numbered;
+pub use signal::signal_number;
+pub use supervise::{Start, main};
+pub use undo::{forget, undo};

@@ -23,6 +23,32 @@ pub struct Found {
     pub life: Life,
 }
 
+impl Filter {
+    /// Whether all conditions hold for a container.
+    pub fn lets_through(&self, found: &Found) -> bool {
+        self.conditions.iter().all(|(key, value)| holds(found, key, value))
+    }
+}
+
+fn holds(found: &Found, key: &str, value: &str) -> bool {
+    let record = &found.record;
+    match key {
+        "name" => record.name.contains(value),
+        "id" => record.id.starts_with(value),
+        "source" => record.source == value,
+        "status" => found.life.phase.name() == value,
+        "pod" => record.pod.as_deref() == Some(value),
+        "label" => match value.split_once('=') {
+            Some((label, wanted)) => record.labels.get(label).is_some_and(|found| found == wanted),
+            None => record.labels.contains_key(value),
+        },
+        _ => false,
+    }
+}
+
+/// The conditions that [`Filter`] knows.
+pub const CONDITIONS: &[&str] = &["name", "id", "source", "status", "pod", "label"];
+
 impl Store {
     /// The namespaces that there are.
     pub fn namespaces(&self) -> Vec<String> {

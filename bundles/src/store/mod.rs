@@ -4,13 +4,15 @@
 //! bundle, how it ended) and one that does not outlive the machine's run (`RUN/NS/ID`: sockets,
 //! streams). `DATA/names/NS/NAME` is a link whose text is the id: making it is what takes a name.
 
+mod dirs;
 mod files;
 mod find;
 mod place;
 mod record;
 
+pub use dirs::{Dirs, Event};
 pub use files::{read_json, write_atomically, write_json};
-pub use find::{Filter, Found};
+pub use find::{CONDITIONS, Filter, Found};
 pub use place::Place;
 pub use record::{
     Driver, Exit, Format, Life, LogOptions, Network, Phase, Port, Record, Restart, Undo,
@@ -136,12 +138,11 @@ impl Store {
         Ok(())
     }
 
-    /// How the container is, by the record that its monitor keeps.
-    ///
-    /// # Errors
-    /// A file that is not what the monitor writes.
-    pub fn life(&self, record: &Record) -> Result<Life> {
-        let path = self.data_of(&record.namespace, &record.id).join("life.json");
-        Ok(read_json(&path)?.unwrap_or_default())
+    /// The two directories of a container.
+    pub fn dirs(&self, record: &Record) -> Dirs {
+        Dirs {
+            data: self.data_of(&record.namespace, &record.id),
+            run: self.run_of(&record.namespace, &record.id),
+        }
     }
 }

@@ -170,6 +170,19 @@ pub enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Created => "created",
+            Phase::Running => "running",
+            Phase::Restarting => "restarting",
+            Phase::Exited => "exited",
+            Phase::Failed => "failed",
+        }
+    }
+}
+
 /// How the container is; written by its monitor, atomically, before anybody is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,0 +1,98 @@
+//! A connection to a monitor.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use crate::error::{At, Error, Kind, Result};
+use crate::monitor::protocol::{self, Frame, Request};
+use crate::store::{Dirs, Exit};
+
+/// A connection to a monitor.
+pub struct Connection {
+    /// It.
+    pub stream: UnixStream,
+    arrived: Vec<u8>,
+}
+
+impl Connection {
+    /// One that is there.
+    pub fn of(stream: UnixStream) -> Connection {
+        Connection { stream, arrived: Vec::new() }
+    }
+
+    /// Connects to a container's monitor.
+    ///
+    /// # Errors
+    /// None there.
+    pub fn open(dirs: &Dirs) -> Result<Connection> {
+        let run = File::open(&dirs.run).at("open", dirs.run.display())?;
+        let short = format!("/proc/self/fd/{}/monitor.sock", run.as_raw_fd());
+        let stream =
+            UnixStream::connect(short).at("connect to the monitor in", dirs.run.display())?;
+        Ok(Connection::of(stream))
+    }
+
+    /// The next frame; `None` when the monitor has gone.
+    ///
+    /// # Errors
+    /// What is no frame.
+    pub fn receive(&mut self) -> Result<Option<Frame>> {
+        loop {
+            let taken = protocol::take(&mut self.arrived);
+            if let Some(frame) = taken.at("listen to", "the monitor")? {
+                return Ok(Some(frame));
+            }
+            let mut part = [0; 16 << 10];
+            match self.stream.read(&mut part) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.arrived.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error).at("listen to", "the monitor"),
+            }
+        }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// A monitor that has gone.
+    pub fn send(&mut self, kind: protocol::Kind, data: &[u8]) -> Result<()> {
+        let mut bytes = Vec::new();
+        protocol::put(&mut bytes, kind, data);
+        self.stream.write_all(&bytes).at("speak to", "the monitor")
+    }
+
+    /// Sends a request and waits for its answer; the exit, where it is that.
+    ///
+    /// # Errors
+    /// What the monitor says.
+    pub fn ask(&mut self, request: &Request) -> Result<Option<Exit>> {
+        self.send(protocol::Kind::Request, request.text().as_bytes())?;
+        while let Some(frame) = self.receive()? {
+            match frame.kind {
+                protocol::Kind::Done => return Ok(None),
+                protocol::Kind::Exit => {
+                    return serde_json::from_slice(&frame.data).at("read", "the exit").map(Some);
+                }
+                protocol::Kind::Error => {
+                    return Err(Error::new(Kind::Program, String::from_utf8_lossy(&frame.data)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the end; `None` when the monitor goes without a word.
+    ///
+    /// # Errors
+    /// What is no answer.
+    pub fn wait(&mut self) -> Result<Option<Exit>> {
+        self.ask(&Request::Wait)
+    }
+}
