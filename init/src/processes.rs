@@ -35,15 +35,12 @@ fn id(digits: &[u8]) -> Option<i32> {
 /// Calls `each` for every descendant of this process, for all others in the pid namespace
 /// when it is PID 1. False when /proc is missing or shows another pid namespace.
 pub fn each_descendant(me: i32, mut each: impl FnMut(Process)) -> bool {
-    match stat(c"/proc/self/stat") {
-        Some(own) if own.pid == me => {}
-        _ => return false,
-    }
-    let Ok(directory) = File::open(c"/proc", true) else {
+    let Some(proc) = File::open_procfs() else { return false };
+    if proc.link(c"self", &mut [0; 16]).map(id) != Ok(Some(me)) {
         return false;
-    };
+    }
     let mut buffer = Aligned([0; 2048]);
-    while let Ok(len @ 1..) = directory.entries(&mut buffer.0) {
+    while let Ok(len @ 1..) = proc.entries(&mut buffer.0) {
         let mut rest = &buffer.0[..len];
         // struct linux_dirent64: inode 8, offset 8, length 2, type 1, name (ends in NUL).
         while let [_, ..] = rest {
@@ -54,9 +51,10 @@ pub fn each_descendant(me: i32, mut each: impl FnMut(Process)) -> bool {
             let (entry, next) = rest.split_at(usize::from(size).clamp(1, rest.len()));
             rest = next;
             let name = entry.get(19..).and_then(|name| CStr::from_bytes_until_nul(name).ok());
-            if let Some(process) = name.and_then(|name| id(name.to_bytes())).and_then(stat_of)
+            if let Some(process) =
+                name.and_then(|name| id(name.to_bytes())).and_then(|pid| stat_of(&proc, pid))
                 && process.pid != me
-                && (me == 1 || descends(process, me))
+                && (me == 1 || descends(&proc, process, me))
             {
                 each(process);
             }
@@ -69,7 +67,7 @@ pub fn each_descendant(me: i32, mut each: impl FnMut(Process)) -> bool {
 #[repr(align(8))]
 struct Aligned([u8; 2048]);
 
-fn descends(mut process: Process, ancestor: i32) -> bool {
+fn descends(proc: &File, mut process: Process, ancestor: i32) -> bool {
     // The chain is bounded, in case that pids are reused under it.
     for _ in 0..1000 {
         if process.parent == ancestor {
@@ -77,7 +75,7 @@ fn descends(mut process: Process, ancestor: i32) -> bool {
         }
         match process.parent {
             0 | 1 => return false,
-            parent => match stat_of(parent) {
+            parent => match stat_of(proc, parent) {
                 Some(next) => process = next,
                 None => return false,
             },
@@ -86,8 +84,8 @@ fn descends(mut process: Process, ancestor: i32) -> bool {
     false
 }
 
-fn stat_of(pid: i32) -> Option<Process> {
-    let mut path = *b"/proc/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+fn stat_of(proc: &File, pid: i32) -> Option<Process> {
+    let mut path = [0; 16];
     let (mut digits, mut at, mut rest) = ([0; 10], 10, pid);
     while rest > 0 {
         at -= 1;
@@ -95,14 +93,11 @@ fn stat_of(pid: i32) -> Option<Process> {
         rest /= 10;
     }
     let digits = &digits[at..];
-    path[6..6 + digits.len()].copy_from_slice(digits);
-    path[6 + digits.len()..][..5].copy_from_slice(b"/stat");
-    stat(CStr::from_bytes_until_nul(&path).ok()?)
-}
-
-fn stat(path: &CStr) -> Option<Process> {
+    path[..digits.len()].copy_from_slice(digits);
+    path[digits.len()..][..5].copy_from_slice(b"/stat");
+    let path = CStr::from_bytes_until_nul(&path).ok()?;
     let mut line = [0; 512];
-    let len = File::open(path, false).ok()?.read(&mut line).ok()?;
+    let len = proc.open_below(path).ok()?.read(&mut line).ok()?;
     parse_stat(&line[..len])
 }
 

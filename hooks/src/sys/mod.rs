@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod ending;
+mod procfs;
 mod running;
 mod signals;
 mod spawn;

@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fcntl_setfl, memfd_create};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_setfl, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::procfs::Procfs;
 
 /// A file in memory that holds `bytes`, sealed, positioned at its start. Unlike a pipe it
 /// needs nobody to feed it: a reader that stops early, or never starts, is nothing special.
@@ -50,12 +52,10 @@ impl OutputPipe {
 /// then counts as a reader of its own output, and writing more does not
 /// kill it with SIGPIPE. Where `/proc` does not allow it, the end stays as it is.
 fn readable_too(write: OwnedFd) -> OwnedFd {
-    let path = format!("/proc/self/fd/{}", write.as_raw_fd());
-    let both = rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-    match both {
-        Ok(both) if same_file(&both, &write) => both,
-        _ => write,
-    }
+    let both = Procfs::here().and_then(|proc| proc.reopen(write.as_fd(), OFlags::RDWR).ok());
+    let same = both.filter(|both| same_file(both, &write));
+    // It was opened so that nothing is waited for.
+    same.filter(|both| fcntl_setfl(both, OFlags::empty()).is_ok()).unwrap_or(write)
 }
 
 /// `/proc` may be anything inside a container: what it gave must be the same pipe.

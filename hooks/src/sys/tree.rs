@@ -1,15 +1,16 @@
 //! Kills all descendants of this process: the subreaper's only weapon.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Dir, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat};
+use rustix::fs::{Dir, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid,
 };
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+use super::procfs::{Procfs, open_in};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 /// Kills and reaps every descendant of this process, a child subreaper, until
 /// none is left. `group` is the group of the first, not reaped yet. Returns whether all are gone.
@@ -23,7 +24,7 @@ pub(super) fn kill(group: Pid) -> bool {
     let _ = kill_process_group(group, Signal::KILL);
     let Some(proc) = proc else { return reap_ended(group) };
     loop {
-        match kill_found(proc.as_fd()) {
+        match kill_found(&proc) {
             Ok(refused) if refused > 0 => return false,
             Ok(_) => {}
             Err(_) => return reap_ended(group),
@@ -58,20 +59,13 @@ fn reap_ended(first: Pid) -> bool {
     }
 }
 
-/// A `/proc` that knows this process: the one that is mounted, or else a
-/// private one, since a container's root may not have it mounted.
-fn process_files() -> Option<OwnedFd> {
-    let mounted = rustix::fs::open("/proc", DIRECTORY, Mode::empty());
-    if let Ok(proc) = mounted
-        && fstatfs(&proc).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
-        && children(proc.as_fd(), "self").is_ok()
-    {
-        return Some(proc);
-    }
-    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).ok()?;
-    fsconfig_create(context.as_fd()).ok()?;
-    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    fsmount(context.as_fd(), flags, MountAttrFlags::empty()).ok()
+/// A procfs that knows this process, and that nobody has hidden anything in.
+fn process_files() -> Option<Procfs> {
+    Procfs::own().filter(|proc| own_children(proc).is_ok())
+}
+
+fn own_children(proc: &Procfs) -> Result<Vec<u32>, Errno> {
+    children(proc.open(&proc.own_name()?, DIRECTORY)?.as_fd())
 }
 
 /// One round over the tree; returns how many processes may not be killed by this one.
@@ -79,19 +73,19 @@ fn process_files() -> Option<OwnedFd> {
 /// Numbers in `/proc` may be of another pid namespace than this process's, and
 /// may be used again at any time: so a process is signalled by the
 /// descriptor of its directory, once it has shown that its parent is in the tree.
-fn kill_found(proc: rustix::fd::BorrowedFd<'_>) -> Result<usize, Errno> {
-    let subreaper = stat_of(proc, "self")?.0;
+fn kill_found(proc: &Procfs) -> Result<usize, Errno> {
+    let own = proc.open(&proc.own_name()?, DIRECTORY)?;
+    let subreaper = stat_of(own.as_fd())?.0;
     let mut refused = 0;
     let mut found: Vec<(u32, u32)> = Vec::new();
-    found.extend(children(proc, "self")?.into_iter().map(|child| (child, subreaper)));
+    found.extend(children(own.as_fd())?.into_iter().map(|child| (child, subreaper)));
     while let Some((pid, parent)) = found.pop() {
-        let name = pid.to_string();
-        let Ok(directory) = openat(proc, &name, DIRECTORY, Mode::empty()) else { continue };
-        let Ok((_, actual)) = stat_of(directory.as_fd(), ".") else { continue };
+        let Ok(directory) = proc.open(&pid.to_string(), DIRECTORY) else { continue };
+        let Ok((_, actual)) = stat_of(directory.as_fd()) else { continue };
         if actual != parent && actual != subreaper {
             continue;
         }
-        let below = children(directory.as_fd(), ".").unwrap_or_default();
+        let below = children(directory.as_fd()).unwrap_or_default();
         found.extend(below.into_iter().map(|child| (child, pid)));
         if pidfd_send_signal(&directory, Signal::KILL) == Err(Errno::PERM) {
             refused += 1;
@@ -100,9 +94,9 @@ fn kill_found(proc: rustix::fd::BorrowedFd<'_>) -> Result<usize, Errno> {
     Ok(refused)
 }
 
-/// The pid and the parent's pid in `NAME/stat` (proc_pid_stat(5)), as this `/proc` numbers them.
-fn stat_of(at: rustix::fd::BorrowedFd<'_>, name: &str) -> Result<(u32, u32), Errno> {
-    let text = read_text(at, &format!("{name}/stat"))?;
+/// The pid and the parent's pid in a process's `stat` (proc_pid_stat(5)), as its procfs numbers them.
+fn stat_of(process: BorrowedFd<'_>) -> Result<(u32, u32), Errno> {
+    let text = read_text(process, "stat")?;
     parse_stat(&text).ok_or(Errno::INVAL)
 }
 
@@ -114,9 +108,9 @@ fn parse_stat(text: &str) -> Option<(u32, u32)> {
     Some((pid, parent))
 }
 
-/// The children of every thread of `NAME` (`NAME/task/*/children`, proc_tid_children(5)).
-fn children(at: rustix::fd::BorrowedFd<'_>, name: &str) -> Result<Vec<u32>, Errno> {
-    let tasks = openat(at, format!("{name}/task"), DIRECTORY, Mode::empty())?;
+/// The children of every thread of a process (`task/*/children`, proc_tid_children(5)).
+fn children(process: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
+    let tasks = open_in(process, "task", DIRECTORY)?;
     let mut all = Vec::new();
     for entry in Dir::read_from(&tasks)? {
         let entry = entry?;
@@ -130,8 +124,8 @@ fn children(at: rustix::fd::BorrowedFd<'_>, name: &str) -> Result<Vec<u32>, Errn
     Ok(all)
 }
 
-fn read_text(at: rustix::fd::BorrowedFd<'_>, path: &str) -> Result<String, Errno> {
-    let file = openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+fn read_text(at: BorrowedFd<'_>, path: &str) -> Result<String, Errno> {
+    let file = open_in(at, path, OFlags::RDONLY)?;
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         match rustix::io::read(&file, &mut chunk) {
@@ -158,7 +152,7 @@ mod tests {
     fn children_are_found_by_the_thread_that_made_them() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let proc = process_files().unwrap();
-        let found = children(proc.as_fd(), "self").unwrap();
+        let found = own_children(&proc).unwrap();
         assert!(found.contains(&child.id()), "{found:?}");
         child.kill().unwrap();
         child.wait().unwrap();

@@ -31,6 +31,8 @@ pub struct Errno(pub i32);
 impl Errno {
     /// No such file or directory.
     pub const ENOENT: Errno = Errno(2);
+    /// Operation not permitted.
+    pub const EPERM: Errno = Errno(1);
     /// No such process.
     pub const ESRCH: Errno = Errno(3);
     /// Interrupted.
@@ -53,6 +55,8 @@ impl Errno {
     pub const EMFILE: Errno = Errno(24);
     /// File name too long.
     pub const ENAMETOOLONG: Errno = Errno(36);
+    /// No such system call.
+    pub const ENOSYS: Errno = Errno(38);
 }
 
 /// Result of a system call.
@@ -270,14 +274,22 @@ pub fn close_from(first: u32) {
     unsafe { call(nr::CLOSE_RANGE, [first as usize, u32::MAX as usize, 0, 0, 0]) };
 }
 
+/// Flags of open(2).
+mod flags {
+    const ARM: bool = cfg!(target_arch = "aarch64");
+    pub const DIRECTORY: usize = if ARM { 0o40000 } else { 0o200000 };
+    pub const NOFOLLOW: usize = if ARM { 0o100000 } else { 0o400000 };
+    /// Close-on-exec; nothing is waited for, and nothing becomes this process's terminal.
+    pub const CAREFUL: usize = 0o2000000 | 0o4000 | 0o400;
+}
+
 /// A descriptor that closes itself.
 pub struct File(i32);
 
 impl File {
-    /// Opens for reading; `path` ends in NUL.
-    pub fn open(path: &core::ffi::CStr, directory: bool) -> Result<File> {
-        const O_DIRECTORY: usize = if cfg!(target_arch = "aarch64") { 0o40000 } else { 0o200000 };
-        File::open_for(path, if directory { O_DIRECTORY } else { 0 })
+    /// Opens for reading.
+    pub fn open(path: &core::ffi::CStr) -> Result<File> {
+        File::open_for(path, 0)
     }
 
     /// Opens with flags of open(2); what is created is for everybody to read.
@@ -290,6 +302,56 @@ impl File {
             call(nr::OPENAT, [AT_FDCWD as usize, path.as_ptr() as usize, flags, 0o644, 0])
         };
         check(ret).map(|fd| File(fd as i32))
+    }
+
+    /// Opens the directory that is procfs's root: nothing else, and no part of one.
+    pub fn open_procfs() -> Option<File> {
+        let proc = File::open_for(c"/proc", flags::DIRECTORY | flags::NOFOLLOW | flags::CAREFUL);
+        proc.ok().filter(File::is_procfs)
+    }
+
+    /// Opens a file of procfs by its path below this directory, in one step that
+    /// follows no link and crosses no mount (openat2(2), Linux 5.6). Where that call is not
+    /// to be had, something else may be there, but not be waited for.
+    ///
+    /// # Errors
+    /// It is not there, or not procfs's.
+    pub fn open_below(&self, path: &core::ffi::CStr) -> Result<File> {
+        const NO_XDEV_NO_LINKS_BENEATH: u64 = 0x1 | 0x4 | 0x8;
+        let flags = flags::CAREFUL;
+        let how = [flags as u64, 0, NO_XDEV_NO_LINKS_BENEATH];
+        let (at, path) = (self.0 as usize, path.as_ptr() as usize);
+        // SAFETY: `path` ends in NUL and `how` is 24 bytes; both live through the calls.
+        let opened = unsafe {
+            match check(call(nr::OPENAT2, [at, path, how.as_ptr() as usize, 24, 0])) {
+                Err(Errno::ENOSYS | Errno::EPERM) => {
+                    check(call(nr::OPENAT, [at, path, flags | flags::NOFOLLOW, 0, 0]))
+                }
+                opened => opened,
+            }
+        };
+        let file = File(opened? as i32);
+        if file.is_procfs() { Ok(file) } else { Err(Errno::ENOENT) }
+    }
+
+    /// What the link `name` in this directory says, as far as there is room.
+    pub fn link<'b>(&self, name: &core::ffi::CStr, room: &'b mut [u8]) -> Result<&'b [u8]> {
+        // SAFETY: `name` ends in NUL; the kernel writes at most as many bytes as there are.
+        let len = check(unsafe {
+            let (name, to) = (name.as_ptr() as usize, room.as_mut_ptr() as usize);
+            call(nr::READLINKAT, [self.0 as usize, name, to, room.len(), 0])
+        })?;
+        Ok(&room[..len])
+    }
+
+    fn is_procfs(&self) -> bool {
+        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+        // struct statfs: 120 bytes, the type first.
+        let mut stat = [0_i64; 15];
+        // SAFETY: as large as said, through the call.
+        let ret =
+            unsafe { call(nr::FSTATFS, [self.0 as usize, stat.as_mut_ptr() as usize, 0, 0, 0]) };
+        ret == 0 && stat[0] == PROC_SUPER_MAGIC
     }
 
     /// Reads once; how many bytes came.

@@ -184,7 +184,7 @@ pub fn execute_file(path: &CStr, start: Start, at: usize) -> Errno {
 
 /// A file's content, for as long as this process lives.
 pub fn map_file(path: &CStr) -> Result<&'static [u8]> {
-    let file = File::open(path, false)?;
+    let file = File::open(path)?;
     // SAFETY: SEEK_END of a file of ours.
     let size = check(unsafe { call(nr::LSEEK, [file.0 as usize, 0, 2, 0, 0]) })?;
     if size == 0 {

@@ -61,10 +61,11 @@ pub fn open_pty(root: BorrowedFd<'_>, size: Option<Size>) -> Result<Pty> {
             "process.terminal: the container has no devpts mounted on /dev/pts",
         ));
     }
+    // devpts could have something else mounted on the file, whose driver must not be asked: on the
+    // same mount there is no other file of that name.
     let open = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let master =
-        openat(&pts, "ptmx", open, Mode::empty()).step(|| "terminal: open /dev/pts/ptmx")?;
-    // devpts could have something else mounted on the file.
+    let master = inroot::open_exact(pts.as_fd(), Path::new("ptmx"), open)
+        .step(|| "terminal: open /dev/pts/ptmx")?;
     if !is_devpts(master.as_fd())?
         || !is_device(master.as_fd(), |major, minor| (major, minor) == (5, 2))?
     {

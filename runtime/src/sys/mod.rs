@@ -11,6 +11,7 @@ pub mod bpf;
 mod clib;
 pub mod clone;
 pub mod datagram;
+mod detached;
 pub mod inroot;
 pub mod interrupt;
 pub mod kernel;

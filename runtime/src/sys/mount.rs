@@ -3,16 +3,17 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount as api;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::{MoveMountFlags, UnmountFlags};
+use rustix::process::fchdir;
 
 use super::clone::last_errno;
+pub use super::detached::{clone_tree, clone_tree_at, new_fs, new_fs_told};
+use super::procfs::Procfs;
 pub use crate::plan::mount_attr::{FsParam, MountAttr, attr};
 
 /// `mount_setattr(2)` on the mount that `mount` refers to; `recursive`: on all
@@ -57,17 +58,18 @@ fn set_attr_old(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Res
     if attr.set & attr::IDMAP != 0 {
         return Err(Errno::NOSYS);
     }
-    let path = fd_path(mount);
-    if attr.propagation != 0 {
-        let rec = if recursive { libc::MS_REC } else { 0 };
-        old_mount(None, &path, None, attr.propagation | rec, None)?;
-    }
-    if attr.set != 0 || attr.clear != 0 {
-        let now = rustix::fs::fstatvfs(mount)?.f_flag.bits();
-        let flags = (old_flags_of_statvfs(now) & !old_flags(attr.clear)) | old_flags(attr.set);
-        old_mount(None, &path, None, libc::MS_REMOUNT | libc::MS_BIND | flags, None)?;
-    }
-    Ok(())
+    named([mount], |[path]| {
+        if attr.propagation != 0 {
+            let rec = if recursive { libc::MS_REC } else { 0 };
+            old_mount(None, path, None, attr.propagation | rec, None)?;
+        }
+        if attr.set != 0 || attr.clear != 0 {
+            let now = rustix::fs::fstatvfs(mount)?.f_flag.bits();
+            let flags = (old_flags_of_statvfs(now) & !old_flags(attr.clear)) | old_flags(attr.set);
+            old_mount(None, path, None, libc::MS_REMOUNT | libc::MS_BIND | flags, None)?;
+        }
+        Ok(())
+    })
 }
 
 /// The `MS_*` flags of mount(2) for mount attributes.
@@ -99,90 +101,6 @@ fn old_flags_of_statvfs(flags: u64) -> u64 {
     table.iter().filter(|row| flags & row.0 != 0).fold(0, |all, row| all | row.1)
 }
 
-/// Makes a new mount of a file system, not yet attached anywhere
-/// (`fsopen`, `fsconfig`, `fsmount`).
-///
-/// # Errors
-/// `ENOSYS` before Linux 5.2; otherwise what the file system says.
-pub fn new_fs(
-    kind: &CStr,
-    source: Option<&CStr>,
-    params: &[FsParam],
-    attrs: u64,
-) -> Result<OwnedFd, Errno> {
-    new_fs_told(kind, source, params, attrs, &mut String::new())
-}
-
-/// The same; `why` is told which option was refused and what the file system
-/// says of it.
-///
-/// # Errors
-/// As [`new_fs`].
-pub fn new_fs_told(
-    kind: &CStr,
-    source: Option<&CStr>,
-    params: &[FsParam],
-    attrs: u64,
-    why: &mut String,
-) -> Result<OwnedFd, Errno> {
-    let context = api::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).inspect_err(|errno| {
-        if *errno == Errno::NODEV {
-            ": unknown file system type".clone_into(why);
-        }
-    })?;
-    let context = context.as_fd();
-    if let Some(source) = source {
-        api::fsconfig_set_string(context, c"source", source)
-            .inspect_err(|_| *why = said(context))?;
-    }
-    for param in params {
-        let key = param.key.as_c_str();
-        match &param.value {
-            None => api::fsconfig_set_flag(context, key),
-            Some(value) => api::fsconfig_set_string(context, key, value.as_c_str()),
-        }
-        .inspect_err(|_| *why = format!(": option {param}{}", said(context)))?;
-    }
-    api::fsconfig_create(context).inspect_err(|_| *why = said(context))?;
-    let attrs = MountAttrFlags::from_bits_retain(attrs as u32);
-    api::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attrs)
-}
-
-/// What the kernel has to say of a file system that was refused: its messages
-/// (fsopen(2)), each with its sort in front (`e tmpfs: Bad value for 'size'`).
-fn said(context: BorrowedFd<'_>) -> String {
-    let mut all = String::new();
-    let mut line = [0; 1024];
-    while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
-        let text = String::from_utf8_lossy(&line[..length]);
-        let words = text.trim_end().split_once(' ').map_or("", |(_, words)| words);
-        // It says some things twice.
-        if !all.ends_with(words) {
-            all.push_str(": ");
-            all.push_str(words);
-        }
-    }
-    all
-}
-
-/// A detached copy of the mount at an open file (`open_tree` with
-/// `OPEN_TREE_CLONE`): what a bind mount is made of.
-pub fn clone_tree(source: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
-    open_tree(source, c"", recursive)
-}
-
-/// A detached copy of the mount at a path of the current root.
-pub fn clone_tree_at(source: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
-    open_tree(CWD, source, recursive)
-}
-
-fn open_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
-    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    api::open_tree(dir, path, flags)
-}
-
 /// Attaches a detached mount on top of an open file or directory.
 ///
 /// # Errors
@@ -206,7 +124,8 @@ pub fn is_dir(file: BorrowedFd<'_>) -> Result<bool, Errno> {
         }
         Err(Errno::ACCESS) => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            match rustix::fs::open(fd_path(file).as_c_str(), flags, Mode::empty()) {
+            let (links, name) = Procfs::own()?.link_of(file)?;
+            match openat(&links, name, flags, Mode::empty()) {
                 Ok(_) => Ok(true),
                 Err(Errno::NOTDIR) => Ok(false),
                 Err(errno) => Err(errno),
@@ -225,7 +144,7 @@ pub fn id(file: BorrowedFd<'_>) -> Option<u64> {
 
 /// Takes the mount at an open directory away.
 pub fn detach(mount: BorrowedFd<'_>) -> Result<(), Errno> {
-    api::unmount(fd_path(mount).as_c_str(), UnmountFlags::DETACH)
+    inside(mount, || api::unmount(c".", UnmountFlags::DETACH))
 }
 
 /// mount(2) of a file system on an open directory, for kernels without the
@@ -249,7 +168,9 @@ pub fn old_fs(
         }
     }
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
-    old_mount(source.or(Some(kind)), &fd_path(target), Some(kind), old_flags(attrs), Some(&data))
+    named([target], |[target]| {
+        old_mount(source.or(Some(kind)), target, Some(kind), old_flags(attrs), Some(&data))
+    })
 }
 
 /// mount(2) with `MS_BIND` from one open file onto another, for kernels
@@ -260,11 +181,40 @@ pub fn old_bind(
     recursive: bool,
 ) -> Result<(), Errno> {
     let rec = if recursive { libc::MS_REC } else { 0 };
-    old_mount(Some(&fd_path(source)), &fd_path(target), None, libc::MS_BIND | rec, None)
+    named([source, target], |[source, target]| {
+        old_mount(Some(source), target, None, libc::MS_BIND | rec, None)
+    })
 }
 
-fn fd_path(fd: BorrowedFd<'_>) -> CString {
-    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+/// Calls `act` with names by which open files can be mounted and mounted upon: links of a procfs
+/// that is one, whatever lies at `/proc`, in the working directory, which is that one's meanwhile.
+fn named<const N: usize, T>(
+    files: [BorrowedFd<'_>; N],
+    act: impl FnOnce([&CStr; N]) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let proc = Procfs::own()?;
+    let mut links = None;
+    let mut names = [const { None }; N];
+    for (name, file) in names.iter_mut().zip(files) {
+        let (directory, number) = proc.link_of(file)?;
+        links = Some(directory);
+        *name = CString::new(number).ok();
+    }
+    let links = links.ok_or(Errno::INVAL)?;
+    inside(links.as_fd(), || act(names.each_ref().map(|name| name.as_deref().unwrap_or_default())))
+}
+
+/// Calls `act` with an open directory as the working directory.
+fn inside<T>(
+    directory: BorrowedFd<'_>,
+    act: impl FnOnce() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = openat(rustix::fs::CWD, c".", flags, Mode::empty())?;
+    fchdir(directory)?;
+    let done = act();
+    fchdir(&here)?;
+    done
 }
 
 fn old_mount(

@@ -16,7 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{inroot, mount};
+use super::{detached, inroot};
 
 /// `PROC_SUPER_MAGIC` (statfs(2)).
 pub const PROC_MAGIC: i64 = 0x9fa0;
@@ -38,11 +38,11 @@ impl Procfs {
     /// # Errors
     /// `/proc` is no procfs.
     pub fn own() -> Result<Procfs, Errno> {
-        if let Ok(made) = mount::new_fs(c"proc", Some(c"proc"), &[], 0) {
+        if let Ok(made) = detached::new_fs(c"proc", Some(c"proc"), &[], 0) {
             return Procfs::of(made);
         }
         let here = Procfs::here()?;
-        match mount::clone_tree(here.0.as_fd(), false) {
+        match detached::clone_tree(here.0.as_fd(), false) {
             Ok(copy) => Procfs::of(copy),
             Err(_) => Ok(here),
         }
@@ -119,7 +119,7 @@ impl Procfs {
     }
 
     /// The directory of our descriptors, and the name of the one for `fd` in it.
-    fn link_of(&self, fd: BorrowedFd<'_>) -> Result<(OwnedFd, String), Errno> {
+    pub fn link_of(&self, fd: BorrowedFd<'_>) -> Result<(OwnedFd, String), Errno> {
         let links = self.open_own("fd", OFlags::PATH | OFlags::DIRECTORY)?;
         let name = fd.as_raw_fd().to_string();
         self.is_bare(links.as_fd(), &name)?;

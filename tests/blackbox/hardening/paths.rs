@@ -26,7 +26,45 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "permissions_follow_no_link", permissions_follow_no_link)
         .on(BOTH, "the_environment_file_stays_in_the_root", the_environment_file_stays_in_the_root)
         .on(BOTH, "nothing_but_regular_files_is_opened", nothing_but_regular_files_is_opened)
-        .on(ONE, "no_pivot_leaves_no_bare_proc", no_pivot_leaves_no_bare_proc);
+        .on(ONE, "no_pivot_leaves_no_bare_proc", no_pivot_leaves_no_bare_proc)
+        .on(ONE, "pid_1_waits_for_no_file", pid_1_waits_for_no_file)
+        .on(ONE, "a_hook_hides_nobody", a_hook_hides_nobody);
+}
+
+/// PID 1 looks for who is left in a procfs, not in what an image has at `/proc`.
+fn pid_1_waits_for_no_file(t: &Trial) {
+    t.only(&[Kind::Richrun], "has no PID 1 of its own");
+    let bundle = t.bundle(|c| {
+        sh(c, "setsid sleep 1000 & trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done");
+        without_mount(c, "/proc");
+        c["linux"]["maskedPaths"] = json!([]);
+        c["linux"]["readonlyPaths"] = json!([]);
+    });
+    let own = bundle.rootfs().join("proc/self");
+    fs::create_dir_all(&own).expect("mkdir");
+    mkfifo(&own.join("stat"), Mode::from_bits_truncate(0o666)).expect("mkfifo");
+    let running = t.rt(&["run", "--rich", "-b", bundle.path(), &bundle.id]).timeout(60).spawn();
+    running.wait_for("up");
+    running.kill(libc::SIGTERM);
+    running.wait().exits(7);
+}
+
+/// What a hook has started is found, whatever it mounts over its own files of procfs.
+fn a_hook_hides_nobody(t: &Trial) {
+    t.only(&[Kind::Richrun], "lets go of what a hook has left");
+    let bundle = t.bundle(|c| {
+        sh(c, ":");
+        caps(c, &["CAP_SYS_ADMIN"]);
+        c["hooks"]["startContainer"] = json!([{"path": "/hide", "timeout": 1}]);
+    });
+    let hook =
+        "#!/bin/sh\nsetsid sleep 1000 &\nmount -t tmpfs none /proc/$PPID/task && exec sleep 1000\n";
+    bundle.file("/hide", hook);
+    let path = bundle.rootfs().join("hide");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let out = t.run(&bundle);
+    assert!(out.err.contains("hook ran past"), "{out:?}");
+    assert!(!out.err.contains("could not be killed"), "{out:?}");
 }
 
 /// What a directory that pretends to be a procfs leads to.

@@ -53,3 +53,6 @@ pub const WAIT4: usize = 260;
 pub const PRLIMIT64: usize = 261;
 pub const MEMFD_CREATE: usize = 279;
 pub const CLOSE_RANGE: usize = 436;
+pub const FSTATFS: usize = 44;
+pub const READLINKAT: usize = 78;
+pub const OPENAT2: usize = 437;

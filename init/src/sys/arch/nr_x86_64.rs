@@ -53,3 +53,6 @@ pub const INOTIFY_INIT1: usize = 294;
 pub const PRLIMIT64: usize = 302;
 pub const MEMFD_CREATE: usize = 319;
 pub const CLOSE_RANGE: usize = 436;
+pub const FSTATFS: usize = 138;
+pub const READLINKAT: usize = 267;
+pub const OPENAT2: usize = 437;
