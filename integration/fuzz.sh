@@ -5,7 +5,8 @@
 # committed corpus lacks are added to it, minimised.
 #
 # Takes a C++ compiler and cargo-fuzz, which it builds below build/ where it is missing. The
-# stable compiler serves: coverage is instrumented, sanitizers are not used.
+# compiler is the stable one; RUSTC_BOOTSTRAP lets it build with AddressSanitizer, whose library
+# comes with it (FUZZ_SANITIZER=none for a machine where it does not).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-60}
@@ -15,7 +16,10 @@ fuzz=$(command -v cargo-fuzz || echo "$out/tool/bin/cargo-fuzz")
 [ -x "$fuzz" ] || cargo install --quiet --locked --root "$out/tool" cargo-fuzz
 if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <(ls tests/fuzz/corpus); fi
 export CARGO_TARGET_DIR=$out/target
-"$fuzz" build --fuzz-dir tests/fuzz/libfuzzer --sanitizer none
+sanitizer=${FUZZ_SANITIZER:-address}
+[ "$sanitizer" = none ] || export RUSTC_BOOTSTRAP=1
+"$fuzz" build --fuzz-dir tests/fuzz/libfuzzer --sanitizer "$sanitizer"
+unset RUSTC_BOOTSTRAP
 failed=0
 for target in "${targets[@]}"; do
     corpus=tests/fuzz/corpus/$target
@@ -23,8 +27,8 @@ for target in "${targets[@]}"; do
     mkdir -p "$found" "$out/artifacts/$target"
     program=$(echo "$out"/target/*/release/"$target")
     echo "== $target, $seconds s"
-    # An input that takes longer than 10 s, or more than 1 GiB, is a fault too.
-    "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+    # An input that takes longer than 10 s, or more than 2 GiB with all that the sanitizer keeps, is a fault too.
+    "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
         -print_final_stats=1 -verbosity=0 -artifact_prefix="$out/artifacts/$target/" \
         "$found" "$corpus" 2>&1 | grep -E 'stat::number_of_executed|ERROR|Test unit|panicked|assert' || true
     [ "${PIPESTATUS[0]}" = 0 ] || { failed=1; echo "$target: see $out/artifacts/$target"; }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+pub use crate::follow::may_fail;
+
 use crate::Trial;
 use crate::bundle::probe;
 use crate::command::Cmd;

@@ -127,7 +127,11 @@ impl Settings {
         }
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Settings> {
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// Line and column of what is wrong in it.
+    pub fn parse(path: &Path, text: &str) -> Result<Settings> {
         let wrong = |what: &str| Error::config(format!("parse {}: {what}", path.display()));
         let settings: Settings = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);

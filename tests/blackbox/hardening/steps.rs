@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use richrun_tests::bundle::{sh, user_namespace};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
-use richrun_tests::injection::{Step, follow, reached, steps};
+use richrun_tests::injection::{Step, follow, may_fail, reached, steps};
 use richrun_tests::leftovers;
 use richrun_tests::suite::{ONE, ROOT};
 use richrun_tests::{Bundle, Kind, Output, Suite, Trial};
@@ -251,35 +251,16 @@ fn a_stopped_exec(t: &Trial) {
 const ERRORS: [i32; 7] =
     [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::EINTR, libc::EPERM, libc::ENOSYS, libc::EIO];
 
-/// Calls that do not return, and those of which the kernel never leaves out the
-/// whole: a descriptor that stays open after `close` is a fault of another kind,
-/// and there is always a clock.
-const NEVER: [i64; 7] = [
-    libc::SYS_clock_gettime,
-    libc::SYS_close,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_futex,
-    libc::SYS_munmap,
-    libc::SYS_rt_sigreturn,
-];
-
-/// Whether the kernel's random numbers fail so; the standard library knows.
-fn is_possible(step: Step, error: i32) -> bool {
-    step.call != libc::SYS_getrandom || [libc::EINTR, libc::ENOSYS, libc::EPERM].contains(&error)
-}
-
 fn failing(t: &Trial, count: usize, user: bool) {
     if !cfg!(target_arch = "x86_64") {
         t.skip("calls are made to fail on x86_64 only");
     }
     let mut faults = Vec::new();
     each(t, user, |number, stage| {
-        let mut all = stage.steps();
-        all.retain(|step| !NEVER.contains(&step.call));
+        let all = stage.steps();
         for (phase, error) in ERRORS.iter().enumerate() {
             let all: Vec<Step> =
-                all.iter().copied().filter(|one| is_possible(*one, *error)).collect();
+                all.iter().copied().filter(|one| may_fail(one.call, *error)).collect();
             for step in part(&all, count, number * 5 + phase) {
                 noting(stage, &mut faults, &format!("error-{error}"), step, step.nth % 7 == 0);
             }

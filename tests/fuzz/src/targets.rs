@@ -11,14 +11,18 @@ use rich_hooks::hooks_d::Definition;
 use rich_init::services::{control, wire};
 use richrun::cli;
 use richrun::config::Config;
+use richrun::config::file::Settings;
 use richrun::config::rich::words::split_words;
 use richrun::config::services::{Accounts, Services, Source, Surroundings};
 use richrun::launch::sync;
 use richrun::life::{State, signal};
 use richrun::plan::boot::inittab;
 use richrun::plan::cgroup::layout::{Hierarchy, Layout, Mode, parse_memberships, parse_mounts};
+use richrun::plan::cgroup::limits;
+use richrun::plan::cgroup::shared::ZeroPids;
 use richrun::plan::mounts::{From, MountStep, cleaned};
 use richrun::plan::seccomp::{Arch, compile};
+use richrun::plan::update::Update;
 use richrun::plan::{Asked, Host, Plan};
 use richrun::sys::inroot;
 use rustix::fs::{self, OFlags};
@@ -43,6 +47,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "in_root", run: in_root },
     Target { name: "words", run: words },
     Target { name: "command_line", run: command_line },
+    Target { name: "settings", run: settings },
+    Target { name: "resources", run: resources },
 ];
 
 fn config(bytes: &[u8]) {
@@ -68,6 +74,27 @@ fn host(mode: Mode) -> Host {
         unified: (mode == Mode::V2).then(|| hierarchy(&[], "/sys/fs/cgroup")),
     };
     Host { cgroups, uid: 0, gid: 0, unprivileged: false }
+}
+
+/// The administrator's file, with what it trusts whom with.
+fn settings(bytes: &[u8]) {
+    let _either = Settings::parse(Path::new("config.toml"), &String::from_utf8_lossy(bytes));
+}
+
+/// What `update` is asked for, on resources that are there: separated by NUL.
+fn resources(bytes: &[u8]) {
+    let mut parts = bytes.split(|byte| *byte == 0).map(serde_json::from_slice);
+    let Some(Ok(asked)) = parts.next() else { return };
+    let saved: Option<serde_json::Value> = parts.next().and_then(Result::ok);
+    let Ok(update) = Update::new(saved.as_ref(), asked) else { return };
+    if richrun::config::check_resources(&update.whole).is_err() {
+        return;
+    }
+    for mode in [Mode::V1, Mode::V2] {
+        for zero in [ZeroPids::Unlimited, ZeroPids::Limit] {
+            let _either = limits(&update.written, mode, zero);
+        }
+    }
 }
 
 fn process(bytes: &[u8]) {
