@@ -296,6 +296,28 @@ fn length(file: &File) -> Vec<String> {
     long.then(|| file.complain(lines, format!("more than {LONGEST} lines"))).into_iter().collect()
 }
 
+/// One thread in the runtime, in what it runs hooks by and in PID 1: what is cloned has a copy of
+/// one, and the program's own C library keeps one errno. Their tests may have more.
+fn one_thread(file: &File) -> Vec<String> {
+    let program = ["runtime/src/", "hooks/src/", "init/src/"];
+    if !program.iter().any(|top| file.path.starts_with(top)) {
+        return Vec::new();
+    }
+    let tests = if file.path.ends_with("/tests.rs") { 0 } else { usize::MAX };
+    let tests = file
+        .source
+        .find(&["#", "[", "cfg", "(", "test", ")", "]"])
+        .into_iter()
+        .min()
+        .unwrap_or(tests);
+    let makers = ["spawn", "scope", "Builder"].iter();
+    let found = makers.flat_map(|name| file.source.find(&["thread", ":", ":", name]));
+    found
+        .filter(|line| *line < tests)
+        .map(|line| file.complain(line, "a second thread in a program that has one"))
+        .collect()
+}
+
 /// Nothing is ignored, nothing is left for later.
 fn unfinished(file: &File) -> Vec<String> {
     let mut found = Vec::new();
@@ -320,7 +342,8 @@ fn unfinished(file: &File) -> Vec<String> {
 /// A check: the complaints about one file.
 type Check = fn(&File) -> Vec<String>;
 
-const CHECKS: &[Check] = &[imports, nothing_of_the_drivers, purity, unsafety, length, unfinished];
+const CHECKS: &[Check] =
+    &[imports, nothing_of_the_drivers, purity, unsafety, length, one_thread, unfinished];
 
 /// Every Rust file of the workspace.
 fn tree() -> Vec<File> {
@@ -537,6 +560,24 @@ fn unsafe_without_a_reason_is_refused() {
 fn long_files_are_refused() {
     refuses(length, "init/src/run.rs", &"\n".repeat(LONGEST + 1), "more than 700 lines");
     accepts(length, "init/src/run.rs", &"\n".repeat(LONGEST));
+}
+
+#[test]
+fn a_second_thread_is_refused() {
+    let text = "fn f() { std::thread::spawn(g); }";
+    refuses(one_thread, "runtime/src/host.rs", text, "a second thread");
+    refuses(
+        one_thread,
+        "hooks/src/run.rs",
+        "use std::thread::{self, Builder}; fn f() { thread::scope(g) }",
+        "a second thread",
+    );
+    accepts(
+        one_thread,
+        "runtime/src/host.rs",
+        "fn f() {}\n#[cfg(test)]\nmod tests { fn f() { std::thread::spawn(g); } }",
+    );
+    accepts(one_thread, "tests/src/command.rs", text);
 }
 
 #[test]
