@@ -58,6 +58,8 @@ iptables                    /usr/sbin/iptables
 nftables                    /usr/sbin/nft
 iproute2                    /usr/bin/ip
 mmdebstrap                  /usr/bin/mmdebstrap
+passt                       /usr/bin/pasta
+chromium                    /usr/bin/chromium
 patchelf                    /usr/bin/patchelf
 libseccomp-dev              /usr/include/seccomp.h
 curl                        /usr/bin/curl

@@ -12,6 +12,7 @@
 #   systemd       podman, Docker and containerd of Debian trixie on a host where systemd manages the
 #                 cgroups: a Debian that richrun has booted (SYSTEMD_TRIALS=all for the long ones)
 #   package       the Debian package, the programs alone, and what a Kubernetes node gets
+#   pods          richctl pod: manifests, probes, the page in a browser
 #   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
 #                 Debian has its source only, and the first run builds it, in minutes)
 #   long          what takes minutes: 10 000 runs and the like (not part of the default)
@@ -22,7 +23,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package engines systemd)
+[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package pods engines systemd)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -55,7 +56,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' package '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
     return 1
 }
 
@@ -77,6 +78,10 @@ for name in "${suites[@]}"; do
         # The steps of its start are glibc's, and what follows is the same: tried once is enough.
         suite glibc env RICHRUN="$program" cargo test --locked --package richrun-tests --test blackbox -- \
             --skip hardening::steps --skip hardening::failing_calls
+        ;;
+    pods)
+        suite build-richctl cargo build --locked --package rich-bundles
+        suite pods cargo test --locked --package richrun-tests --test pods
         ;;
     package) suite package cargo test --locked --package richrun-tests --test package ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;

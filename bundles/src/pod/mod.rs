@@ -7,12 +7,15 @@
 mod asking;
 pub mod client;
 pub mod controller;
+pub mod generate;
 pub mod kept;
 pub mod machine;
+pub mod metrics;
 pub mod model;
 pub mod oci;
 pub mod plugin;
 pub mod read;
+pub mod serve;
 pub mod setup;
 pub mod status;
 pub mod supervise;

@@ -48,13 +48,12 @@ pub fn supervise(setup: &Path) -> Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .at("become the parent of", "the pod's containers")?;
     let _ = fs::remove_file(dirs.socket());
-    let listener = UnixListener::bind(dirs.socket()).at("listen at", dirs.socket().display())?;
-    let looked_after = look_after(setup, &dirs, listener);
+    let looked_after = look_after(setup, &dirs);
     let _ = fs::remove_file(dirs.socket());
     looked_after
 }
 
-fn look_after(setup: Setup, dirs: &PodDirs, listener: UnixListener) -> Result<()> {
+fn look_after(setup: Setup, dirs: &PodDirs) -> Result<()> {
     let pod = setup.pod.clone();
     let oci = match Oci::new(setup) {
         Ok(oci) => Arc::new(oci),
@@ -63,6 +62,8 @@ fn look_after(setup: Setup, dirs: &PodDirs, listener: UnixListener) -> Result<()
             return Err(error);
         }
     };
+    // Whoever began the pod waits for the socket: it is there once the ground is laid.
+    let listener = UnixListener::bind(dirs.socket()).at("listen at", dirs.socket().display())?;
     let plugin = Arc::clone(&oci) as Arc<dyn Plugin>;
     let controller = match dirs.read_kept()? {
         Some(kept) => Controller::resume(pod, kept, plugin)?,

@@ -1,5 +1,6 @@
 //! `pod`: one file a group of verbs.
 
+mod generate;
 mod run;
 mod show;
 
@@ -40,6 +41,8 @@ enum Verb {
     Rm(RmArgs),
     /// Say whether pods are healthy; exit status 1 if not
     Health(show::HealthArgs),
+    /// Print a unit that runs the pods of a file at boot
+    Generate(generate::GenerateArgs),
     /// Look after a pod (started by `pod run`)
     #[command(hide = true)]
     Supervise(SuperviseArgs),
@@ -84,6 +87,7 @@ pub(super) fn run(global: &Global, args: &PodArgs) -> Result<u8> {
         Verb::List(args) => show::list(global, args),
         Verb::Logs(args) => show::logs(global, args),
         Verb::Health(args) => show::health(global, args),
+        Verb::Generate(args) => generate::run(global, args),
         Verb::Wait(args) => {
             let status = client::follow(&dirs(global, &args.name)?, |_| false)?;
             let code = status.exit_status.unwrap_or(0);

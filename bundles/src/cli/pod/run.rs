@@ -67,7 +67,8 @@ enum Net {
 pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     let file = args.file.display().to_string();
     let text = text(&args.file)?;
-    let read = read::pods(&file, &text, &name(args)).map_err(Error::usage)?;
+    let name = args.name.as_deref().map_or_else(|| name_of(&args.file), named);
+    let read = read::pods(&file, &text, &name).map_err(Error::usage)?;
     for warning in &read.warnings {
         eprintln!("richctl: warning: {warning}");
     }
@@ -95,7 +96,8 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     Ok(code)
 }
 
-fn text(file: &Path) -> Result<String> {
+/// The text of a file, or of standard input.
+pub(super) fn text(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let bound = read::LONGEST as u64 + 1;
     if file == Path::new("-") {
@@ -107,9 +109,13 @@ fn text(file: &Path) -> Result<String> {
     String::from_utf8(bytes).at("read", file.display())
 }
 
-fn name(args: &RunArgs) -> String {
-    let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let asked = args.name.clone().unwrap_or(stem).to_ascii_lowercase();
+/// The name of a pod whose file says none.
+pub(super) fn name_of(file: &Path) -> String {
+    named(&file.file_stem().unwrap_or_default().to_string_lossy())
+}
+
+fn named(asked: &str) -> String {
+    let asked = asked.to_ascii_lowercase();
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let name: String = asked.chars().map(plain).collect();
     let name = name.trim_matches(['-', '.']);

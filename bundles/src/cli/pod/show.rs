@@ -13,7 +13,7 @@ use crate::cli::Global;
 use crate::error::{At, Error, Kind, Result};
 use crate::pod::setup::{self, PodDirs};
 use crate::pod::status::{ContainerStatus, PodStatus};
-use crate::pod::{client, tail};
+use crate::pod::{client, serve, tail};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -69,6 +69,13 @@ pub(super) struct LogsArgs {
 pub(super) struct HealthArgs {
     /// The pods [default: all of the namespace]
     names: Vec<String>,
+    /// Serve it over HTTP until ended: / is a page, /healthy the one bit, /pods JSON, /metrics
+    /// for Prometheus. Nobody has to log in: choose an address that only those reach who may
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH", conflicts_with = "names")]
+    listen: Option<String>,
+    /// Of all namespaces
+    #[arg(long)]
+    all_namespaces: bool,
 }
 
 /// Prints a pod's status.
@@ -254,7 +261,14 @@ pub(super) fn logs(global: &Global, args: &LogsArgs) -> Result<u8> {
 
 /// Says whether pods are healthy.
 pub(super) fn health(global: &Global, args: &HealthArgs) -> Result<u8> {
-    let mut pods: Vec<PodStatus> = known(global, false)?.into_iter().map(|(_, pod)| pod).collect();
+    if let Some(address) = &args.listen {
+        serve::checked(address)?;
+        let namespace = (!args.all_namespaces).then(|| global.namespace.clone());
+        let shown = serve::Shown { place: place(global)?, namespace };
+        return serve::serve(address, shown, |at| println!("{at}")).map(|()| 0);
+    }
+    let mut pods: Vec<PodStatus> =
+        known(global, args.all_namespaces)?.into_iter().map(|(_, pod)| pod).collect();
     for name in &args.names {
         if !pods.iter().any(|pod| pod.name == *name) {
             return Err(Error::new(Kind::NotFound, format!("no pod is named {name}")));

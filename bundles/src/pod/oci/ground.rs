@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
 
-use super::volumes;
+use super::{holder, volumes};
 use crate::error::{At, Error, Kind, Result};
 use crate::pod::model::{Dns, Pod, Port};
 use crate::pod::setup::{Network, PodDirs, Setup};
@@ -51,11 +51,13 @@ impl Ground {
             return Ok(Ground::found(dirs));
         }
         // What a supervisor left that was killed half-way.
+        holder::end(setup, dirs);
         Ground::found(dirs).clear(dirs);
         let laid = Ground::make(setup, dirs)
             .and_then(|()| fs::write(&marker, "").at("write", marker.display()));
         let ground = Ground::found(dirs);
         if laid.is_err() {
+            holder::end(setup, dirs);
             ground.clear(dirs);
         }
         laid.map(|()| ground)
@@ -95,6 +97,9 @@ impl Ground {
         }
         etc(setup, dirs)?;
         volumes::make(setup, dirs)?;
+        if pod.share_pid {
+            holder::start(setup, dirs, &dirs.run.join("ns/pid"))?;
+        }
         if setup.network == Network::Pasta {
             pasta(pod, dirs)?;
         }

@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStat
 use rustix::process::{pidfd_open, pidfd_send_signal, waitid};
 
 use super::trial;
+use super::volumes::Held;
 use crate::error::{At, Error, Result};
 use crate::pod::plugin::{Container, End};
 use crate::runtime::{Launch, Program, Runtime, Streams};
@@ -28,8 +29,8 @@ pub struct Life {
     signal: Option<String>,
     /// Its processes are not alone in their pid namespace: killing the first one leaves others.
     shared: bool,
-    /// Descriptors that config.json names paths of, until it has started.
-    held: Mutex<Vec<OwnedFd>>,
+    /// Mounts that config.json names, until it has started.
+    held: Mutex<Vec<Held>>,
     net: Option<PathBuf>,
     process: Mutex<Option<Process>>,
 }
@@ -51,7 +52,7 @@ impl Life {
         log: PathBuf,
         signal: Option<String>,
         shared: bool,
-        held: Vec<OwnedFd>,
+        held: Vec<Held>,
     ) -> Life {
         let (held, process) = (Mutex::new(held), Mutex::new(None));
         Life { runtime, id, dir, log, signal, shared, held, net: None, process }

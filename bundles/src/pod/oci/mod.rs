@@ -3,6 +3,7 @@
 mod account;
 mod config;
 mod ground;
+mod holder;
 mod life;
 mod seccomp;
 mod trial;
@@ -51,6 +52,9 @@ impl Oci {
 
     /// Takes away what [`Oci::new`] made, but for the volumes.
     pub fn clear(&self) {
+        if self.setup.pod.share_pid {
+            holder::end(&self.setup, &self.dirs);
+        }
         self.ground.clear(&self.dirs);
     }
 
@@ -143,6 +147,7 @@ pub fn remove(dirs: &PodDirs) -> Result<()> {
         for one in &setup.pod.containers {
             volumes::undo(&dirs.data.join("containers").join(&one.name));
         }
+        holder::end(&setup, dirs);
     }
     Ground::found(dirs).clear(dirs);
     volumes::clear(dirs);

@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use serde_json::{Value, json};
 
 use crate::error::{At, Error, Kind, Result};
@@ -171,8 +171,35 @@ fn files_at(dir: &Path, files: &[File], group: Option<u32>) -> Result<()> {
     Ok(())
 }
 
-/// The mounts of a container, as `config.json` has them, and descriptors that have to stay
-/// open until it has started.
+/// A mount that is there until the container has started, which has its own then.
+pub struct Held(PathBuf);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+        let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir(&self.0));
+    }
+}
+
+/// Binds what a descriptor is of to a path that nobody else can exchange. The runtime
+/// could not mount the descriptor itself: it has a mount namespace of its own.
+fn hold(dirs: &PodDirs, name: &str, fd: &OwnedFd) -> Result<Held> {
+    let dir = dirs.run.join("sub");
+    fs::create_dir_all(&dir).at("make", dir.display())?;
+    let place = dir.join(name);
+    let source = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let made = match fs::metadata(&source).at("look at", name)?.is_dir() {
+        true => fs::create_dir_all(&place),
+        false => fs::write(&place, ""),
+    };
+    made.at("make", place.display())?;
+    let held = Held(place);
+    mount_bind(&source, &held.0).at("mount", held.0.display())?;
+    Ok(held)
+}
+
+/// The mounts of a container, as `config.json` has them, and those that have to stay
+/// until it has started.
 ///
 /// # Errors
 /// A `subPath` that leads out of its volume.
@@ -181,7 +208,7 @@ pub fn mounts(
     dirs: &PodDirs,
     pod: &Pod,
     place: usize,
-) -> Result<(Vec<Value>, Vec<OwnedFd>)> {
+) -> Result<(Vec<Value>, Vec<Held>)> {
     let mut mounts = Vec::new();
     let mut held = Vec::new();
     // Outer ones first, whatever their order in the manifest.
@@ -193,10 +220,11 @@ pub fn mounts(
         let source = match &mount.sub_path {
             None => dir,
             Some(sub) => {
-                let fd = below(&dir, sub)?;
-                let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-                held.push(fd);
-                path.into()
+                let name = format!("{}-{}", pod.containers[place].name, held.len());
+                let mount = hold(dirs, &name, &below(&dir, sub)?)?;
+                let path = mount.0.clone();
+                held.push(mount);
+                path
             }
         };
         let written = matches!(volume, Volume::EmptyDir { .. } | Volume::HostPath { .. })
@@ -245,7 +273,9 @@ fn below(dir: &Path, sub: &str) -> Result<OwnedFd> {
 
 /// Unmounts what [`make`] mounted.
 pub fn clear(dirs: &PodDirs) {
-    for entry in fs::read_dir(dirs.run.join("volumes")).into_iter().flatten().flatten() {
-        let _ = unmount(entry.path(), UnmountFlags::DETACH);
+    for dir in ["volumes", "sub"] {
+        for entry in fs::read_dir(dirs.run.join(dir)).into_iter().flatten().flatten() {
+            let _ = unmount(entry.path(), UnmountFlags::DETACH);
+        }
     }
 }
