@@ -106,7 +106,7 @@ pub struct Cgroup {
     mode: Mode,
     v1: Vec<Group>,
     unified: Option<Group>,
-    /// The scope, in the hands of who has just made it.
+    /// The scope.
     scope: Option<Held>,
 }
 
@@ -125,6 +125,7 @@ impl Cgroup {
         if let Some(place) = &record.unified {
             cgroup.unified = open_if_there(place)?;
         }
+        cgroup.scope = record.scope.clone().map(Held::of_others);
         Ok(cgroup)
     }
 
@@ -150,6 +151,23 @@ impl Cgroup {
             v1: self.v1.iter().map(|group| group.place.clone()).collect(),
             unified: self.unified.as_ref().map(|group| group.place.clone()),
             scope: self.scope.as_ref().map(|scope| scope.record.clone()),
+        }
+    }
+
+    /// Whether systemd can put processes into the unified group for a user who may not do so
+    /// himself: between his session and his manager's groups lies one that is root's.
+    pub fn can_attach(&self) -> bool {
+        self.scope.is_some() && self.unified.is_some()
+    }
+
+    /// Has systemd do that.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        match (&self.scope, &self.unified) {
+            (Some(scope), Some(group)) => scope.record.attach(&group.place.path, pid),
+            _ => Ok(()),
         }
     }
 

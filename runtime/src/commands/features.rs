@@ -111,8 +111,7 @@ fn linux() -> Linux {
     Linux {
         namespaces,
         capabilities: capabilities.iter().map(ToString::to_string).collect(),
-        // The cgroup file systems are written directly; systemd is not asked.
-        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+        cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
         seccomp: Seccomp {
             enabled: true,
             actions: &known::ACTIONS,

@@ -5,7 +5,6 @@
 //! the program cloned, and nobody inside ever sees a process with anything of the host's
 //! (descriptors, root, directory, command line, environment).
 
-use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,7 +16,7 @@ use rustix::io::Errno;
 
 use super::child::{MEMORY_POLICY, hear_of_the_end, join_groups};
 use super::host_path;
-use super::intermediate::tell_and_end;
+use super::intermediate::{Late, attach_self, tell_and_end};
 use super::payload::Payload;
 use super::sync::{ChildEnd, Conversation, News, Word};
 use super::{Launched, console, identity, intermediate, join, listener, streams};
@@ -50,8 +49,9 @@ pub struct ExecOrder<'a> {
 struct Entrant<'a> {
     order: &'a ExecOrder<'a>,
     groups: Vec<OwnedFd>,
-    /// The unified group's file, where nobody can be born in it.
-    unified: OnceCell<OwnedFd>,
+    /// How it gets into the unified group, where nobody can be born in it.
+    late: Late,
+    cgroup: &'a Cgroup,
     kinds: Vec<Kind>,
 }
 
@@ -104,10 +104,10 @@ fn go_in(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let shares = !kinds.contains(&Kind::Time);
     let mapped = kinds.contains(&Kind::User);
     let groups = cgroup.join_files()?;
-    let entrant = Entrant { order, groups, unified: OnceCell::new(), kinds };
+    let entrant = Entrant { order, groups, late: Late::default(), cgroup, kinds };
     let conversation = Conversation::new()?;
     let body = || entrant.pass(&conversation);
-    let passed = intermediate::pass_beside(shares, cgroup, &entrant.unified, &body);
+    let passed = intermediate::pass_beside(shares, cgroup, &entrant.late, &body);
     let channel = conversation.of_runtime();
     passed?;
     let (pid, pidfd) = intermediate::born(&channel)?;
@@ -197,7 +197,10 @@ impl Entrant<'_> {
     }
 
     fn join_groups(&self) -> Result<()> {
-        join_groups(self.groups.iter().chain(self.unified.get()))?;
+        join_groups(self.groups.iter().chain(self.late.file.get()))?;
+        if self.late.asks.get() {
+            attach_self(self.cgroup)?;
+        }
         match self.order.plan.last_cpus.is_empty() {
             true => Ok(()),
             false => process::set_affinity(&self.order.plan.last_cpus)

@@ -1,7 +1,7 @@
 //! Making a container's processes: one clone, or two with a process in between, where namespaces
 //! are joined with other rights than the runtime's or nothing of the host's may be seen inside.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -55,7 +55,8 @@ pub fn spawn<'a>(
     if let Some(joined) = &pid_namespace {
         joined.join()?;
     }
-    match into_cgroup(at_clone, cgroup, &mut joins.groups)? {
+    let (cloned, outside) = into_cgroup(at_clone, cgroup, &mut joins.groups)?;
+    match cloned {
         Cloned::Child => make(conversation.of_child(), joins).live(),
         Cloned::Parent(pid, pidfd) => {
             if let Some(own) = own {
@@ -63,7 +64,12 @@ pub fn spawn<'a>(
                 process::setns(own.as_fd(), flag(Kind::Pid))
                     .step(|| "return to the pid namespace")?;
             }
-            Ok(Spawned { pid, pidfd, channel: conversation.of_runtime() })
+            let spawned = Spawned { pid, pidfd, channel: conversation.of_runtime() };
+            if outside {
+                // It waits for its mappings: only who has a user namespace comes here.
+                cgroup.attach(pid).inspect_err(|_| spawned.end())?;
+            }
+            Ok(spawned)
         }
     }
 }
@@ -73,19 +79,33 @@ fn own_pid_namespace() -> Result<OwnedFd> {
     host_path::open(path, OFlags::RDONLY).step(|| format!("open {path}"))
 }
 
+impl Spawned {
+    /// Ends and reaps it; what led here is the error to report.
+    fn end(&self) {
+        let _gone = signals::send(self.pidfd.as_fd(), libc::SIGKILL);
+        let _reaped = super::reap(&self.pidfd);
+    }
+}
+
 /// Clones into namespaces and the unified group. Where the kernel cannot do
 /// that (before 5.7), or not here (a group with children, EBUSY, is refused at
-/// the write too, with a better word), the child joins by writing.
-fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Result<Cloned> {
+/// the write too, with a better word), the child joins by writing. Where this user may not, it is
+/// outside, and systemd is to put it there: `true`.
+fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Result<(Cloned, bool)> {
+    let mut outside = false;
     let cloned = match (clone3(flags, cgroup.v2_fd()), cgroup.v2_fd()) {
         (Err(Errno::NOSYS | Errno::INVAL), Some(_)) => {
             groups.extend(cgroup.v2_join_file()?);
             clone3(flags, None)
         }
         (Err(Errno::OPNOTSUPP), group) if cgroup.become_threaded() => clone3(flags, group),
+        (Err(Errno::ACCESS | Errno::PERM), Some(_)) if cgroup.can_attach() => {
+            outside = true;
+            clone3(flags, None)
+        }
         (cloned, _) => cloned,
     };
-    cloned.map_err(|errno| not_cloned(flags, errno))
+    cloned.map(|cloned| (cloned, outside)).map_err(|errno| not_cloned(flags, errno))
 }
 
 /// Why there is no first process, with what the host or the document lacks for it.
@@ -130,8 +150,12 @@ fn spawn_by_intermediate<'a>(
     conversation: Conversation,
     make: impl FnOnce(ChildEnd, Joins) -> First<'a>,
 ) -> Result<Spawned> {
-    match into_cgroup(0, cgroup, &mut joins.groups)? {
-        Cloned::Child => live_between(make(conversation.of_child(), joins), at_clone),
+    let (cloned, outside) = into_cgroup(0, cgroup, &mut joins.groups)?;
+    match cloned {
+        Cloned::Child => {
+            let attach = || if outside { attach_self(cgroup) } else { Ok(()) };
+            live_between(make(conversation.of_child(), joins), at_clone, &attach)
+        }
         Cloned::Parent(_, between) => {
             let channel = conversation.of_runtime();
             let ended = interrupt::until_readable(between.as_fd());
@@ -145,23 +169,41 @@ fn spawn_by_intermediate<'a>(
     }
 }
 
+/// How a process that is not born in the unified group gets there.
+#[derive(Debug, Default)]
+pub struct Late {
+    /// By this file.
+    pub file: OnceCell<OwnedFd>,
+    /// By systemd.
+    pub asks: Cell<bool>,
+}
+
+/// Has systemd put this process into the unified group.
+pub fn attach_self(cgroup: &Cgroup) -> Result<()> {
+    cgroup.attach(std::process::id() as i32)
+}
+
 /// Lets a process pass by `body` beside this one, with its memory if it `shares`: born in the
-/// unified group, or with the file to join it by in `late`. Returns at its end.
+/// unified group, or with the way to get there in `late`. Returns at its end.
 pub fn pass_beside(
     shares: bool,
     cgroup: &Cgroup,
-    late: &OnceCell<OwnedFd>,
+    late: &Late,
     body: &dyn Fn() -> Infallible,
 ) -> Result<()> {
     let pass = |group| beside(shares, group, body, interrupt::readable_first);
     let passed = match (pass(cgroup.v2_fd()), cgroup.v2_fd()) {
         (Err(Errno::NOSYS | Errno::INVAL), Some(_)) => {
             if let Some(file) = cgroup.v2_join_file()? {
-                late.get_or_init(|| file);
+                late.file.get_or_init(|| file);
             }
             pass(None)
         }
         (Err(Errno::OPNOTSUPP), group) if cgroup.become_threaded() => pass(group),
+        (Err(Errno::ACCESS | Errno::PERM), Some(_)) if cgroup.can_attach() => {
+            late.asks.set(true);
+            pass(None)
+        }
         (passed, _) => passed,
     };
     match passed {
@@ -181,12 +223,13 @@ pub fn born(channel: &RuntimeEnd) -> Result<(i32, OwnedFd)> {
 }
 
 /// The process between: joins, then clones the first process.
-fn live_between(mut first: First<'_>, at_clone: u64) -> ! {
+fn live_between(mut first: First<'_>, at_clone: u64, attach: &dyn Fn() -> Result<()>) -> ! {
     crate::log::collect();
     interrupt::ignore();
     let cloned = (|| {
         hear_of_the_end()?;
         let joins = std::mem::take(&mut first.joins);
+        attach()?;
         join_groups(&joins.groups)?;
         join::all(&joins.namespaces)?;
         clone3(at_clone | flags::PARENT, None).map_err(|errno| not_cloned(at_clone, errno))

@@ -47,6 +47,15 @@ impl ScopeRecord {
         unit::stop(&self.unit, self.user)
     }
 
+    /// Puts a process into the group at this path, which is the unit's or below it.
+    ///
+    /// # Errors
+    /// systemd does not do it.
+    pub(super) fn attach(&self, path: &str, pid: i32) -> Result<()> {
+        let below = path.split_once(&format!("/{}", self.unit)).map_or("", |(_, below)| below);
+        unit::attach(&self.unit, self.user, below, pid)
+    }
+
     /// Changes the unit's properties until it ends.
     ///
     /// # Errors
@@ -147,6 +156,11 @@ fn open(
 }
 
 impl Held {
+    /// A scope that somebody else has made.
+    pub(super) fn of_others(record: ScopeRecord) -> Held {
+        Held { record, holder: None, late_tasks: None }
+    }
+
     /// The container's first process is in the scope: it holds it from now on.
     pub(super) fn release(&mut self) -> Result<()> {
         self.holder = None;

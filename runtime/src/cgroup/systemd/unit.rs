@@ -221,16 +221,7 @@ fn clean(bus: &mut Bus, unit: &str) -> Attempt<()> {
 
 /// Stops a unit.
 pub(super) fn stop(unit: &str, user: bool) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        match stop_once(unit, user) {
-            Ok(()) => return Ok(()),
-            Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
-                interrupt::pause(LOOK)?;
-            }
-            Err(fault) => return Err(told("stop", unit, fault)),
-        }
-    }
+    patiently("stop", unit, || stop_once(unit, user))
 }
 
 fn stop_once(unit: &str, user: bool) -> Attempt<()> {
@@ -251,17 +242,30 @@ fn stop_once(unit: &str, user: bool) -> Attempt<()> {
 
 /// Changes properties.
 pub(super) fn set(unit: &str, user: bool, properties: &[Property]) -> Result<()> {
-    let once = || {
+    patiently("change", unit, || {
         let mut bus = Bus::open(user)?;
         let known = known_version(&mut bus, properties)?;
         let fitting = properties.iter().filter(|property| property.since <= known);
         let pairs = fitting.map(Property::pair).collect();
-        let asked = bus.ask(
-            "SetUnitProperties",
-            vec![Value::text(unit), Value::Bool(true), Value::Array("(sv)".to_owned(), pairs)],
-        );
+        let list = Value::Array("(sv)".to_owned(), pairs);
+        let asked = bus.ask("SetUnitProperties", vec![Value::text(unit), Value::Bool(true), list]);
         bus.answer(asked).map(drop)
-    };
+    })
+}
+
+/// Puts a process into a unit, or a group `below` it.
+pub(super) fn attach(unit: &str, user: bool, below: &str, pid: i32) -> Result<()> {
+    patiently("put a process into", unit, || {
+        let mut bus = Bus::open(user)?;
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid.unsigned_abs())]);
+        let body = vec![Value::text(unit), Value::text(below), pids];
+        let asked = bus.ask("AttachProcessesToUnit", body);
+        bus.answer(asked).map(drop)
+    })
+}
+
+/// Does something that can be done again, while systemd may come back.
+fn patiently(what: &str, unit: &str, once: impl Fn() -> Attempt<()>) -> Result<()> {
     let began = Instant::now();
     loop {
         match once() {
@@ -269,7 +273,7 @@ pub(super) fn set(unit: &str, user: bool, properties: &[Property]) -> Result<()>
             Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
                 interrupt::pause(LOOK)?;
             }
-            Err(fault) => return Err(told("change", unit, fault)),
+            Err(fault) => return Err(told(what, unit, fault)),
         }
     }
 }
