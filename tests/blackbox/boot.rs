@@ -20,7 +20,7 @@ use richrun_tests::{Bundle, Kind, Suite, Trial, User, View};
 use serde_json::{Value, json};
 
 /// How long a boot and an end may take, in seconds.
-const PATIENCE: u64 = 300;
+pub const PATIENCE: u64 = 300;
 /// An ordinary user in the v2 view.
 const USER_V2: &[Case] = &[(View::V2, User::Ordinary)];
 
@@ -77,7 +77,7 @@ fn ready(running: &Running) {
 }
 
 /// A bundle with systemd in its root, and a shell script as its payload.
-fn systemd(t: &Trial, script: &str) -> Bundle {
+pub fn systemd(t: &Trial, script: &str) -> Bundle {
     rooted(t, "systemd", script)
 }
 
@@ -119,7 +119,8 @@ fn overlay(image: &Path, bundle: &Bundle) {
         .expect("mount the overlay");
 }
 
-fn boot<'t>(t: &'t Trial, bundle: &Bundle, options: &[&str]) -> Cmd<'t> {
+/// The `run` of a bundle with systemd.
+pub fn boot<'t>(t: &'t Trial, bundle: &Bundle, options: &[&str]) -> Cmd<'t> {
     boot_as(t, bundle, "systemd", options)
 }
 

@@ -1,5 +1,7 @@
 //! The systemd cgroup manager against a stand-in for systemd, which works or fails as it is told.
 
+mod real;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "delete_without_systemd", delete_without_systemd)
         .on(ROOT, "killed_meanwhile", killed_meanwhile)
         .on(ONE, "disabled_wins", disabled_wins);
+    real::register(suite);
 }
 
 /// A command of the runtime with the systemd manager, over this bus.

@@ -19,7 +19,9 @@ use richrun::life::{State, signal};
 use richrun::plan::boot::inittab;
 use richrun::plan::cgroup::layout::{Hierarchy, Layout, Mode, parse_memberships, parse_mounts};
 use richrun::plan::cgroup::limits;
+use richrun::plan::cgroup::scope::annotations;
 use richrun::plan::cgroup::shared::ZeroPids;
+use richrun::plan::dbus::{LONGEST, Message, addresses, frame, greeted};
 use richrun::plan::mounts::{From, MountStep, cleaned};
 use richrun::plan::seccomp::{Arch, compile};
 use richrun::plan::update::Update;
@@ -44,6 +46,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "init_plan", run: init_plan },
     Target { name: "init_control", run: init_control },
     Target { name: "cgroup_files", run: cgroup_files },
+    Target { name: "bus_message", run: bus_message },
+    Target { name: "annotated", run: annotated },
     Target { name: "in_root", run: in_root },
     Target { name: "words", run: words },
     Target { name: "command_line", run: command_line },
@@ -200,6 +204,32 @@ fn cgroup_files(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     parse_memberships(&text);
     parse_mounts(&text);
+}
+
+/// What a bus says: first the answer to the greeting, then messages one after the other.
+fn bus_message(bytes: &[u8]) {
+    let _either = (greeted(bytes), addresses(&String::from_utf8_lossy(bytes)));
+    let mut rest = bytes;
+    while let Ok(Some(length)) = frame(rest) {
+        assert!((16..=LONGEST).contains(&length), "a message of {length} bytes");
+        let Some(message) = rest.get(..length) else { break };
+        if let Ok(message) = Message::decode(message) {
+            assert!(message.texts().iter().map(|text| text.len()).sum::<usize>() <= length);
+        }
+        rest = &rest[length..];
+    }
+}
+
+/// The value of an annotation `org.systemd.property.`, in seconds and otherwise.
+fn annotated(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let names = ["TimeoutStopSec", "Description"];
+    let map = names.map(|name| (format!("org.systemd.property.{name}"), text.clone()));
+    let allowed = names.map(str::to_owned);
+    if let Ok((properties, warnings)) = annotations::properties(Some(&map.into()), &allowed) {
+        assert_eq!((properties.len(), warnings.len()), (2, 0));
+        assert_eq!(properties[1].name, "TimeoutStopUSec");
+    }
 }
 
 /// A tree of directories, files and links, then a path: each line makes one entry

@@ -43,12 +43,22 @@ type Attempt<T> = std::result::Result<T, Fault>;
 pub(super) fn start(plan: &ScopePlan, holder: &Holder) -> Result<()> {
     let unit = plan.name.unit.as_str();
     let began = Instant::now();
+    let mut lost = false;
     loop {
-        match start_once(plan, holder) {
+        match start_once(plan, holder, lost) {
             Ok(()) => return Ok(()),
-            // It was at it when it went away.
+            // It was at it when it went away, and goes on with it when it is back.
             Err(Fault::Lost(_)) if holds(holder, unit) => return Ok(()),
+            Err(Fault::Refused(name, _)) if lost && name == UNIT_EXISTS && holds(holder, unit) => {
+                return Ok(());
+            }
+            Err(Fault::Refused(name, _))
+                if lost && name == UNIT_EXISTS && began.elapsed() < AWAY_BOUND =>
+            {
+                interrupt::pause(LOOK)?;
+            }
             Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
+                lost = true;
                 interrupt::pause(LOOK)?;
             }
             Err(fault) => return Err(told("start", unit, fault)),
@@ -69,7 +79,8 @@ fn holds(holder: &Holder, unit: &str) -> bool {
     memberships_of(holder.pid()).is_ok_and(|all| all.iter().any(|one| is_in(&one.path, unit)))
 }
 
-fn start_once(plan: &ScopePlan, holder: &Holder) -> Attempt<()> {
+/// `again`: the unit of that name may be this one, from an attempt whose end was not heard.
+fn start_once(plan: &ScopePlan, holder: &Holder, again: bool) -> Attempt<()> {
     let mut bus = Bus::open(plan.user)?;
     let unit = plan.name.unit.as_str();
     bus.listen("JobRemoved", 2, unit);
@@ -77,7 +88,7 @@ fn start_once(plan: &ScopePlan, holder: &Holder) -> Attempt<()> {
     let body = || start_body(plan, holder.pid(), known);
     let job = match job_of(&mut bus, body()) {
         Err(Fault::Refused(name, text)) if name == UNIT_EXISTS => {
-            if !leaves(&mut bus, unit)? {
+            if again || !leaves(&mut bus, unit)? {
                 return Err(Fault::Refused(name, text));
             }
             job_of(&mut bus, body())
@@ -85,7 +96,8 @@ fn start_once(plan: &ScopePlan, holder: &Holder) -> Attempt<()> {
         job => job,
     };
     job.and_then(|(job, seen)| done(&mut bus, &job, seen)).inspect_err(|fault| {
-        if !matches!(fault, Fault::Lost(_)) {
+        // What is refused has not begun, and a unit of that name is not ours.
+        if matches!(fault, Fault::Other(_)) {
             let _best_effort = clean(&mut bus, unit);
         }
     })
