@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::command::{Outcome, PATIENCE, run};
 use crate::sandbox::Sandbox;
+use crate::system::System;
 use crate::{Verdict, ensure, within};
 
 /// The ordinary user inside, with subordinate ids and lingering.
@@ -224,8 +225,12 @@ fn config(sandbox: &Sandbox, name: &str, root: &Path) -> Value {
 
 /// overlayfs does not nest: where engines keep their layers there is a tmpfs.
 fn mounts(sandbox: &Sandbox) -> Value {
+    let bind = |from: &Path, to: &str| json!({"destination": to, "type": "bind", "source": from, "options": ["bind", "ro"]});
     let special = |kind: &str, to: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": kind, "options": options});
-    json!([
+    // What a rich container boots, as a root file system.
+    let booted = System::Systemd.root().and_then(|root| root.canonicalize().ok());
+    let booted = booted.map(|root| bind(&root, "/srv/debian"));
+    let mounts = [
         special("proc", "/proc", &[]),
         special("tmpfs", "/dev", &["mode=755", "nosuid"]),
         special("devpts", "/dev/pts", &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
@@ -237,6 +242,7 @@ fn mounts(sandbox: &Sandbox) -> Value {
         special("tmpfs", "/var/tmp", &["mode=1777"]),
         special("tmpfs", "/home", &["mode=755"]),
         special("tmpfs", "/zfs", &["mode=755"]),
-        {"destination": SHARE, "type": "bind", "source": sandbox.work, "options": ["bind", "ro"]},
-    ])
+        bind(&sandbox.work, SHARE),
+    ];
+    Value::Array(mounts.into_iter().chain(booted).collect())
 }

@@ -3,6 +3,8 @@
 /// A command of a page, and what it prints.
 #[derive(Debug, PartialEq, Eq)]
 struct Step {
+    /// Whether the prompt is the superuser's, in a page where there are two.
+    root: bool,
     command: String,
     output: Vec<String>,
 }
@@ -20,23 +22,41 @@ const END: &str = "--- end of a command ---";
 impl Transcript {
     /// Reads a page.
     pub fn parse(page: &str) -> Self {
+        Self::read(page, false)
+    }
+
+    /// Reads a page in which `# ` is the superuser's prompt beside the user's, and `> ` begins
+    /// a command's next line.
+    pub fn of_two(page: &str) -> Self {
+        Self::read(page, true)
+    }
+
+    fn read(page: &str, of_two: bool) -> Self {
         let mut steps: Vec<Step> = Vec::new();
         let mut inside = false;
         for line in page.lines() {
             match (inside, line) {
                 (false, "```console") => inside = true,
                 (true, "```") => inside = false,
-                (true, _) => match (line.strip_prefix("$ "), steps.last_mut()) {
-                    (Some(command), _) => {
-                        steps.push(Step { command: command.to_owned(), output: Vec::new() });
-                    }
-                    (None, Some(step)) => step.output.push(line.to_owned()),
-                    (None, None) => {}
-                },
+                (true, _) => Self::line(&mut steps, line, of_two),
                 _ => {}
             }
         }
         Self { steps }
+    }
+
+    fn line(steps: &mut Vec<Step>, line: &str, of_two: bool) {
+        let as_root = line.strip_prefix("# ").filter(|_| of_two);
+        let root = as_root.is_some();
+        let more = line.strip_prefix("> ").filter(|_| of_two);
+        match (line.strip_prefix("$ ").or(as_root), more, steps.last_mut()) {
+            (Some(command), ..) => {
+                steps.push(Step { root, command: command.to_owned(), output: Vec::new() });
+            }
+            (None, Some(more), Some(step)) => step.command = format!("{}\n{more}", step.command),
+            (None, None, Some(step)) => step.output.push(line.to_owned()),
+            (None, _, None) => {}
+        }
     }
 
     /// How many commands the page has.
@@ -56,11 +76,24 @@ impl Transcript {
         format!("exec 2>&1\n{body}")
     }
 
+    /// A page of two users as a script of the superuser's, in which `user`, a command that
+    /// takes a shell's command line as its last word, makes one the other.
+    pub fn script_of_two(&self, user: &str) -> String {
+        let steps = self.steps.iter().map(|step| {
+            let command = match step.root {
+                true => step.command.clone(),
+                false => format!("{user} '{}'", step.command.replace('\'', r"'\''")),
+            };
+            format!("{{ {command}\n}} </dev/null\necho '{END}'\n")
+        });
+        format!("exec 2>&1\n{}", steps.collect::<String>())
+    }
+
     /// Compares what the script printed with the page.
     pub fn compare(&self, printed: &str) -> crate::Verdict {
         let end = format!("{END}\n");
         let mut parts = printed.split(&end).map(|part| part.lines().collect());
-        for Step { command, output } in &self.steps {
+        for Step { command, output, .. } in &self.steps {
             let found: Vec<&str> = parts.next().unwrap_or_default();
             let expected: Vec<&str> = output.iter().map(String::as_str).collect();
             if !lines_match(&expected, &found) {
@@ -119,6 +152,16 @@ mod tests {
         let commands: Vec<&str> = page.steps.iter().map(|step| step.command.as_str()).collect();
         assert_eq!(commands, ["echo a", "true", "ls"]);
         assert_eq!(page.steps[0].output, ["a"]);
+    }
+
+    #[test]
+    fn a_page_may_have_two_users() {
+        let page = Transcript::of_two("```console\n# id\nroot\n$ cat <<'E'\n> x\n> E\nx\n```\n");
+        let script = page.script_of_two("as user");
+        let user = r"as user 'cat <<'\''E'\''";
+        assert!(script.contains("{ id\n}"), "{script}");
+        assert!(script.contains(&format!("{user}\nx\nE'\n")), "{script}");
+        assert_eq!(page.compare(&format!("root\n{END}\nx\n{END}\n")), Ok(()));
     }
 
     #[test]

@@ -6,14 +6,30 @@
 set -Eeuo pipefail
 IMAGE=localhost/scenario:1
 NAME=$1 PORT=$2
+# Docker with the image; started once. Who restarts a daemon has it alone (-x).
+docker_up() {
+    exec 9>/run/docker-use
+    flock "${1:--s}" 9
+    exec 8>/run/docker-up
+    flock 8
+    systemctl start docker
+    docker image inspect scenario:1 >/dev/null 2>&1 || docker import /var/tmp/image.tar scenario:1
+    exec 8>&-
+}
+docker_is() { [ "$(docker inspect --format "{{$2}}" "$1")" = "$3" ]; }
+docker_says() { docker logs "$1" 2>&1 | grep -qF -- "$2"; }
+
 # What a scenario has made goes by its name, whatever came of it.
 cleanup() { :; }
 leave() {
+    [ $? = 0 ] || journal -o short-precise -n 25 >&2
     set +ex
+    exec 2>/dev/null
     cleanup
+    [ ! -S /run/docker.sock ] || docker ps -aq --filter "name=^$NAME" | xargs -r docker rm -f
     podman pod rm -f -i -t 0 "$NAME"
     podman rm -f -i -t 0 --filter "name=^$NAME"
-} >/dev/null 2>&1
+} >/dev/null
 trap leave EXIT
 trap 'echo "line $LINENO: $BASH_COMMAND" >&2' ERR
 

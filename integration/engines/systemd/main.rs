@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use libtest_mimic::Trial;
 use richrun_engines::machine::{self, Machine, Who};
 use richrun_engines::runtimes::{self, Runtime};
+use richrun_engines::transcript::Transcript;
 use richrun_engines::view::View;
 use richrun_engines::world::{self, World};
 
@@ -36,6 +37,8 @@ impl Machines {
         let boot = || {
             let inside = world.inside()?;
             let program = inside.stage(richrun)?;
+            let images = inside.sandbox.work.join("images.sh");
+            std::fs::write(&images, include_str!("images.sh")).map_err(|e| e.to_string())?;
             Machine::boot(&inside.sandbox, &program, RUNTIMES[which], include_str!("setup.sh"))
         };
         self.0[which].get_or_init(boot).as_ref().map_err(Clone::clone)
@@ -103,7 +106,11 @@ fn trial(
     who: Who,
 ) -> Trial {
     let runtime = RUNTIMES[which];
-    let name = format!("{}::{}::{runtime}::{}", scenario.engine, who.name(), scenario.name);
+    let engine = match scenario.who {
+        [_] => scenario.engine.to_owned(),
+        _ => format!("{}::{}", scenario.engine, who.name()),
+    };
+    let name = format!("{engine}::{runtime}::{}", scenario.name);
     let lacks = lacks(tier, runtime, scenario, who);
     let place = (scenario, who, which);
     if let Some(reason) = lacks {
@@ -136,6 +143,14 @@ fn act(
 ) -> Result<(), String> {
     let machine = tier.machines.get(&tier.world, &tier.richrun, which)?;
     let sandbox = &tier.world.inside()?.sandbox;
+    if scenario.is_page {
+        // The peers have no rich containers.
+        let plain = scenario.script.split("\n## Rich containers").next().unwrap_or_default();
+        let own = runtimes::is_richrun(RUNTIMES[which]);
+        let page = Transcript::of_two(if own { scenario.script } else { plain });
+        let script = page.script_of_two("runuser -l -s /bin/bash hedgedoc -c");
+        return page.compare(&machine.script(sandbox, who, &script, &["page"])?);
+    }
     let script = [include_str!("lib.sh"), scenario.script].concat();
     let port = (20_000 + 20 * number + 10 * (who as usize)).to_string();
     machine.script(sandbox, who, &script, &["scenario", scenario.name, &port])?;

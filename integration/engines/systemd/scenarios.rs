@@ -2,6 +2,7 @@
 
 use richrun_engines::machine::Who;
 
+const ROOT: &[Who] = &[Who::Root];
 const BOTH: &[Who] = &[Who::Root, Who::User];
 
 /// A behaviour of an engine, shown by a script.
@@ -20,6 +21,8 @@ pub struct Scenario {
     pub cannot: &'static [Cannot],
     /// Whether it is run by default.
     pub short: bool,
+    /// Whether it is a page with its commands and what they print.
+    pub is_page: bool,
 }
 
 /// What a runtime is known not to do.
@@ -47,7 +50,27 @@ impl Scenario {
             controllers: &[],
             cannot: &[],
             short: true,
+            is_page: false,
         }
+    }
+
+    const fn docker(name: &'static str, script: &'static str) -> Self {
+        Self { engine: "docker", ..Self::podman(name, script).only(ROOT) }
+    }
+
+    /// A page of `docs`, whose lines are run.
+    const fn page(name: &'static str, text: &'static str) -> Self {
+        Self { is_page: true, ..Self::podman(name, text).only(ROOT) }
+    }
+
+    /// The same for these.
+    const fn only(self, who: &'static [Who]) -> Self {
+        Self { who, ..self }
+    }
+
+    /// The same where it needs these controllers.
+    const fn needs(self, controllers: &'static [&'static str]) -> Self {
+        Self { controllers, ..self }
     }
 
     /// Whether Docker's own default runtime, runc, is its first peer.
@@ -59,5 +82,31 @@ impl Scenario {
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::podman("life", include_str!("scenarios/life.sh")),
+    Scenario::podman("look", include_str!("scenarios/look.sh")),
+    Scenario::podman("update", include_str!("scenarios/update.sh"))
+        .needs(&["cpu", "memory", "pids"]),
     Scenario::podman("pod", include_str!("scenarios/pod.sh")),
+    Scenario::podman("health", include_str!("scenarios/health.sh")),
+    Scenario::podman("notify", include_str!("scenarios/notify.sh")),
+    Scenario::podman("users", include_str!("scenarios/users.sh")),
+    Scenario::podman("idmap", include_str!("scenarios/idmap.sh")).only(ROOT),
+    Scenario::podman("systemd_inside", include_str!("scenarios/systemd-inside.sh")),
+    Scenario::podman("files", include_str!("scenarios/files.sh")),
+    Scenario::podman("journal", include_str!("scenarios/journal.sh")),
+    Scenario::podman("generate", include_str!("scenarios/generate.sh")),
+    Scenario::podman("quadlet", include_str!("scenarios/quadlet.sh")),
+    Scenario::podman("kube", include_str!("scenarios/kube.sh")),
+    Scenario::podman("build", include_str!("scenarios/build.sh")),
+    Scenario::docker("life", include_str!("scenarios/docker-life.sh")),
+    Scenario::docker("health", include_str!("scenarios/docker-health.sh")),
+    Scenario::docker("update", include_str!("scenarios/docker-update.sh"))
+        .needs(&["cpu", "memory", "pids"]),
+    Scenario::docker("build", include_str!("scenarios/docker-build.sh")),
+    Scenario::docker("compose", include_str!("scenarios/docker-compose.sh")),
+    Scenario::docker("live_restore", include_str!("scenarios/docker-live-restore.sh")),
+    Scenario {
+        engine: "containerd",
+        ..Scenario::docker("ctr", include_str!("scenarios/containerd.sh"))
+    },
+    Scenario::page("deployments", include_str!("../../../docs/deployments.md")),
 ];

@@ -34,6 +34,9 @@ useradd --uid 1500 --user-group --create-home --shell /bin/bash keeper
 usermod --add-subuids 100000000-100131071 --add-subgids 100000000-100131071 keeper
 loginctl enable-linger keeper
 
+mkdir -p /srv/tools
+install -m 755 /srv/share/images.sh /srv/tools/images.sh
+
 # What containers are made of, readable by everybody.
 cp /srv/share/image.tar /var/tmp/image.tar
 chmod 644 /var/tmp/image.tar
@@ -42,5 +45,7 @@ systemd-run -q --pipe --wait --collect -p User=keeper -p PAMName=login \
     podman import -q /var/tmp/image.tar localhost/scenario:1
 
 # Until richrun has systemd's cgroup driver.
-[ "$RUNTIME" != richrun ] || podman run --rm localhost/scenario:1 true 2>/dev/null ||
+[ "$RUNTIME" != richrun ] || podman run --rm localhost/scenario:1 true 2>/dev/null || {
     printf '[engine]\ncgroup_manager = "cgroupfs"\n' >/etc/containers/containers.conf.d/60-manager.conf
+    sed -i 's/^{/{ "exec-opts": ["native.cgroupdriver=cgroupfs"],/' /etc/docker/daemon.json
+}
