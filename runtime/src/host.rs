@@ -7,6 +7,7 @@ use crate::cgroup;
 use crate::cli::{Global, Rootless};
 use crate::error::Result;
 use crate::plan::Host;
+use crate::sys::process::capabilities;
 
 /// Reads what a plan must know.
 ///
@@ -14,16 +15,23 @@ use crate::plan::Host;
 /// `/proc` cannot be read.
 pub fn probe(global: &Global) -> Result<Host> {
     let uid = rustix::process::geteuid().as_raw();
+    let unprivileged = match global.rootless {
+        Rootless::True => true,
+        Rootless::False => false,
+        Rootless::Auto => uid != 0 || in_user_namespace(),
+    };
     Ok(Host {
         cgroups: cgroup::layout::probe()?,
         uid,
         gid: rustix::process::getegid().as_raw(),
-        unprivileged: match global.rootless {
-            Rootless::True => true,
-            Rootless::False => false,
-            Rootless::Auto => uid != 0 || in_user_namespace(),
-        },
+        unprivileged,
+        administers: !unprivileged || uid == 0 && may_administer(),
     })
+}
+
+/// Whether this process has CAP_SYS_ADMIN (21, linux/capability.h) in its user namespace.
+fn may_administer() -> bool {
+    capabilities().is_ok_and(|sets| sets.effective & (1 << 21) != 0)
 }
 
 /// Whether this process is in another user namespace than the first: the

@@ -1,9 +1,10 @@
 //! Namespaces: new ones, inherited ones, joined ones; mappings and time offsets.
 
 use std::fs;
+use std::path::Path;
 
 use richrun_tests::bundle::{
-    args, namespaces, sh, user_namespace, without_mount, without_namespace,
+    args, bind, namespaces, sh, user_namespace, without_mount, without_namespace,
 };
 use richrun_tests::suite::{ALL, BOTH, ONE, ROOT, USER};
 use richrun_tests::{Kind, Suite, Trial};
@@ -22,6 +23,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "user_namespace_mappings", user_namespace_mappings)
         .on(USER, "rootless_mappings", rootless_mappings)
         .on(USER, "rootless_single_id", rootless_single_id)
+        .on(ONE, "nested_user_namespace", nested_user_namespace)
         .on(ONE, "several_mappings", several_mappings)
         .on(ONE, "user_namespace_devices", user_namespace_devices)
         .on(BOTH, "wrong_path", wrong_path)
@@ -235,6 +237,39 @@ fn rootless_single_id(t: &Trial) {
     let out = out.ok();
     let words: Vec<_> = out.out.split_whitespace().collect();
     assert_eq!(words, ["0", "20001", "1", "deny"]);
+}
+
+/// As rootless podman's `--userns=auto`: the runtime is root of a user namespace, the
+/// container's root somebody else there, who may not walk to what is bound.
+fn nested_user_namespace(t: &Trial) {
+    t.only(&[Kind::Richrun], "one runtime is enough");
+    let bundle = t.bundle(|c| {
+        sh(c, "cat /given; stat -c %u /given");
+        user_namespace(c);
+        for kind in ["uidMappings", "gidMappings"] {
+            c["linux"][kind] = json!([{"containerID": 0, "hostID": 1, "size": 1000}]);
+        }
+        if let Some(linux) = c["linux"].as_object_mut() {
+            linux.remove("resources");
+            linux.remove("cgroupsPath");
+        }
+    });
+    let secret = Path::new(bundle.path()).join("secret/given");
+    bundle.edit(|c| bind(c, &secret, "/given", &["rbind", "ro"]));
+    let script = r#"
+        cd "$1"; chown -R 100000:100000 .; chown -R 100001:100001 rootfs; mkfifo go
+        mkdir -m 700 secret; echo kept >secret/given; chown 100000 secret; chown 100001 secret/given
+        unshare --user --keep-caps --mount sh -c 'read go <go; exec "$@"' sh \
+            setpriv --reuid 0 --regid 0 --clear-groups "$2" --root "$1/state" run --bundle "$1" nested &
+        pid=$!
+        while [ "$(readlink /proc/$pid/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
+        echo 0 100000 65536 >/proc/$pid/uid_map
+        echo 0 100000 65536 >/proc/$pid/gid_map
+        echo >go
+        wait $pid"#;
+    let runtime = t.runtime_path();
+    let line = ["-c", script, "sh", bundle.path(), &runtime.to_string_lossy()];
+    t.cmd("sh", &line).ok().prints("kept\n0");
 }
 
 fn several_mappings(t: &Trial) {

@@ -134,7 +134,7 @@ impl Machine {
             let failed = machine.exec(sandbox, &["systemctl", "--failed", "--no-legend"]);
             format!("the machine is not up: {state} {failed:?}")
         })?;
-        machine.script(sandbox, Who::Root, setup, &["setup"])?;
+        machine.script(sandbox, Who::Root, setup, &[])?;
         Ok(machine)
     }
 
@@ -157,7 +157,11 @@ impl Machine {
                 line.extend(["-p", &user, "-p", "PAMName=login", "-p", "WorkingDirectory=~"]);
             }
         }
-        line.extend(["bash", "-c", script]);
+        // A file, so that the journal does not have all of it.
+        let name = format!("{}-{}-{}.sh", self.name, who.name(), words.join("-"));
+        fs::write(sandbox.work.join(&name), script).map_err(|error| format!("{name}: {error}"))?;
+        let inside = format!("{SHARE}/{name}");
+        line.extend(["bash", &inside]);
         line.extend(words);
         let outcome = run(self.command(sandbox, &line), b"", SCENARIO)?;
         if outcome.code == 0 {

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Images from this machine's own Debian, into a registry on loopback that stands for docker.io
 # and quay.io: a PostgreSQL, and a web application that keeps notes in it. Run by root.
 #
@@ -66,7 +67,8 @@ EOF
 
 # publish_as NAME COMMAND
 publish_as() {
-    tar -C $work -cf - . | podman import -q --change "CMD [\"$2\"]" --change 'ENV PATH=/usr/local/bin:/bin' \
+    # shellcheck disable=SC2086
+    tar -C $work ${without:+"--exclude=$without"} -cf - . | podman import -q --change "CMD [\"$2\"]" --change 'ENV PATH=/usr/local/bin:/bin' \
         --change 'STOPSIGNAL SIGINT' - "localhost/$1" >/dev/null
     podman push -q --tls-verify=false "localhost/$1" "docker://localhost:5000/$1"
     podman rmi -f "localhost/$1" >/dev/null
@@ -99,7 +101,7 @@ case $1 in
             echo "$3" >$work/srv/version
             publish_as hedgedoc/hedgedoc:latest application
         else
-            publish_as hedgedoc/hedgedoc:latest no-such-program
+            without=./bin/busybox publish_as hedgedoc/hedgedoc:latest application
         fi
         ;;
 esac

@@ -84,7 +84,9 @@ fn trials(tier: &Arc<Tier>) -> Vec<Trial> {
 /// Why a scenario is not tried with this runtime.
 fn lacks(tier: &Tier, runtime: &str, scenario: &Scenario, who: Who) -> Option<String> {
     let debian = machine::debian().is_none();
-    let missing = scenario.controllers.iter().find(|name| !View::V2.has(name));
+    let of_peer = scenario.peer_needs.iter().filter(|(peer, _)| *peer == runtime);
+    let mut needs = scenario.controllers.iter().chain(of_peer.map(|(_, name)| name));
+    let missing = needs.find(|name| !View::V2.has(name));
     let cannot = scenario.cannot.iter().find(|cannot| cannot.is_for(runtime, who));
     let all = std::env::var("SYSTEMD_TRIALS").is_ok_and(|which| which == "all");
     world::lacks(&[], &["/dev/fuse", "/dev/net/tun"])
@@ -149,10 +151,10 @@ fn act(
         let own = runtimes::is_richrun(RUNTIMES[which]);
         let page = Transcript::of_two(if own { scenario.script } else { plain });
         let script = page.script_of_two("runuser -l -s /bin/bash hedgedoc -c");
-        return page.compare(&machine.script(sandbox, who, &script, &["page"])?);
+        return page.compare(&machine.script(sandbox, who, &script, &[])?);
     }
     let script = [include_str!("lib.sh"), scenario.script].concat();
     let port = (20_000 + 20 * number + 10 * (who as usize)).to_string();
-    machine.script(sandbox, who, &script, &["scenario", scenario.name, &port])?;
+    machine.script(sandbox, who, &script, &[scenario.name, &port])?;
     Ok(())
 }

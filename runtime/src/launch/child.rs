@@ -275,7 +275,7 @@ impl First<'_> {
         if !host.unprivileged && !plan.namespaces.has(Kind::User) {
             return Ok(Nodes::Made);
         }
-        let asks = trees::foreign(plan, host) && plan.devices.iter().any(|device| device.listed);
+        let asks = !host.unprivileged && plan.devices.iter().any(|device| device.listed);
         let lent = if asks { trees::ask(&self.channel, Wanted::Devices)? } else { None };
         Ok(lent.map_or(Nodes::Bound, Nodes::Lent))
     }

@@ -27,9 +27,11 @@ use crate::plan::mounts::{MountStep, What};
 use crate::plan::{Host, Plan};
 use crate::sys::{mount, process};
 
-/// Whether the child lacks the rights over the host's files that the runtime has.
+/// Whether the child lacks the rights over the host's files that the runtime has. A
+/// runtime in a user namespace has them there: rootless podman's `--userns=auto` makes
+/// one more below it, whose root may not walk to what is the user's own.
 pub fn foreign(plan: &Plan, host: &Host) -> bool {
-    !host.unprivileged && plan.namespaces.has(Kind::User)
+    host.administers && plan.namespaces.has(Kind::User)
 }
 
 /// The child's side: asks for a tree. `None`: the kernel has no mount API, and

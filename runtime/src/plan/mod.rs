@@ -61,6 +61,9 @@ pub struct Host {
     /// The runtime is not root on the host: another user, or root of a user
     /// namespace.
     pub unprivileged: bool,
+    /// The runtime may mount in its own user namespace: root of the host, or of a user
+    /// namespace such as rootless podman's.
+    pub administers: bool,
 }
 
 /// What the command line adds to a configuration.

@@ -41,7 +41,13 @@ mod tests {
             );
             Namespaces::new(&serde_json::from_str(&text).unwrap())
         };
-        let host = |uid| Host { cgroups: Layout::none(), uid, gid: uid, unprivileged: uid != 0 };
+        let host = |uid| Host {
+            cgroups: Layout::none(),
+            uid,
+            gid: uid,
+            unprivileged: uid != 0,
+            administers: uid == 0,
+        };
         let plain = surroundings(&namespaces(r#"{"type":"pid"}"#), &host(0), 3);
         assert_eq!((plain.owner, plain.root, plain.descriptors), (0, 0, 3));
         let user = namespaces(r#"{"type":"user"}"#);

@@ -77,7 +77,7 @@ fn host(mode: Mode) -> Host {
         v1: if mode == Mode::V1 { v1.collect() } else { Vec::new() },
         unified: (mode == Mode::V2).then(|| hierarchy(&[], "/sys/fs/cgroup")),
     };
-    Host { cgroups, uid: 0, gid: 0, unprivileged: false }
+    Host { cgroups, uid: 0, gid: 0, unprivileged: false, administers: true }
 }
 
 /// The administrator's file, with what it trusts whom with.

@@ -5,7 +5,7 @@ cleanup() { cp /run/daemon.json /etc/docker/daemon.json; systemctl reload docker
 sed -i 's/^{/{ "live-restore": true,/' /etc/docker/daemon.json
 systemctl reload docker
 within sh -c '[ "$(docker info --format "{{.LiveRestoreEnabled}}")" = true ]'
-docker run -d --name "$NAME" scenario:1 sh -c 'while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 6'
+docker run $CAPS -d --name "$NAME" scenario:1 sh -c 'while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 6'
 pid=$(docker inspect --format '{{.State.Pid}}' "$NAME")
 systemctl kill -s KILL docker
 within curl -sf --unix-socket /run/docker.sock http://localhost/_ping
