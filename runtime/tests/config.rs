@@ -49,7 +49,7 @@ fn host(mode: Mode, unprivileged: bool) -> Host {
         _ => Layout { mode, v1: v1.collect(), unified: None },
     };
     let id = if unprivileged { 1000 } else { 0 };
-    Host { cgroups, uid: id, gid: id, unprivileged }
+    Host { cgroups, uid: id, gid: id, unprivileged, administers: !unprivileged }
 }
 
 /// Reads, validates and plans: what `create` does before it touches anything.
