@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+mod reference;
 
+use oci_spec::runtime::{Mount, Spec};
+
+pub use self::reference::Reference;
 use crate::error::{At, Error, Kind, Result};
 use crate::store::{Place, Undo};
 
@@ -16,31 +19,8 @@ pub enum SourceKind {
     Bundle(PathBuf),
     /// A directory that is a root file system.
     Rootfs(PathBuf),
-    /// `oci:DIR[:TAG]`: a directory in the OCI image layout.
-    Oci {
-        /// The directory.
-        dir: PathBuf,
-        /// Which image of it.
-        tag: Option<String>,
-    },
-    /// `oci-archive:FILE[:TAG]`: the same in a tar file.
-    OciArchive {
-        /// The file.
-        file: PathBuf,
-        /// Which image of it.
-        tag: Option<String>,
-    },
-    /// `docker-archive:FILE[:REF]`: what `docker save` writes.
-    DockerArchive {
-        /// The file.
-        file: PathBuf,
-        /// Which image of it.
-        tag: Option<String>,
-    },
-    /// `containers-storage:IMAGE`: an image of podman's.
-    ContainersStorage(String),
-    /// `docker://REF`: an image of a registry.
-    Docker(String),
+    /// An image, wherever it lies.
+    Image(Reference),
 }
 
 impl SourceKind {
@@ -49,36 +29,8 @@ impl SourceKind {
     /// # Errors
     /// What is neither a directory nor begins with a known word.
     pub fn parse(word: &str) -> Result<SourceKind> {
-        let tagged = |rest: &str| match rest.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') && !path.is_empty() => {
-                (PathBuf::from(path), Some(tag.to_owned()))
-            }
-            _ => (PathBuf::from(rest), None),
-        };
-        if let Some(rest) = word.strip_prefix("docker://") {
-            return Ok(SourceKind::Docker(rest.to_owned()));
-        }
-        match word.split_once(':') {
-            Some(("oci", rest)) => {
-                let (dir, tag) = tagged(rest);
-                return Ok(SourceKind::Oci { dir, tag });
-            }
-            Some(("oci-archive", rest)) => {
-                let (file, tag) = tagged(rest);
-                return Ok(SourceKind::OciArchive { file, tag });
-            }
-            Some(("docker-archive", rest)) => {
-                // A reference has a colon of its own: the file ends at the first.
-                let (file, tag) = match rest.split_once(':') {
-                    Some((file, tag)) => (file.into(), Some(tag.to_owned())),
-                    None => (rest.into(), None),
-                };
-                return Ok(SourceKind::DockerArchive { file, tag });
-            }
-            Some(("containers-storage", image)) => {
-                return Ok(SourceKind::ContainersStorage(image.to_owned()));
-            }
-            _ => {}
+        if let Some(image) = Reference::parse(word)? {
+            return Ok(SourceKind::Image(image));
         }
         let dir = std::path::absolute(word).at("find", word)?;
         if dir.join("config.json").is_file() {
@@ -90,8 +42,8 @@ impl SourceKind {
         Err(Error::new(
             Kind::NotFound,
             format!(
-                "source {word}: no such directory (a bundle, a root file system, oci:DIR, oci-archive:FILE, \
-                 docker-archive:FILE, containers-storage:IMAGE or docker://REF)"
+                "source {word}: no such directory (a bundle, a root file system, {})",
+                reference::FORMS
             ),
         ))
     }
@@ -131,6 +83,10 @@ pub struct PreparedRoot {
     pub base: Option<Spec>,
     /// What the image says.
     pub config: ImageConfig,
+    /// What is mounted before all else: an image's layers, on `/`.
+    pub mounts: Vec<Mount>,
+    /// Other groups of `config.user`, as the image has them.
+    pub groups: Vec<u32>,
     /// What `rm` undoes, last first.
     pub undo: Vec<Undo>,
 }
@@ -192,19 +148,9 @@ mod tests {
     #[test]
     fn sources_are_read() {
         let parse = |word: &str| SourceKind::parse(word).expect("a source");
-        let oci = |dir: &str, tag: Option<&str>| SourceKind::Oci {
-            dir: dir.into(),
-            tag: tag.map(str::to_owned),
-        };
-        assert_eq!(parse("oci:/a/b"), oci("/a/b", None));
-        assert_eq!(parse("oci:/a/b:latest"), oci("/a/b", Some("latest")));
-        assert_eq!(parse("oci:/a:b/c"), oci("/a:b/c", None));
-        assert_eq!(parse("docker://x/y:1"), SourceKind::Docker("x/y:1".into()));
         assert_eq!(parse("/tmp"), SourceKind::Rootfs("/tmp".into()));
-        assert_eq!(
-            parse("docker-archive:/f.tar:r/x:1"),
-            SourceKind::DockerArchive { file: "/f.tar".into(), tag: Some("r/x:1".into()) }
-        );
+        let image = SourceKind::Image(Reference::Registry("x/y:1".into()));
+        assert_eq!(parse("docker://x/y:1"), image);
         let said = SourceKind::parse("/no/such").expect_err("refused");
         assert_eq!(said.kind, Kind::NotFound);
     }

@@ -5,6 +5,7 @@ mod create;
 mod events;
 mod exec;
 mod foreground;
+mod image;
 mod inspect;
 mod kill;
 mod label;
@@ -130,6 +131,8 @@ pub enum Verb {
     Label(label::LabelArgs),
     /// Run and look after pods: Kubernetes manifests, or the pod controller's JSON
     Pod(pod::PodArgs),
+    /// Images that containers are made of
+    Image(image::ImageArgs),
 }
 
 /// The whole command line, for manual pages and completions.
@@ -167,6 +170,7 @@ pub fn main() -> ExitCode {
         Verb::Rename(args) => rename::run(global, args),
         Verb::Label(args) => label::run(global, args),
         Verb::Pod(args) => pod::run(global, args),
+        Verb::Image(args) => image::run(global, args),
     };
     match done {
         Ok(status) => ExitCode::from(status),

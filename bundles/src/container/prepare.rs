@@ -1,6 +1,7 @@
 //! From a SOURCE to its root file system.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::image::ImageSource;
 use crate::source::{Bundle, PreparedRoot, Rootfs, Source, SourceKind, Workshop};
 
 /// Prepares a source of any kind.
@@ -11,6 +12,6 @@ pub fn prepare(kind: &SourceKind, shop: &Workshop) -> Result<PreparedRoot> {
     match kind {
         SourceKind::Bundle(dir) => Bundle(dir.clone()).prepare(shop),
         SourceKind::Rootfs(dir) => Rootfs(dir.clone()).prepare(shop),
-        _ => Err(Error::new(Kind::Usage, "images cannot be run yet")),
+        SourceKind::Image(image) => ImageSource::new(image.clone()).prepare(shop),
     }
 }

@@ -1,1 +1,7 @@
-//! Environments: the containers of a work tree.
+//! Environments.
+pub mod document;
+pub mod options;
+pub mod place;
+pub mod read;
+pub mod template;
+pub mod watch;
