@@ -2,6 +2,7 @@
 
 mod attach;
 mod create;
+mod env;
 mod events;
 mod exec;
 mod foreground;
@@ -133,6 +134,8 @@ pub enum Verb {
     Pod(pod::PodArgs),
     /// Images that containers are made of
     Image(image::ImageArgs),
+    /// Environments: a git work tree whose programs run in containers
+    Env(env::EnvArgs),
 }
 
 /// The whole command line, for manual pages and completions.
@@ -171,6 +174,7 @@ pub fn main() -> ExitCode {
         Verb::Label(args) => label::run(global, args),
         Verb::Pod(args) => pod::run(global, args),
         Verb::Image(args) => image::run(global, args),
+        Verb::Env(args) => env::run(global, args),
     };
     match done {
         Ok(status) => ExitCode::from(status),

@@ -52,7 +52,31 @@ pub fn prepare(
     if !overlay_works(store) {
         return copied(store, record, path, layers, options);
     }
-    let lower: Vec<PathBuf> = digests.iter().rev().map(|layer| store.short(layer)).collect();
+    let lower = digests.iter().rev().map(|layer| store.short(layer)).collect();
+    joined(store, lower, layers, dir, ephemeral)
+}
+
+/// The same for directories that are root file systems already, the topmost first: the
+/// container writes beside them. Where there is no overlayfs, into the first.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn over(store: &Store, lower: Vec<PathBuf>, dir: &Path, ephemeral: bool) -> Result<Rootfs> {
+    if overlay_works(store) {
+        return joined(store, lower.clone(), lower, dir, ephemeral);
+    }
+    let path = lower.first().cloned().unwrap_or_default();
+    Ok(Rootfs { path, mount: None, layers: lower })
+}
+
+fn joined(
+    store: &Store,
+    lower: Vec<PathBuf>,
+    layers: Vec<PathBuf>,
+    dir: &Path,
+    ephemeral: bool,
+) -> Result<Rootfs> {
+    let path = make(dir, "rootfs", 0o755)?;
     let upper = make(dir, "upper", 0o755)?;
     like_root(&upper, layers.first())?;
     let work = make(dir, "work", 0o700)?;
@@ -63,9 +87,8 @@ pub fn prepare(
         return Err(Error::new(
             Kind::Refused,
             format!(
-                "image {}: the names of its {} layers are too long for overlayfs; use a store with a \
-             shorter path than {}",
-                id.short(),
+                "image: the names of its {} layers are too long for overlayfs; use a store with a \
+                 shorter path than {}",
                 layers.len(),
                 store.dir().display()
             ),
@@ -77,7 +100,7 @@ pub fn prepare(
         .source("overlay")
         .options(text)
         .build()
-        .map_err(|error| Error::new(Kind::Refused, format!("image: mount: {error}")))?;
+        .map_err(|error| Error::system(format!("image: mount: {error}")))?;
     Ok(Rootfs { path, mount: Some(mount), layers })
 }
 

@@ -118,13 +118,21 @@ fn put<R: Read>(tree: &mut Tree, name: &[u8], entry: &mut tar::Entry<'_, R>) -> 
     tree.put(&place, &instead.unwrap_or(kind), &meta, entry)
 }
 
+/// A number of a header; an empty field is zero, as Go's writers have it.
+fn or_zero(field: &[u8], number: impl FnOnce() -> io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { number() }
+}
+
 fn meta<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Meta> {
     let header = entry.header();
     let id = |id: u64| u32::try_from(id).map_err(|_| bad(format!("its owner {id} is no id")));
+    let old = header.as_old();
+    let owner = (or_zero(&old.uid, || header.uid())?, or_zero(&old.gid, || header.gid())?);
+    let mtime = or_zero(&old.mtime, || header.mtime())?;
     let mut meta = Meta {
-        owner: (id(header.uid()?)?, id(header.gid()?)?),
-        mode: header.mode()?,
-        mtime: (i64::try_from(header.mtime()?).unwrap_or(0), 0),
+        owner: (id(owner.0)?, id(owner.1)?),
+        mode: u32::try_from(or_zero(&old.mode, || header.mode().map(u64::from))?).unwrap_or(0),
+        mtime: (i64::try_from(mtime).unwrap_or(0), 0),
         xattrs: Vec::new(),
     };
     if let Some(records) = entry.pax_extensions()? {

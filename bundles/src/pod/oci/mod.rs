@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::container::prepare;
 use crate::error::{At, Error, Kind, Result};
 use crate::runtime::Program;
-use crate::source::{PreparedRoot, SourceKind, Workshop};
+use crate::source::{PreparedRoot, Reference, SourceKind, Workshop};
 use crate::store::{read_json, write_json};
 
 use super::kept::Kept;
@@ -79,8 +79,8 @@ impl Oci {
             // A name of a registry, as it stands in manifests: podman's store may have it.
             Err(error) if error.kind == Kind::NotFound && !word.starts_with(['/', '.']) => {
                 match crate::runtime::program("podman".into()) {
-                    Ok(_) => Ok(SourceKind::ContainersStorage(word.to_owned())),
-                    Err(_) => Ok(SourceKind::Docker(word.to_owned())),
+                    Ok(_) => Ok(SourceKind::Image(Reference::Podman(word.to_owned()))),
+                    Err(_) => Ok(SourceKind::Image(Reference::Registry(word.to_owned()))),
                 }
             }
             parsed => parsed,
