@@ -85,8 +85,8 @@ pub struct PreparedRoot {
     pub config: ImageConfig,
     /// What is mounted before all else: an image's layers, on `/`.
     pub mounts: Vec<Mount>,
-    /// Other groups of `config.user`, as the image has them.
-    pub groups: Vec<u32>,
+    /// Directories with an image's files, the topmost first: where its accounts are.
+    pub layers: Vec<PathBuf>,
     /// What `rm` undoes, last first.
     pub undo: Vec<Undo>,
 }

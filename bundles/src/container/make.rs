@@ -74,7 +74,10 @@ impl Containers {
             record.labels.entry(key.clone()).or_insert_with(|| value.clone());
         }
         let options = options(record, request, &prepared)?;
-        let configuration = spec::configuration(prepared.base, &prepared.root, &options)?;
+        let mut configuration = spec::configuration(prepared.base, &prepared.root, &options)?;
+        let mounts = configuration.mounts().clone().unwrap_or_default();
+        // An image's layers, on which all others are mounted.
+        configuration.set_mounts(Some(prepared.mounts.into_iter().chain(mounts).collect()));
         if let Some(process) = configuration.process() {
             record.command = process.args().clone().unwrap_or_default();
             record.terminal = process.terminal().unwrap_or(false);
@@ -118,7 +121,7 @@ fn options(record: &Record, request: &Request, prepared: &PreparedRoot) -> Resul
         options.hostname.or_else(|| prepared.base.is_none().then(|| record.name.clone()));
     let who = request.user.as_deref().or(image.user.as_deref()).filter(|who| !who.is_empty());
     if let Some(who) = who {
-        options.user = Some(user::identity(who, &prepared.root)?);
+        options.user = Some(identity(who, prepared)?);
     }
     if request.network.is_some() || prepared.base.is_none() {
         options.network = Some(match &record.network {
@@ -142,6 +145,15 @@ fn options(record: &Record, request: &Request, prepared: &PreparedRoot) -> Resul
     Ok(options)
 }
 
+/// Who a name is, by the image's own files.
+fn identity(who: &str, prepared: &PreparedRoot) -> Result<spec::Identity> {
+    if prepared.layers.is_empty() {
+        return user::identity(who, &prepared.root);
+    }
+    let found = crate::image::user::resolve(&prepared.layers, who)?;
+    Ok(spec::Identity { uid: found.uid, gid: found.gid, groups: found.groups })
+}
+
 fn arguments(request: &Request, prepared: &PreparedRoot) -> Vec<String> {
     let image = &prepared.config;
     let given = !request.command.is_empty();
@@ -158,7 +170,8 @@ fn arguments(request: &Request, prepared: &PreparedRoot) -> Vec<String> {
 fn names(prepared: &PreparedRoot) -> Option<Bind> {
     let source = fs::canonicalize("/etc/resolv.conf").ok()?;
     let options = ["bind", "ro", "nosuid", "nodev"].map(str::to_owned).to_vec();
-    let there = fs::symlink_metadata(prepared.root.join("etc")).is_ok_and(|etc| etc.is_dir());
+    let has = |root: &Path| fs::symlink_metadata(root.join("etc")).is_ok_and(|etc| etc.is_dir());
+    let there = has(&prepared.root) || prepared.layers.iter().any(|layer| has(layer));
     let target = PathBuf::from("/etc/resolv.conf");
     there.then(|| Bind { kind: "bind".into(), source, target, options })
 }

@@ -3,7 +3,7 @@
 use super::fetch::{self, Options};
 use super::rootfs;
 use super::store::Store;
-use super::{user, userns};
+use super::userns;
 use crate::error::Result;
 use crate::source::{ImageConfig, PreparedRoot, Reference, Source, Workshop};
 use crate::store::Undo;
@@ -33,13 +33,7 @@ impl Source for ImageSource {
         let record = fetch::ensure(&store, &self.reference, &self.options)?;
         let root = rootfs::prepare(&store, &record, &shop.dir, self.ephemeral, &self.options)?;
         let settings = record.config.settings();
-        let mut groups = Vec::new();
-        let mut user = None;
-        if let Some(name) = settings.user.as_deref().filter(|name| !name.is_empty()) {
-            let identity = user::resolve(&root.layers, name)?;
-            user = Some(format!("{}:{}", identity.uid, identity.gid));
-            groups = identity.groups;
-        }
+        let user = settings.user.clone().filter(|name| !name.is_empty());
         let keys = |map: &Option<std::collections::BTreeMap<String, serde_json::Value>>| {
             map.iter().flat_map(|map| map.keys().cloned()).collect()
         };
@@ -64,7 +58,7 @@ impl Source for ImageSource {
         Ok(PreparedRoot {
             root: root.path,
             mounts: root.mount.into_iter().collect(),
-            groups,
+            layers: root.layers,
             config,
             undo,
             ..PreparedRoot::default()

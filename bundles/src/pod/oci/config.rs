@@ -100,6 +100,10 @@ pub fn config(
     spec["hostname"] = Value::Null;
     spec["annotations"] = json!({ "io.richctl.pod": pod.name });
     mounts(&mut spec, own, ground, volumes);
+    if let Some(all) = spec["mounts"].as_array_mut() {
+        // An image's layers, on which all others are mounted.
+        all.splice(0..0, root.mounts.iter().map(|mount| json!(mount)));
+    }
     linux(&mut spec, setup, pod, own, ground)?;
     if let Some(part) = &own.spec {
         let mut part = part.clone();
@@ -144,6 +148,10 @@ fn process(
     let security = &own.security;
     let (image_user, image_group) =
         match root.config.user.as_deref().filter(|user| !user.is_empty()) {
+            Some(user) if !root.layers.is_empty() => {
+                let found = crate::image::user::resolve(&root.layers, user)?;
+                (found.uid, found.gid)
+            }
             Some(user) => account::look_up(&root.root, user)?,
             None => (0, 0),
         };
