@@ -24,6 +24,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(V1, "users_capabilities_and_limits", security);
     suite.on(V1, "who_is_killed_for_memory_is_said_to_be", memory);
     suite.on(ONE, "what_is_wrong_is_said_and_nothing_is_left", refused);
+    suite.on(ONE, "pods_end_with_the_machine", restarted);
     suite.on(ONE, "several_pods_of_three_containers", several);
 }
 

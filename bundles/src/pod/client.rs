@@ -109,12 +109,22 @@ fn last_word(dirs: &PodDirs) -> String {
 /// # Errors
 /// [`Kind::NotFound`]; the supervisor's.
 pub fn status(dirs: &PodDirs) -> Result<PodStatus> {
-    let known = dirs.read_status()?;
+    let known = known(dirs)?;
     if let Some(status) = known.as_ref().filter(|status| status.over || is_attended(dirs)) {
         return Ok(status.clone());
     }
     let mut answer = ask(dirs, "status")?;
     next(&mut answer)?.ok_or_else(|| Error::system("the pod's supervisor gives no answer"))
+}
+
+/// The last status that is known. What runs is forgotten when the machine is restarted,
+/// and so is the directory of it.
+fn known(dirs: &PodDirs) -> Result<Option<PodStatus>> {
+    if dirs.run.exists() {
+        return dirs.read_status();
+    }
+    let setup = dirs.read_setup()?;
+    Ok(Some(PodStatus::lost(&setup.pod, "MachineRestarted")))
 }
 
 /// A supervisor's answers.
@@ -168,7 +178,7 @@ pub fn next(answer: &mut Answer) -> Result<Option<PodStatus>> {
 /// [`Kind::NotFound`]; the supervisor's.
 pub fn follow(dirs: &PodDirs, mut enough: impl FnMut(&PodStatus) -> bool) -> Result<PodStatus> {
     loop {
-        if let Some(status) = dirs.read_status()?.filter(|status| status.over) {
+        if let Some(status) = known(dirs)?.filter(|status| status.over) {
             enough(&status);
             return Ok(status);
         }
@@ -193,7 +203,7 @@ pub fn follow(dirs: &PodDirs, mut enough: impl FnMut(&PodStatus) -> bool) -> Res
 /// [`Kind::NotFound`]; the supervisor's.
 pub fn stop(dirs: &PodDirs, grace: Option<u64>) -> Result<PodStatus> {
     dirs.read_setup()?;
-    if let Some(status) = dirs.read_status()?.filter(|status| status.over) {
+    if let Some(status) = known(dirs)?.filter(|status| status.over) {
         return Ok(status);
     }
     let question = grace.map_or("stop".to_owned(), |seconds| format!("stop {seconds}"));
@@ -210,7 +220,7 @@ pub fn stop(dirs: &PodDirs, grace: Option<u64>) -> Result<PodStatus> {
 /// [`Kind::State`] when it runs; what remains.
 pub fn remove(dirs: &PodDirs, force: bool) -> Result<()> {
     let setup = dirs.read_setup()?;
-    let over = dirs.read_status()?.is_some_and(|status| status.over);
+    let over = known(dirs)?.is_some_and(|status| status.over);
     if !over && !force {
         let name = &setup.pod.name;
         let what = format!("pod {name} runs: 'richctl pod stop {name}' first, or rm --force");

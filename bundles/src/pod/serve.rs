@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn names_of_this_host_and_no_others() {
-        for own in ["localhost", "localhost:80", "127.0.0.1:8080", "[::1]:80", "::1", ""] {
+        for own in ["localhost", "localhost:80", "127.0.0.1:8080", "[::1]:80", "[::1]", ""] {
             assert!(is_own(own), "{own}");
         }
         for other in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.x:1"]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::machine::{PodPhase, State};
+use super::model::Pod;
 
 /// A pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,24 @@ pub struct PodStatus {
     pub since: i64,
     /// Its containers, in their order.
     pub containers: Vec<ContainerStatus>,
+}
+
+impl PodStatus {
+    /// That of a pod of which nothing runs, and why.
+    pub fn lost(pod: &Pod, why: &str) -> PodStatus {
+        PodStatus {
+            name: pod.name.clone(),
+            namespace: pod.namespace.clone(),
+            phase: PodPhase::Failed,
+            reason: why.to_owned(),
+            healthy: false,
+            ready: false,
+            over: true,
+            exit_status: Some(128),
+            since: 0,
+            containers: Vec::new(),
+        }
+    }
 }
 
 /// A container.

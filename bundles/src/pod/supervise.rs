@@ -16,7 +16,6 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 
 use super::controller::Controller;
-use super::machine::PodPhase;
 use super::oci::Oci;
 use super::plugin::Plugin;
 use super::setup::{PodDirs, Setup};
@@ -58,7 +57,7 @@ fn look_after(setup: Setup, dirs: &PodDirs) -> Result<()> {
     let oci = match Oci::new(setup) {
         Ok(oci) => Arc::new(oci),
         Err(error) => {
-            write_json(&dirs.status(), &never_begun(&pod, &error.to_string()))?;
+            write_json(&dirs.status(), &PodStatus::lost(&pod, &error.to_string()))?;
             return Err(error);
         }
     };
@@ -75,22 +74,6 @@ fn look_after(setup: Setup, dirs: &PodDirs) -> Result<()> {
     controller.wait();
     oci.clear();
     Ok(())
-}
-
-/// The status of a pod that could not be begun.
-fn never_begun(pod: &super::model::Pod, why: &str) -> PodStatus {
-    PodStatus {
-        name: pod.name.clone(),
-        namespace: pod.namespace.clone(),
-        phase: PodPhase::Failed,
-        reason: why.to_owned(),
-        healthy: false,
-        ready: false,
-        over: true,
-        exit_status: Some(128),
-        since: 0,
-        containers: Vec::new(),
-    }
 }
 
 fn answer_all(listener: &UnixListener, controller: &Controller) {

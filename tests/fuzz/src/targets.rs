@@ -50,6 +50,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "annotated", run: annotated },
     Target { name: "in_root", run: in_root },
     Target { name: "words", run: words },
+    Target { name: "pod", run: pod },
+    Target { name: "http_request", run: http_request },
     Target { name: "command_line", run: command_line },
     Target { name: "settings", run: settings },
     Target { name: "resources", run: resources },
@@ -317,4 +319,30 @@ fn words(bytes: &[u8]) {
 fn command_line(bytes: &[u8]) {
     let words = bytes.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
     let (_, _either) = cli::parse(&words.collect::<Vec<_>>());
+}
+
+/// A pod's file; what is read is driven a little.
+fn pod(bytes: &[u8]) {
+    use rich_bundles::pod::machine::{Act, Machine};
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(read) = rich_bundles::pod::read::pods("pod", text, "pod") else { return };
+    for pod in read.pods {
+        let kept = serde_json::to_vec(&pod).expect("a pod is kept");
+        assert!(serde_json::from_slice::<rich_bundles::pod::model::Pod>(&kept).is_ok());
+        let mut machine = Machine::new(&pod, 0);
+        for _ in 0..100 {
+            match machine.next(0) {
+                Some(Act::Start(at)) => machine.started(at, 0),
+                Some(Act::Stop(at) | Act::Kill(at)) => machine.ended(at, 1, None, 0),
+                Some(Act::Probe(at, which)) => machine.probed(at, which, false, 0),
+                Some(Act::PostStart(at)) => machine.post_started(at, true, 0),
+                Some(Act::PreStop(at)) => machine.pre_stopped(at),
+                None => machine.stop("fuzz", None, 0),
+            }
+        }
+    }
+}
+
+fn http_request(bytes: &[u8]) {
+    let _either = rich_bundles::pod::serve::request(bytes);
 }
