@@ -1,7 +1,7 @@
 //! The ends of logs, printed as they grow.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::setup::Setup;
@@ -53,6 +53,7 @@ impl Tails {
     /// Prints what has come since; false when nobody reads any more.
     pub fn print(&mut self) -> bool {
         let mut out = std::io::stdout().lock();
+        let terminal = out.is_terminal();
         for (name, path, at) in &mut self.logs {
             let Ok(mut file) = File::open(path) else { continue };
             let length = file.metadata().map_or(0, |data| data.len());
@@ -66,6 +67,12 @@ impl Tails {
                 continue;
             }
             *at += bytes.len() as u64;
+            if terminal {
+                // What a container writes is shown to a person, and obeyed by no terminal.
+                let harmless =
+                    |byte: u8| byte >= b' ' && byte != 0x7f || matches!(byte, b'\n' | b'\t');
+                bytes.iter_mut().filter(|byte| !harmless(**byte)).for_each(|byte| *byte = b' ');
+            }
             let written = match self.prefix {
                 false => out.write_all(&bytes),
                 true => bytes.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| {

@@ -34,7 +34,9 @@ pub fn run(mut command: Command, limit: Duration) -> Result<i32> {
     let mut words = Vec::new();
     let status = follow(&mut child, limit, &mut said, &mut words)?;
     let words = String::from_utf8_lossy(&words);
+    // It ends up in tables on terminals: nothing of it is obeyed there.
     let last = words.trim().lines().last().unwrap_or_default();
+    let last: String = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match status {
         None => {
             let seconds = limit.as_secs_f64();
