@@ -500,6 +500,21 @@ fn refused(t: &Trial) {
     assert!(left.is_empty(), "left: {left:?}");
 }
 
+/// What is in memory goes with the machine, as a restart takes it; nothing starts by itself.
+fn restarted(t: &Trial) {
+    let spec = "  restartPolicy: Never\n  containers: [{name: c, command: ['true']}]\n";
+    let (path, name) = manifest(t, "boot", spec);
+    run(t, &[&path]).ok();
+    fs::remove_dir_all(t.dir.join("ctl/run/pods")).expect("remove");
+    let now = status(t, &name);
+    assert_eq!((&now["over"], &now["reason"]), (&true.into(), &"MachineRestarted".into()));
+    let list = ctl(t, &["pod", "list", "--format", "json"]).ok().json();
+    assert_eq!(list[0]["phase"], "Failed");
+    ctl(t, &["pod", "stop", &name]).ok();
+    ctl(t, &["pod", "wait", &name]).run().exits(128);
+    remove(t, &name);
+}
+
 fn several(t: &Trial) {
     many(t, 8);
 }
