@@ -34,6 +34,13 @@ useradd --uid 1500 --user-group --create-home --shell /bin/bash keeper
 usermod --add-subuids 100000000-100131071 --add-subgids 100000000-100131071 keeper
 loginctl enable-linger keeper
 
+# An outward interface, which pasta copies: else it takes one of Docker's.
+ip link add lan type veth peer name lan-peer
+ip link set lan-peer up
+ip address add 10.99.0.2/24 dev lan
+ip link set lan up
+ip route add default via 10.99.0.1
+
 mkdir -p /srv/tools
 install -m 755 /srv/share/images.sh /srv/tools/images.sh
 
@@ -43,9 +50,3 @@ chmod 644 /var/tmp/image.tar
 podman import -q /var/tmp/image.tar localhost/scenario:1
 systemd-run -q --pipe --wait --collect -p User=keeper -p PAMName=login \
     podman import -q /var/tmp/image.tar localhost/scenario:1
-
-# Until richrun has systemd's cgroup driver.
-[ "$RUNTIME" != richrun ] || podman run --rm localhost/scenario:1 true 2>/dev/null || {
-    printf '[engine]\ncgroup_manager = "cgroupfs"\n' >/etc/containers/containers.conf.d/60-manager.conf
-    sed -i 's/^{/{ "exec-opts": ["native.cgroupdriver=cgroupfs"],/' /etc/docker/daemon.json
-}

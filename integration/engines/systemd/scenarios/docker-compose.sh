@@ -6,12 +6,12 @@ cat >"$dir/compose.yaml" <<EOF
 services:
   back:
     image: scenario:1
-    cap_drop: [AUDIT_WRITE]
+    cap_drop: [ALL]
     command: httpd -f -p 80 -h /srv
     healthcheck: {test: [CMD, wget, -qO-, "http://127.0.0.1/"], interval: 1s}
   front:
     image: scenario:1
-    cap_drop: [AUDIT_WRITE]
+    cap_drop: [ALL]
     depends_on: {back: {condition: service_healthy}}
     command: sh -c 'wget -qO /tmp/index.html http://back/ && exec httpd -f -p 80 -h /tmp'
     ports: ["127.0.0.1:$PORT:80"]

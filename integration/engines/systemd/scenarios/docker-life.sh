@@ -3,9 +3,8 @@ docker_up
 same "$(docker info --format '{{.DefaultRuntime}}')" "$RUNTIME-default"
 docker run $CAPS -d --name "$NAME" scenario:1 sh -c 'trap "echo bye; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
 within docker_says "$NAME" ready
-if [ "$(docker info --format '{{.CgroupDriver}}')" = systemd ]; then
-    same "$(systemctl is-active "docker-$(docker inspect --format '{{.Id}}' "$NAME").scope")" active
-fi
+same "$(docker info --format '{{.CgroupDriver}}')" systemd
+same "$(systemctl is-active "docker-$(docker inspect --format '{{.Id}}' "$NAME").scope")" active
 same "$(docker exec "$NAME" echo in)" in
 status 7 docker exec "$NAME" sh -c 'exit 7'
 has "$(docker top "$NAME")" 'echo ready'

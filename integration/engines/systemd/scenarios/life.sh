@@ -2,10 +2,10 @@
 podman run -d --name "$NAME" "$IMAGE" sh -c 'trap "echo bye; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
 logs "$NAME" ready
 scope=libpod-$(field "$NAME" .Id).scope
-by_systemd() { [ "$(podman info --format '{{.Host.CgroupManager}}')" = systemd ]; }
-if by_systemd; then same "$(ctl is-active "$scope")" active; fi
+same "$(podman info --format '{{.Host.CgroupManager}}')" systemd
+same "$(ctl is-active "$scope")" active
 pid=$(field "$NAME" .State.Pid)
-if by_systemd; then grep -F "$(ctl show -p ControlGroup --value "$scope")" "/proc/$pid/cgroup"; fi
+grep -F "$(ctl show -p ControlGroup --value "$scope")" "/proc/$pid/cgroup"
 same "$(podman exec "$NAME" echo in)" in
 status 7 podman exec "$NAME" sh -c 'exit 7'
 status 127 podman exec "$NAME" /no/such
