@@ -95,7 +95,9 @@ fn lacks(tier: &Tier, runtime: &str, scenario: &Scenario, who: Who) -> Option<St
         .or_else(|| missing.map(|name| format!("no {name} controller in the v2 view")))
         .or_else(|| cannot.map(|cannot| cannot.reason.to_owned()))
         .or_else(|| {
-            let later = !all && (!scenario.short || runtime == "runc" && !scenario.of_docker());
+            let second = runtime == "runc" && !scenario.of_docker();
+            let peers = scenario.is_page && !runtimes::is_richrun(runtime);
+            let later = !all && (!scenario.short || second || peers);
             later.then(|| "in a long run only: make test-systemd".to_owned())
         })
 }
