@@ -49,7 +49,9 @@ EOF
 set -eu
 until psql "$CMD_DB_URL" -qc 'CREATE TABLE IF NOT EXISTS notes (note text)' 2>/dev/null; do sleep 0.2; done
 echo "application $(cat /srv/version): ready"
-exec httpd -f -p "$CMD_HOST:$CMD_PORT" -h /srv/www
+httpd -f -p "$CMD_HOST:$CMD_PORT" -h /srv/www &
+trap 'exit 0' INT TERM
+wait
 EOF
     cat >$work/srv/www/cgi-bin/notes <<'EOF'
 #!/bin/sh
