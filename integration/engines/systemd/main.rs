@@ -28,6 +28,14 @@ use table::{Cell, Table};
 /// The runtimes of the table, richrun last: the machine's faults show first.
 const RUNTIMES: [&str; 3] = ["crun", "runc", "richrun"];
 
+/// What a machine finds in the sandbox's directory: the set-up that administrators copy,
+/// and what makes the images of the deployments' page.
+const FILES: [(&str, &str); 3] = [
+    ("50-richrun.conf", include_str!("../../setup/podman/50-richrun.conf")),
+    ("daemon.json", include_str!("../../setup/docker/daemon.json")),
+    ("images.sh", include_str!("images.sh")),
+];
+
 /// A machine for each runtime, booted when the first trial needs it.
 #[derive(Default)]
 struct Machines([OnceLock<Result<Machine, String>>; RUNTIMES.len()]);
@@ -37,8 +45,10 @@ impl Machines {
         let boot = || {
             let inside = world.inside()?;
             let program = inside.stage(richrun)?;
-            let images = inside.sandbox.work.join("images.sh");
-            std::fs::write(&images, include_str!("images.sh")).map_err(|e| e.to_string())?;
+            for (name, text) in FILES {
+                std::fs::write(inside.sandbox.work.join(name), text)
+                    .map_err(|error| format!("{name}: {error}"))?;
+            }
             Machine::boot(&inside.sandbox, &program, RUNTIMES[which], include_str!("setup.sh"))
         };
         self.0[which].get_or_init(boot).as_ref().map_err(Clone::clone)

@@ -2,28 +2,21 @@
 # engines, an ordinary user, and an image. RUNTIME is crun, runc or richrun.
 set -eu
 mkdir -p /etc/containers/containers.conf.d /etc/docker /etc/containerd
-path=$(command -v "$RUNTIME")
 
 # The default of 2048 processes needs the controller.
 grep -qw pids /sys/fs/cgroup/cgroup.controllers ||
     printf '[containers]\npids_limit = 0\n' >/etc/containers/containers.conf.d/10-machine.conf
 
-cat >/etc/containers/containers.conf.d/50-runtime.conf <<EOF
-[engine]
-runtime = "$RUNTIME"
-runtime_supports_json = ["crun", "runc", "richrun", "richrun-rich"]
-runtime_supports_nocgroups = ["crun", "richrun", "richrun-rich"]
-
-[engine.runtimes]
-richrun = ["/usr/local/bin/richrun"]
-richrun-rich = ["/usr/local/bin/richrun-rich"]
-EOF
-cat >/etc/docker/daemon.json <<EOF
-{
-    "default-runtime": "$RUNTIME-default",
-    "runtimes": { "$RUNTIME-default": { "path": "$path" } }
-}
-EOF
+# For richrun the files that an administrator copies (integration/setup).
+if [ "$RUNTIME" = richrun ]; then
+    cp /srv/share/50-richrun.conf /etc/containers/containers.conf.d/
+    cp /srv/share/daemon.json /etc/docker/
+else
+    printf '[engine]\nruntime = "%s"\n' "$RUNTIME" >/etc/containers/containers.conf.d/50-runtime.conf
+    [ "$RUNTIME" = runc ] ||
+        printf '{"default-runtime": "%s", "runtimes": {"%s": {"path": "%s"}}}\n' "$RUNTIME" "$RUNTIME" \
+            "$(command -v "$RUNTIME")" >/etc/docker/daemon.json
+fi
 
 # For --userns=auto.
 grep -q ^containers: /etc/subuid || {
@@ -40,6 +33,7 @@ ip link set lan-peer up
 ip address add 10.99.0.2/24 dev lan
 ip link set lan up
 ip route add default via 10.99.0.1
+systemctl start network-online.target
 
 mkdir -p /srv/tools
 install -m 755 /srv/share/images.sh /srv/tools/images.sh

@@ -1,6 +1,6 @@
 # run, logs, exec, stop, restart, stats, top: with systemd's driver, as Docker has it on cgroup2.
 docker_up
-same "$(docker info --format '{{.DefaultRuntime}}')" "$RUNTIME-default"
+same "$(docker info --format '{{.DefaultRuntime}}')" "$RUNTIME"
 docker run $CAPS -d --name "$NAME" scenario:1 sh -c 'trap "echo bye; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
 within docker_says "$NAME" ready
 same "$(docker info --format '{{.CgroupDriver}}')" systemd

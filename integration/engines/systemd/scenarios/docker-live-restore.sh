@@ -1,5 +1,6 @@
 # live-restore: containers outlive their daemon, and it finds them again.
 docker_up -x
+[ -e /etc/docker/daemon.json ] || echo '{ "labels": [] }' >/etc/docker/daemon.json
 cp /etc/docker/daemon.json /run/daemon.json
 cleanup() { cp /run/daemon.json /etc/docker/daemon.json; systemctl reload docker; }
 sed -i 's/^{/{ "live-restore": true,/' /etc/docker/daemon.json
