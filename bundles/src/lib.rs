@@ -15,6 +15,8 @@
 //! - [`pod`], [`env`](mod@env): on top of them
 //! - [`cli`]: richctl's command line
 
+// Its words are clap's help: brackets are what may be left out, and no links.
+#[allow(rustdoc::broken_intra_doc_links)]
 pub mod cli;
 pub mod container;
 pub mod env;
