@@ -1,6 +1,6 @@
 //! The container's first process, from its clone to the payload.
 //!
-//! One function tells it: [`First::set_up`]. It runs in a copy of the
+//! One function tells it: [`First::try_set_up`]. It runs in a copy of the
 //! runtime's memory, alone, and reports to the runtime over the channel; from
 //! the start gate on there may be no runtime any more, and it reports there.
 
