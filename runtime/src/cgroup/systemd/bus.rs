@@ -78,11 +78,20 @@ impl Bus {
     /// # Errors
     /// Nobody is there, or does not answer.
     pub fn open(user: bool) -> std::result::Result<Bus, Fault> {
+        Bus::knock(user)?.enter()
+    }
+
+    /// The first half: connects, and says who is there. The answer may take a while, in which other
+    /// things can be done.
+    ///
+    /// # Errors
+    /// Nobody is there.
+    pub fn knock(user: bool) -> std::result::Result<Bus, Fault> {
         let places = places(user);
         let mut tried = Vec::with_capacity(places.len());
         for (address, direct) in &places {
             match connected(address) {
-                Ok(socket) => return Bus::greet(socket, *direct),
+                Ok(socket) => return Bus::greeting(socket, *direct),
                 Err(errno) => tried.push(format!("{} {}", shown(address), why(errno))),
             }
         }
@@ -92,7 +101,7 @@ impl Bus {
         )))
     }
 
-    fn greet(socket: OwnedFd, direct: bool) -> std::result::Result<Bus, Fault> {
+    fn greeting(socket: OwnedFd, direct: bool) -> std::result::Result<Bus, Fault> {
         let mut bus = Bus {
             socket,
             direct,
@@ -102,6 +111,15 @@ impl Bus {
             end: Instant::now() + GREETING_BOUND,
         };
         bus.flush()?;
+        Ok(bus)
+    }
+
+    /// The second half: waits for the answer.
+    ///
+    /// # Errors
+    /// There is none, or it is no.
+    pub fn enter(self) -> std::result::Result<Bus, Fault> {
+        let mut bus = self;
         loop {
             match greeted(&bus.received) {
                 Greeted::NotYet => bus.fill()?,
@@ -114,7 +132,7 @@ impl Bus {
         }
         // Nobody says more before the first message.
         bus.received.clear();
-        if !direct {
+        if !bus.direct {
             bus.call(&to_bus("Hello", Vec::new()));
         }
         bus.end = Instant::now() + ANSWER_BOUND;
@@ -293,9 +311,7 @@ fn event(message: &Message<'_>) -> Option<Event> {
 /// answers also while the bus restarts or where none is installed, and is one hop less; then the
 /// bus.
 fn places(user: bool) -> Vec<(Address, bool)> {
-    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
-    let told = std::env::var(variable).unwrap_or_default();
-    if !told.is_empty() {
+    if let Some(told) = told(user) {
         return addresses(&told).into_iter().map(|address| (address, false)).collect();
     }
     let path = |path: String, direct| (Address::Path(path), direct);
@@ -305,12 +321,38 @@ fn places(user: bool) -> Vec<(Address, bool)> {
             path("/run/dbus/system_bus_socket".to_owned(), false),
         ];
     }
-    let own = std::env::var("XDG_RUNTIME_DIR").ok().filter(|directory| !directory.is_empty());
-    let directory = own.unwrap_or_else(|| format!("/run/user/{}", outside_uid()));
+    let directory = users_directory();
     vec![
         path(format!("{directory}/systemd/private"), true),
         path(format!("{directory}/bus"), false),
     ]
+}
+
+/// Whether a scope has gone already: its file is there as long as systemd knows it
+/// (`unit_remove_transient`). Where somebody else is asked than this host's systemd, or its files
+/// are elsewhere, that is not known.
+pub fn has_gone(unit: &str, user: bool) -> bool {
+    if told(user).is_some() {
+        return false;
+    }
+    let directory = match user {
+        true => format!("{}/systemd/transient", users_directory()),
+        false => "/run/systemd/transient".to_owned(),
+    };
+    let absent = |path: &str| rustix::fs::stat(path).is_err_and(|errno| errno == Errno::NOENT);
+    rustix::fs::stat(directory.as_str()).is_ok() && absent(&format!("{directory}/{unit}"))
+}
+
+/// The address that the caller's environment names.
+fn told(user: bool) -> Option<String> {
+    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
+    std::env::var(variable).ok().filter(|told| !told.is_empty())
+}
+
+/// Where a user's manager has its sockets and files.
+fn users_directory() -> String {
+    let own = std::env::var("XDG_RUNTIME_DIR").ok().filter(|directory| !directory.is_empty());
+    own.unwrap_or_else(|| format!("/run/user/{}", outside_uid()))
 }
 
 /// Whether the manager to be asked is the user's own: for whoever is not root; and for a root of a

@@ -82,8 +82,10 @@ pub(super) fn create(
     scope: &ScopePlan,
     made: &mut create::Made,
 ) -> Result<Cgroup> {
+    // The manager is about to answer while the holder is made.
+    let bus = unit::knock(scope.user);
     let holder = Holder::new()?;
-    unit::start(scope, &holder)?;
+    unit::start(scope, bus, &holder)?;
     let record = ScopeRecord { started: true, ..ScopeRecord::planned(scope) };
     let found = (|| {
         let places = places(plan, &scope.name.unit, &holder)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 
 use super::Holder;
-use super::bus::{Bus, Event, Fault, MANAGER_PATH};
+use super::bus::{Bus, Event, Fault, MANAGER_PATH, has_gone};
 use super::is_in;
 use crate::cgroup::layout::memberships_of;
 use crate::error::{Error, Kind, Result};
@@ -35,17 +35,26 @@ const AWAY: [&str; 5] = [
 
 type Attempt<T> = std::result::Result<T, Fault>;
 
+/// A connection whose answer is not there yet.
+pub(super) type Knocked = Attempt<Bus>;
+
+/// Begins to connect.
+pub(super) fn knock(user: bool) -> Knocked {
+    Bus::knock(user)
+}
+
 /// Starts a scope with one process in it; it is there with all its limits then.
 ///
 /// # Errors
 /// systemd cannot be reached, does not do it in time, or says why it does not. Nothing is left of
 /// the unit but what ends with its process.
-pub(super) fn start(plan: &ScopePlan, holder: &Holder) -> Result<()> {
+pub(super) fn start(plan: &ScopePlan, knocked: Knocked, holder: &Holder) -> Result<()> {
     let unit = plan.name.unit.as_str();
     let began = Instant::now();
-    let mut lost = false;
+    let (mut knocked, mut lost) = (Some(knocked), false);
     loop {
-        match start_once(plan, holder, lost) {
+        let bus = knocked.take().unwrap_or_else(|| knock(plan.user));
+        match start_once(plan, bus, holder, lost) {
             Ok(()) => return Ok(()),
             // It was at it when it went away, and goes on with it when it is back.
             Err(Fault::Lost(_)) if holds(holder, unit) => return Ok(()),
@@ -80,8 +89,8 @@ fn holds(holder: &Holder, unit: &str) -> bool {
 }
 
 /// `again`: the unit of that name may be this one, from an attempt whose end was not heard.
-fn start_once(plan: &ScopePlan, holder: &Holder, again: bool) -> Attempt<()> {
-    let mut bus = Bus::open(plan.user)?;
+fn start_once(plan: &ScopePlan, bus: Knocked, holder: &Holder, again: bool) -> Attempt<()> {
+    let mut bus = bus?.enter()?;
     let unit = plan.name.unit.as_str();
     bus.listen("JobRemoved", 2, unit);
     let known = known_version(&mut bus, &plan.properties)?;
@@ -233,6 +242,9 @@ fn clean(bus: &mut Bus, unit: &str) -> Attempt<()> {
 
 /// Stops a unit.
 pub(super) fn stop(unit: &str, user: bool) -> Result<()> {
+    if has_gone(unit, user) {
+        return Ok(());
+    }
     patiently("stop", unit, || stop_once(unit, user))
 }
 
