@@ -79,10 +79,7 @@ for name in "${suites[@]}"; do
         suite glibc env RICHRUN="$program" cargo test --locked --package richrun-tests --test blackbox -- \
             --skip hardening::steps --skip hardening::failing_calls
         ;;
-    pods)
-        suite build-richctl cargo build --locked --package rich-bundles
-        suite pods cargo test --locked --package richrun-tests --test pods
-        ;;
+    pods) suite pods cargo test --locked --package richrun-tests --test pods ;;
     package) suite package cargo test --locked --package richrun-tests --test package ;;
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
