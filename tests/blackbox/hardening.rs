@@ -3,6 +3,7 @@
 //! Each of these trials fails on a runtime without the defence: versions of the
 //! peers that are older than an advisory, or lack what is asked, fail some.
 
+mod born;
 mod entering;
 mod exposure;
 mod faults;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use richrun_tests::{Suite, Trial};
 
 pub fn register(suite: &mut Suite) {
+    born::register(suite);
     entering::register(suite);
     exposure::register(suite);
     trees::register(suite);

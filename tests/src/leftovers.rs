@@ -34,7 +34,7 @@ pub fn processes() -> Vec<(i32, String)> {
         };
         if pid != 1 && pid != own {
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            found.push((pid, stat.split(' ').take(3).collect::<Vec<_>>().join(" ")));
+            found.push((pid, stat.split(' ').take(4).collect::<Vec<_>>().join(" ")));
         }
     }
     found
@@ -74,14 +74,15 @@ fn settle<T: std::fmt::Debug>(what: &str, probe: impl Fn() -> Vec<T>) -> Result<
     }
 }
 
-/// Checks that nothing of the trial `id` is left.
+/// Checks that nothing of the trial `id` is left that was not there `before`: mounts, processes.
 pub fn check(
     kind: Kind,
     id: &str,
     root: &Path,
-    mounts_before: &BTreeSet<String>,
+    (mounts_before, processes_before): (&BTreeSet<String>, &BTreeSet<i32>),
 ) -> Result<(), String> {
-    settle("processes", processes)?;
+    let stays = |(pid, _): &(i32, String)| processes_before.contains(pid);
+    settle("processes", || processes().into_iter().filter(|one| !stays(one)).collect())?;
     // crun 1.8 forgets the directory it makes under "unified" on a hybrid host.
     let forgotten = |path: &PathBuf| kind == Kind::Crun && path.starts_with(UNIFIED);
     settle("cgroups", || {

@@ -23,6 +23,7 @@ pub struct Trial {
     /// The trial's own directory, on a tmpfs.
     pub dir: PathBuf,
     mounts: RefCell<BTreeSet<String>>,
+    processes: RefCell<BTreeSet<i32>>,
     counter: Cell<u32>,
 }
 
@@ -36,6 +37,7 @@ impl Trial {
             id: id.to_owned(),
             dir,
             mounts: RefCell::default(),
+            processes: RefCell::default(),
             counter: Cell::new(0),
         };
         trial.reachable();
@@ -70,6 +72,12 @@ impl Trial {
     /// Takes the present mounts as those that may stay.
     pub fn accept_mounts(&self) {
         *self.mounts.borrow_mut() = leftovers::mounts();
+    }
+
+    /// Takes the present processes as those that may stay.
+    pub fn accept_processes(&self) {
+        *self.processes.borrow_mut() =
+            leftovers::processes().into_iter().map(|(pid, _)| pid).collect();
     }
 
     /// Which runtime answers.
@@ -118,8 +126,9 @@ impl Trial {
 
     /// Checks that nothing is left behind; panics with the list otherwise.
     pub fn finish(&self) {
-        let mounts = self.mounts.borrow();
-        if let Err(left) = leftovers::check(self.kind(), &self.id, &self.root(), &mounts) {
+        let (mounts, stay) = (self.mounts.borrow(), self.processes.borrow());
+        let before = (&*mounts, &*stay);
+        if let Err(left) = leftovers::check(self.kind(), &self.id, &self.root(), before) {
             panic!("{left}");
         }
     }

@@ -5,7 +5,7 @@
 //! the start gate on there may be no runtime any more, and it reports there.
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,12 +16,13 @@ use rustix::io::Errno;
 
 use super::callers_mounts::Callers;
 use super::devices::Nodes;
+use super::gate::Gate;
 use super::payload::{Armed, Payload};
 use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
 use super::services::Inherited;
 use super::sync::{ChildEnd, News, Wanted, Word};
-use super::{Order, boot, console, devices, identity, join, profile, restrict, trees};
+use super::{Order, boot, console, devices, identity, join, last, profile, restrict, trees};
 use crate::cgroup;
 use crate::config::rich::Script;
 use crate::error::{Error, Result, Step};
@@ -131,6 +132,8 @@ impl First<'_> {
             identity::enter_directory(root.as_fd(), &plan.process.cwd, false)?;
         }
         root.finish(&plan.root)?;
+        // From here on others may look.
+        self.be_born_last(&root, terminal.as_ref())?;
         if let Some(terminal) = &*terminal {
             console::adopt(terminal.as_fd())?;
         }
@@ -150,10 +153,10 @@ impl First<'_> {
             rich: plan.rich.as_ref().zip(self.image.as_ref()),
             services: self.inherited.as_ref().map(Inherited::numbers),
             descriptors: plan.descriptors,
+            bounded: u64::MAX,
         };
         payload.dress(root.proc.as_ref())?;
-        let gate = order.gate.iter();
-        let gate = gate.flat_map(|gate| [gate.start.as_raw_fd(), gate.result.as_raw_fd()]);
+        let gate = order.gate.iter().flat_map(Gate::descriptors);
         let keep: Vec<i32> = gate.chain(scripts.iter().flat_map(Waiting::descriptors)).collect();
         // The state names this process by now, and `delete` ends it, stopped or not.
         process::go_on_without_parent(false).step(|| PARENT)?;
@@ -258,6 +261,7 @@ impl First<'_> {
         let ask = |wanted| trees::ask(&self.channel, wanted);
         let tree = if foreign { ask(Wanted::Root)? } else { None };
         let mut root = Root::open(&plan.root, tree)?;
+        root.pid_namespace = self.joins.last.as_ref().map(last::shown).transpose()?;
         for (index, step) in plan.mounts.iter().enumerate() {
             let asks = match &step.what {
                 What::Bind { idmap, .. } => foreign || idmap.is_some(),

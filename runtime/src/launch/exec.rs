@@ -19,7 +19,7 @@ use super::host_path;
 use super::intermediate::{Late, attach_self, tell_and_end};
 use super::payload::Payload;
 use super::sync::{ChildEnd, Conversation, News, Word};
-use super::{Launched, console, identity, intermediate, join, listener, streams};
+use super::{Launched, confine, console, identity, intermediate, join, listener, streams};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::{ProcessId, State, signal};
@@ -143,7 +143,7 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()
             News::Said(line) => crate::log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
-            News::Mounted | News::Born(_) | News::Wanted(_) | News::Closed => {
+            News::Mounted | News::Born(_) | News::Inside(_) | News::Wanted(_) | News::Closed => {
                 return Err(Error::system("the process died on its way into the container"));
             }
         }
@@ -161,8 +161,8 @@ impl Entrant<'_> {
             Err(_) => process::exit_now(1),
         };
         match self.join().and_then(|()| self.clone_inside(&channel)) {
-            Ok(Cloned::Child) => self.live(&channel),
-            Ok(Cloned::Parent(pid, _)) => tell_and_end(&channel, &News::Born(pid)),
+            Ok((Cloned::Child, bounded)) => self.live(&channel, bounded),
+            Ok((Cloned::Parent(pid, _), _)) => tell_and_end(&channel, &News::Born(pid)),
             Err(error) => tell_and_end(&channel, &News::Failed(error)),
         }
     }
@@ -176,20 +176,27 @@ impl Entrant<'_> {
         self.join_namespaces()
     }
 
-    /// Lets go of what is the host's, and makes the process that is the container's.
-    fn clone_inside(&self, channel: &ChildEnd) -> Result<Cloned> {
+    /// Lets go of what is the host's, and makes the process that is the container's; what may be
+    /// left of its bounding set.
+    fn clone_inside(&self, channel: &ChildEnd) -> Result<(Cloned, u64)> {
         let console = self.order.console.iter().map(AsRawFd::as_raw_fd);
         let keep: Vec<i32> = console.chain([channel.as_fd().as_raw_fd()]).collect();
         let first = 3 + self.order.plan.descriptors;
         process::close_except(first as i32, &keep).step(|| "close descriptors")?;
-        clone3(flags::PARENT, None).step(|| "clone into the container")
+        let process = &self.order.plan.process;
+        let bounded = match self.kinds.contains(&Kind::User) {
+            true => u64::MAX,
+            false => confine::for_process(process, self.order.plan.seccomp.as_ref())?,
+        };
+        let cloned = clone3(flags::PARENT, None).step(|| "clone into the container")?;
+        Ok((cloned, bounded))
     }
 
     /// Becomes the program, or reports why not and ends.
-    fn live(&self, channel: &ChildEnd) -> ! {
+    fn live(&self, channel: &ChildEnd, bounded: u64) -> ! {
         crate::log::collect();
         interrupt::ignore();
-        let error = match self.run(channel) {
+        let error = match self.run(channel, bounded) {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -219,7 +226,7 @@ impl Entrant<'_> {
         Ok(())
     }
 
-    fn run(&self, channel: &ChildEnd) -> Result<Infallible> {
+    fn run(&self, channel: &ChildEnd, bounded: u64) -> Result<Infallible> {
         let plan = self.order.plan;
         process::reset_signals();
         rustix::process::setsid().step(|| "setsid")?;
@@ -248,6 +255,7 @@ impl Entrant<'_> {
             rich: None,
             services: None,
             descriptors: plan.descriptors,
+            bounded,
         };
         payload.dress(None)?;
         let armed = payload.arm(root.as_fd(), channel, &[])?;

@@ -7,7 +7,7 @@
 //! it says what its hooks print, that it is about to execute the payload, and why that failed; the
 //! end of the stream is either the execve, which closes it, or its death.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mknodat, openat, unlinkat};
@@ -54,6 +54,11 @@ impl Gate {
         let result = open(RESULT_FIFO, OFlags::WRONLY)?;
         drop(both);
         Ok(Gate { start, result })
+    }
+
+    /// Both, which must survive until then.
+    pub fn descriptors(&self) -> [i32; 2] {
+        [&self.start, &self.result].map(AsRawFd::as_raw_fd)
     }
 
     /// Child: waits until `start` opens the gate.

@@ -113,14 +113,17 @@ fn setgroups_denied() -> Result<bool> {
 }
 
 /// Drops what the bounding set does not have: while it is still allowed to. What it is to
-/// have and is not there any more comes back.
-pub fn bound_capabilities(caps: &CapPlan) -> Result<CapsHashSet> {
+/// have and is not there any more comes back. `left`: what may be in it.
+pub fn bound_capabilities(caps: &CapPlan, left: u64) -> Result<CapsHashSet> {
     let mut missing = CapsHashSet::new();
     for cap in caps::all() {
         if caps.bounding.contains(&cap) {
             if process::is_bounded(cap.index()) != Ok(true) {
                 missing.insert(cap);
             }
+            continue;
+        }
+        if left & cap.bitmask() == 0 {
             continue;
         }
         match process::drop_bounding(cap.index()) {

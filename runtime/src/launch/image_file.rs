@@ -42,6 +42,6 @@ pub fn open(found: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         return Err(Errno::INVAL);
     }
     // What is mounted will do for reading; in a container it may be anything.
-    let proc = Procfs::here().or_else(|_| Procfs::own())?;
+    let proc = Procfs::that_shows_us()?;
     proc.reopen(found, OFlags::RDONLY | OFlags::NONBLOCK)
 }

@@ -12,14 +12,14 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::{First, hear_of_the_end, join_groups};
 use super::host_path;
-use super::join::{self, Joins};
+use super::join::{self, Joins, Open};
 use super::sync::{ChildEnd, Conversation, News, RuntimeEnd};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind as Sort, Result, Step};
 use crate::plan::namespaces::{Namespaces, flag};
 use crate::sys::beside::{Beside, beside};
 use crate::sys::clone::{Cloned, clone3, flags};
-use crate::sys::{interrupt, process, signals};
+use crate::sys::{interrupt, mount, process, signals};
 
 /// What the runtime has of a process that it has made.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub struct Spawned {
 /// Clones the container's first process, which `make` makes of its end of the conversation.
 ///
 /// It is born in its namespaces and in its control group of the unified
-/// hierarchy. A pid namespace is joined by the runtime, for its children; with
+/// hierarchy. A pid namespace is joined at the end only (`launch::last`); before Linux 5.2
+/// by the runtime, for its children. With
 /// a user namespace and others to join, a process between does that, and the
 /// first process becomes the runtime's own child all the same (`CLONE_PARENT`).
 pub fn spawn<'a>(
@@ -46,6 +47,12 @@ pub fn spawn<'a>(
 ) -> Result<Spawned> {
     let at_clone = namespaces.at_clone();
     let conversation = Conversation::new()?;
+    if namespaces.born_last() && mount::has_api() {
+        conversation.tell_senders()?;
+        let place = joins.namespaces.iter().position(|open| open.kind == Kind::Pid);
+        joins.last = place.map(|at| joins.namespaces.remove(at));
+        joins.last.iter().try_for_each(Open::is_of_its_kind)?;
+    }
     if namespaces.needs_intermediate() {
         return spawn_by_intermediate(at_clone, joins, cgroup, conversation, make);
     }
@@ -158,12 +165,7 @@ fn spawn_by_intermediate<'a>(
         }
         Cloned::Parent(_, between) => {
             let channel = conversation.of_runtime();
-            let ended = interrupt::until_readable(between.as_fd());
-            if ended.is_err() {
-                let _gone = signals::send(between.as_fd(), libc::SIGKILL);
-            }
-            super::reap(&between).step(|| "wait for the process that joins namespaces")?;
-            ended?;
+            see_the_end_of(&between)?;
             born(&channel).map(|(pid, pidfd)| Spawned { pid, pidfd, channel })
         }
     }
@@ -216,10 +218,25 @@ pub fn pass_beside(
 /// The word of a process between, which has ended, that the next one is born.
 pub fn born(channel: &RuntimeEnd) -> Result<(i32, OwnedFd)> {
     let pid = channel.born()?;
+    Ok((pid, pidfd_of(pid)?))
+}
+
+/// A pidfd of a child of this process, which is there until it is reaped here.
+pub fn pidfd_of(pid: i32) -> Result<OwnedFd> {
     let step = || format!("pidfd_open {pid}");
     let raw = Pid::from_raw(pid).ok_or_else(|| Error::os(step(), Errno::SRCH))?;
-    // Its parent is this process, so it is there until it is reaped here.
-    pidfd_open(raw, PidfdFlags::empty()).step(step).map(|pidfd| (pid, pidfd))
+    pidfd_open(raw, PidfdFlags::empty()).step(step)
+}
+
+/// Waits for the end of a process that another one has taken over from; a request to end is its
+/// end too.
+pub fn see_the_end_of(between: &OwnedFd) -> Result<()> {
+    let ended = interrupt::until_readable(between.as_fd());
+    if ended.is_err() {
+        let _gone = signals::send(between.as_fd(), libc::SIGKILL);
+    }
+    super::reap(between).step(|| "wait for the process that joins namespaces")?;
+    ended
 }
 
 /// The process between: joins, then clones the first process.
@@ -228,7 +245,8 @@ fn live_between(mut first: First<'_>, at_clone: u64, attach: &dyn Fn() -> Result
     interrupt::ignore();
     let cloned = (|| {
         hear_of_the_end()?;
-        let joins = std::mem::take(&mut first.joins);
+        let last = first.joins.last.take();
+        let joins = std::mem::replace(&mut first.joins, Joins { last, ..Joins::default() });
         attach()?;
         join_groups(&joins.groups)?;
         join::all(&joins.namespaces)?;

@@ -30,6 +30,9 @@ pub struct Joins {
     pub groups: Vec<OwnedFd>,
     /// Namespaces.
     pub namespaces: Vec<Open>,
+    /// A pid namespace in which there may be others: nobody is born there before all that is the
+    /// host's is gone.
+    pub last: Option<Open>,
 }
 
 /// Opens every namespace that is joined, in the order of joining.
@@ -50,12 +53,29 @@ pub fn open(namespaces: &Namespaces) -> Result<Vec<Open>> {
     namespaces.joined.iter().map(open).collect()
 }
 
+impl AsFd for Open {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Open {
     /// Joins it.
     pub fn join(&self) -> Result<()> {
-        process::setns(self.fd.as_fd(), flag(self.kind)).step(|| {
-            format!("linux.namespaces: join {} namespace {}", proc_name(self.kind), self.path)
-        })
+        process::setns(self.fd.as_fd(), flag(self.kind)).step(|| self.step())
+    }
+
+    /// Looks whether it could be joined later: what is of another kind could not.
+    pub fn is_of_its_kind(&self) -> Result<()> {
+        match process::kind_of_namespace(self.fd.as_fd()) {
+            Ok(kind) if kind == flag(self.kind) => Ok(()),
+            Ok(_) | Err(Errno::NOTTY) => Err(Error::os(self.step(), Errno::INVAL)),
+            Err(errno) => Err(Error::os(self.step(), errno)),
+        }
+    }
+
+    fn step(&self) -> String {
+        format!("linux.namespaces: join {} namespace {}", proc_name(self.kind), self.path)
     }
 }
 

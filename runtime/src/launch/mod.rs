@@ -10,6 +10,7 @@ mod bind;
 pub mod boot;
 mod callers_mounts;
 mod child;
+mod confine;
 pub mod console;
 mod copy_up;
 mod devices;
@@ -23,6 +24,7 @@ mod image_file;
 mod intermediate;
 mod interpreter;
 mod join;
+mod last;
 mod listener;
 mod maps;
 mod net_devices;
@@ -32,6 +34,7 @@ mod notify_senders;
 mod notify_words;
 pub mod own_image;
 mod payload;
+mod pid_proc;
 mod profile;
 mod restrict;
 mod rich;
@@ -112,7 +115,7 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
     if plan.cgroup.mode != Mode::V2 {
         cgroup.apply_devices(&plan.cgroup)?;
     }
-    let joins = Joins { groups: cgroup.join_files()?, namespaces };
+    let joins = Joins { groups: cgroup.join_files()?, namespaces, last: None };
     if order.host.uid == 0 && !plan.namespaces.has(Kind::User) {
         // The child is born untraceable: there is no moment in which a process
         // of a joined pid namespace could take its descriptors (CVE-2016-9962).
@@ -128,21 +131,21 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
             inherited,
             not_ours,
         })?;
-    let launched = Launched { pid, pidfd, channel };
-    match set_up(order, cgroup, &launched) {
+    let mut launched = Launched { pid, pidfd, channel };
+    match set_up(order, cgroup, &mut launched) {
         Ok(init) => Ok((launched, init)),
         Err(error) => Err(launched.end(error)),
     }
 }
 
 /// The runtime's part while the child sets itself up.
-fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &Launched) -> Result<ProcessId> {
+fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &mut Launched) -> Result<ProcessId> {
     let plan = order.plan;
     // Its number stays its own until we reap it.
-    let init = ProcessId::of(launched.pid)?;
-    let state = State { init: Some(init), ..order.state.clone() };
+    let mut init = ProcessId::of(launched.pid)?;
+    let mut state = State { init: Some(init), ..order.state.clone() };
     let hooked = hooks::any(&plan.hooks, &child::HOOKED);
-    let last = State { ready: true, ..state.clone() };
+    let last = |state: &State| State { ready: true, ..state.clone() };
     // Whatever stops us, the first process is known from here on.
     if hooked {
         // On disk before any hook runs, also of those that follow inside: a hook may ask
@@ -150,21 +153,12 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &Launched) -> Result
         order.entry.save(&state)?;
     } else {
         // Written now, so that nothing but a rename stands between Ready and Start.
-        order.entry.prepare(&last)?;
+        order.entry.prepare(&last(&state))?;
     }
     if plan.cgroup.scope.is_some() && cgroup.pids()?.contains(&launched.pid) {
         cgroup.release_scope()?;
     }
-    identity::raise_limits(launched.pid, &plan.process.rlimits)?;
-    if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
-        // The init gives them to it, and can give only what it has.
-        identity::raise_limits(launched.pid, &payload.rlimits)?;
-    }
-    if let Some(score) = plan.process.oom_score_adj {
-        let path = format!("/proc/{}/oom_score_adj", launched.pid);
-        host_path::write_proc(&path, &score.to_string())
-            .step(|| format!("process.oomScoreAdj: write {score} to {path}"))?;
-    }
+    allow_for(plan, launched.pid)?;
     if plan.namespaces.has_new(Kind::User) {
         maps::write(launched.pid, &plan.namespaces, order.host)?;
         launched.channel.tell(Word::Mapped)?;
@@ -177,7 +171,7 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &Launched) -> Result
     // No hook has run yet, which might ask for it, or whose like `delete` will run.
     order.entry.save_config(order.config)?;
     if hooked {
-        order.entry.prepare(&last)?;
+        order.entry.prepare(&last(&state))?;
     }
     let mut trees = Trees::new(plan, order.host, launched.pid);
     loop {
@@ -199,6 +193,14 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &Launched) -> Result
                 }
                 launched.channel.tell(Word::HooksDone)?;
             }
+            News::Inside(pid) => {
+                launched.follow(pid)?;
+                allow_for(plan, pid)?;
+                init = ProcessId::of(pid)?;
+                state.init = Some(init);
+                order.entry.prepare(&last(&state))?;
+                launched.channel.tell(Word::Known)?;
+            }
             News::Listening(fd) => {
                 listener::hand_over(order, launched, fd)?;
                 launched.channel.tell(Word::Listened)?;
@@ -217,7 +219,30 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &Launched) -> Result
     }
 }
 
+/// What the host has to do for process `pid` to become the payload: limits that rise, and the
+/// score by which the kernel chooses where memory lacks.
+fn allow_for(plan: &Plan, pid: i32) -> Result<()> {
+    identity::raise_limits(pid, &plan.process.rlimits)?;
+    if let Some(payload) = plan.boot.as_ref().and_then(|boot| boot.payload.as_ref()) {
+        // The init gives them to it, and can give only what it has.
+        identity::raise_limits(pid, &payload.rlimits)?;
+    }
+    if let Some(score) = plan.process.oom_score_adj {
+        let path = format!("/proc/{pid}/oom_score_adj");
+        host_path::write_proc(&path, &score.to_string())
+            .step(|| format!("process.oomScoreAdj: write {score} to {path}"))?;
+    }
+    Ok(())
+}
+
 impl Launched {
+    /// The process that is `pid` has taken over from the one that was cloned first, which ends.
+    fn follow(&mut self, pid: i32) -> Result<()> {
+        let before = std::mem::replace(&mut self.pidfd, intermediate::pidfd_of(pid)?);
+        self.pid = pid;
+        intermediate::see_the_end_of(&before)
+    }
+
     /// Lets the payload go, and waits until it is executed.
     ///
     /// # Errors

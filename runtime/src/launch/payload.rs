@@ -36,6 +36,8 @@ pub struct Payload<'a> {
     pub services: Option<(i32, i32)>,
     /// Descriptors from 3 on that it gets.
     pub descriptors: u32,
+    /// Capabilities that may be in the bounding set still.
+    pub bounded: u64,
 }
 
 /// A process that has given everything up, and has only to execute.
@@ -154,7 +156,9 @@ impl<'a> Payload<'a> {
     /// may), and the ids. The capabilities come after: ids take them away.
     fn become_user(&self, root: BorrowedFd<'_>) -> Result<CapsHashSet> {
         let plan = self.process;
-        let missing = plan.caps.as_ref().map(identity::bound_capabilities).transpose()?;
+        let missing = plan.caps.as_ref();
+        let missing =
+            missing.map(|caps| identity::bound_capabilities(caps, self.bounded)).transpose()?;
         let entered = identity::enter_directory(root, &plan.cwd, false)?;
         // Before the user changes: how many processes it has is counted then.
         identity::set_limits(&plan.rlimits)?;

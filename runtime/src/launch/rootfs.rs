@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, fstat, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::bind::{self, open_path};
-use super::host_path;
+use super::{host_path, pid_proc};
 use crate::error::{Error, Result, Step};
 use crate::plan::RootPlan;
 use crate::plan::cgroup_view::CgroupView;
@@ -28,6 +28,8 @@ pub struct Root {
     fd: OwnedFd,
     /// The container's own procfs, before anything can be mounted over it.
     pub proc: Option<Procfs>,
+    /// The pid namespace that a procfs is to show, where this process is not in it.
+    pub pid_namespace: Option<OwnedFd>,
     /// What becomes read-only in the end.
     late: Vec<Late>,
 }
@@ -79,7 +81,11 @@ impl Root {
             place => place,
         };
         mount::attach(tree.as_fd(), place.step(step)?.as_fd()).step(step)?;
-        Ok(Root { fd: tree, proc: None, late: Vec::new() })
+        Ok(Root::of(tree))
+    }
+
+    fn of(fd: OwnedFd) -> Root {
+        Root { fd, proc: None, pid_namespace: None, late: Vec::new() }
     }
 
     /// The root's directory.
@@ -269,7 +275,11 @@ impl Root {
         let short =
             params.iter().all(|p| p.value.as_ref().is_none_or(|value| value.count_bytes() < 256));
         if short {
-            match mount::new_fs_told(kind, Some(source), params, attrs, why) {
+            let made = match self.pid_namespace.as_ref().filter(|_| kind == c"proc") {
+                Some(shown) => pid_proc::new(shown.as_fd(), source, params, attrs, why),
+                None => mount::new_fs_told(kind, Some(source), params, attrs, why),
+            };
+            match made {
                 Err(Errno::NOSYS) => {}
                 made => {
                     let made = made?;
@@ -365,7 +375,7 @@ fn old_root(path: &Path) -> Result<Root> {
     let step = || format!("root.path: mount {}", path.display());
     let below = open_path(path).step(step)?;
     mount::old_bind(below.as_fd(), below.as_fd(), true).step(step)?;
-    Ok(Root { fd: open_path(path).step(step)?, proc: None, late: Vec::new() })
+    Ok(Root::of(open_path(path).step(step)?))
 }
 
 /// Nothing but a procfs is bound on `/proc`.

@@ -117,6 +117,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         rich: None,
         services: None,
         descriptors: 0,
+        bounded: u64::MAX,
     };
     let failed = std::mem::ManuallyDrop::new(ends.failed);
     let go = std::mem::ManuallyDrop::new(ends.go);

@@ -12,6 +12,8 @@
 //!      |  prestart, createRuntime          |
 //!      | -- HooksDone -------------------> |
 //!      |                                   |  createContainer, pivot_root, identity
+//!      | <---------------------- Inside -- |  from the one born last, where others are in the
+//!      | -- Known -----------------------> |  pid namespace already: the first process from now on
 //!      | <----------- Said(line), if asked |  at any time while its hooks run
 //!      | <-- StreamsKept, if it must ask - |
 //!      |  gives them with its own rights   |
@@ -35,9 +37,10 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::error::{Error, Kind, Result, Step};
+use crate::sys::datagram::{self, Received};
 use crate::sys::interrupt;
 
 /// What the runtime tells the child.
@@ -55,6 +58,8 @@ pub enum Word {
     Wait = 5,
     /// What could be done for the standard streams is done.
     StreamsSeen = 6,
+    /// The process that was born last is the container's first one.
+    Known = 7,
 }
 
 /// A mount tree that the child cannot clone by itself.
@@ -93,6 +98,9 @@ pub enum News {
     /// The process that stood between has made the container's first process:
     /// its pid in the runtime's pid namespace.
     Born(i32),
+    /// The word of a process that was born last, in a pid namespace in which there are others: its
+    /// pid in the runtime's pid namespace, as the kernel says.
+    Inside(i32),
     /// It waits for this tree.
     Wanted(Wanted),
     /// Namespaces and mounts are there; the root is not pivoted.
@@ -150,6 +158,14 @@ impl Conversation {
         Ok(Conversation { runtimes, childs })
     }
 
+    /// Before the clone: the kernel is to tell who says [`News::Inside`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn tell_senders(&self) -> Result<()> {
+        datagram::tell_senders(self.runtimes.as_fd()).step(|| "setsockopt SO_PASSCRED")
+    }
+
     /// After the clone, in the runtime.
     pub fn of_runtime(self) -> RuntimeEnd {
         RuntimeEnd { socket: self.runtimes, early: RefCell::default() }
@@ -191,7 +207,7 @@ impl RuntimeEnd {
         }
         loop {
             interrupt::until_readable(self.socket.as_fd())?;
-            if let Some(news) = self.receive(RecvFlags::empty())? {
+            if let Some(news) = self.receive()? {
                 return Ok(news);
             }
         }
@@ -206,7 +222,7 @@ impl RuntimeEnd {
     pub fn born(&self) -> Result<i32> {
         let mut early = self.early.borrow_mut();
         loop {
-            match self.receive(RecvFlags::DONTWAIT)? {
+            match self.receive()? {
                 Some(News::Born(pid)) => return Ok(pid),
                 Some(News::Closed) | None => break,
                 // Of both of them, who speak at once.
@@ -221,13 +237,16 @@ impl RuntimeEnd {
         Err(failed.unwrap_or_else(none))
     }
 
-    /// The next news; none if there are none yet and `flags` say not to wait.
-    fn receive(&self, flags: RecvFlags) -> Result<Option<News>> {
+    /// The next news; none if there are none yet.
+    fn receive(&self) -> Result<Option<News>> {
         let mut bytes = vec![0; LONGEST];
-        let received = || rustix::net::recv(&self.socket, &mut bytes[..], flags);
+        let received = || datagram::receive(self.socket.as_fd(), &mut bytes);
         match rustix::io::retry_on_intr(received) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => Ok(Some(News::Closed)),
-            Ok((count, _)) => decode(&bytes[..count]).map(Some),
+            Ok(Received { bytes: 0, .. }) | Err(Errno::CONNRESET) => Ok(Some(News::Closed)),
+            Ok(Received { bytes: count, pid, .. }) => Ok(Some(match decode(&bytes[..count])? {
+                News::Inside(_) => News::Inside(pid),
+                news => news,
+            })),
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(Error::os("listen to the container's first process", errno)),
         }
@@ -351,6 +370,7 @@ fn encode(news: &News) -> Vec<u8> {
         News::Printed(text) => lettered(8, text),
         News::StreamsKept => vec![9],
         News::Wanted(wanted) => tagged(10, wanted.number()).to_vec(),
+        News::Inside(pid) => tagged(11, *pid).to_vec(),
         News::Closed => Vec::new(),
     }
 }
@@ -374,6 +394,7 @@ pub fn decode(bytes: &[u8]) -> Result<News> {
         (Some(8), _) => Ok(News::Printed(text())),
         (Some(9), _) => Ok(News::StreamsKept),
         (Some(10), _) if wanted.is_some() => Ok(wanted.map_or(News::Closed, News::Wanted)),
+        (Some(11), Some(pid)) => Ok(News::Inside(pid)),
         _ => Err(Error::system("the container's first process said something unknown")),
     }
 }
@@ -423,6 +444,16 @@ mod tests {
         drop(theirs);
         assert_eq!(ours.listen().unwrap(), News::Closed);
         assert!(ours.tell(Word::Start).is_err());
+    }
+
+    #[test]
+    fn who_is_inside_is_the_kernels_to_say() {
+        let conversation = Conversation::new().unwrap();
+        conversation.tell_senders().unwrap();
+        let theirs = ChildEnd(conversation.childs.try_clone().unwrap());
+        let ours = conversation.of_runtime();
+        theirs.report(&News::Inside(1)).unwrap();
+        assert_eq!(ours.listen().unwrap(), News::Inside(std::process::id() as i32));
     }
 
     #[test]

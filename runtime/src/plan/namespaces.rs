@@ -115,6 +115,13 @@ impl Namespaces {
         self.new & (flag(Kind::Network) | flag(Kind::Cgroup) | flag(Kind::Time))
     }
 
+    /// Whether the first process is to be born last: in a pid namespace in which there are others,
+    /// who may see all that it has. Not in a new user namespace, from which nobody may enter
+    /// the pid namespace of another.
+    pub fn born_last(&self) -> bool {
+        self.joins(Kind::Pid) && !self.has_new(Kind::User)
+    }
+
     /// Whether a process must stand between the runtime and the container's
     /// first process: namespaces are joined with the rights over the user
     /// namespace that owns them, so before a new user namespace is made and

@@ -36,12 +36,46 @@ pub fn new_fs_told(
     attrs: u64,
     why: &mut String,
 ) -> Result<OwnedFd, Errno> {
-    let context = api::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).inspect_err(|errno| {
+    let context = open_fs(kind).inspect_err(|errno| {
         if *errno == Errno::NODEV {
             ": unknown file system type".clone_into(why);
         }
     })?;
-    let context = context.as_fd();
+    configured(context.as_fd(), source, params, attrs, why)
+}
+
+/// Whether the kernel has the mount API.
+pub fn has_api() -> bool {
+    !matches!(open_fs(c"proc"), Err(Errno::NOSYS))
+}
+
+/// What a new mount of a file system of this kind is made of (fsopen(2)).
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.2; `ENODEV`: the kernel does not know the kind.
+pub fn open_fs(kind: &CStr) -> Result<OwnedFd, Errno> {
+    api::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+}
+
+/// Has a procfs that is to be made show this pid namespace (Linux 6.17).
+///
+/// # Errors
+/// `EINVAL`: the kernel is older.
+pub fn show_pid_namespace(context: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    api::fsconfig_set_fd(context, c"pidns", namespace)
+}
+
+/// The mount of a file system that was opened by [`open_fs`].
+///
+/// # Errors
+/// As [`new_fs_told`].
+pub fn configured(
+    context: BorrowedFd<'_>,
+    source: Option<&CStr>,
+    params: &[FsParam],
+    attrs: u64,
+    why: &mut String,
+) -> Result<OwnedFd, Errno> {
     if let Some(source) = source {
         api::fsconfig_set_string(context, c"source", source)
             .inspect_err(|_| *why = said(context))?;

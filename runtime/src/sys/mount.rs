@@ -12,7 +12,10 @@ use rustix::mount::{MoveMountFlags, UnmountFlags};
 use rustix::process::fchdir;
 
 use super::clone::last_errno;
-pub use super::detached::{clone_tree, clone_tree_at, new_fs, new_fs_told};
+pub use super::detached::{
+    clone_tree, clone_tree_at, configured, has_api, new_fs, new_fs_told, open_fs,
+    show_pid_namespace,
+};
 use super::procfs::Procfs;
 pub use crate::plan::mount_attr::{FsParam, MountAttr, attr};
 

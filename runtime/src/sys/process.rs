@@ -90,13 +90,24 @@ pub fn cloexec_from(first: u32) -> Result<(), Errno> {
 
 fn cloexec_each(first: u32) -> Result<(), Errno> {
     // A list that is not the kernel's would leave some open.
-    let fds = Procfs::here().or_else(|_| Procfs::own())?.descriptors()?;
+    let fds = Procfs::that_shows_us()?.descriptors()?;
     for fd in fds.into_iter().filter(|&fd| fd as u32 >= first) {
         // SAFETY: fcntl(F_SETFD) on a number; a closed one gives EBADF (the
         // directory's own descriptor), which is fine.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
+}
+
+/// The `CLONE_NEW*` flag of the kind of namespace that a file stands for (ioctl_ns(2)).
+///
+/// # Errors
+/// `ENOTTY`: it stands for none.
+pub fn kind_of_namespace(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    const NS_GET_NSTYPE: u64 = 0xb703;
+    // SAFETY: this request has no argument.
+    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE as _) };
+    check(i64::from(kind)).map(|kind| kind as u64)
 }
 
 /// Clears or sets close-on-exec by number, for descriptors that were passed
@@ -414,8 +425,20 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: closes descriptors; the callers use none of them any more.
     match check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
         Ok(_) => Ok(()),
-        // They are close-on-exec already: what matters is the payload.
-        Err(Errno::NOSYS) => Ok(()),
+        Err(Errno::NOSYS) => {
+            close_each(first, last);
+            Ok(())
+        }
         Err(errno) => Err(errno),
+    }
+}
+
+/// Before Linux 5.9. What is not found is close-on-exec, which is enough for a payload.
+fn close_each(first: u32, last: u32) {
+    let listed = Procfs::that_shows_us().and_then(|proc| proc.descriptors());
+    for fd in listed.unwrap_or_default() {
+        if (first..=last).contains(&fd.cast_unsigned()) {
+            close_inherited(fd);
+        }
     }
 }

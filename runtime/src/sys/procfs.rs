@@ -29,6 +29,12 @@ const ROOT_INODE: u64 = 1;
 #[derive(Debug)]
 pub struct Procfs(OwnedFd);
 
+impl AsFd for Procfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Procfs {
     /// A procfs of this process's pid namespace that is attached nowhere, so that
     /// nobody can mount anything over it. Where none may be made (a user namespace
@@ -42,6 +48,7 @@ impl Procfs {
             return Procfs::of(made);
         }
         let here = Procfs::here()?;
+        here.own_directory()?;
         match detached::clone_tree(here.0.as_fd(), false) {
             Ok(copy) => Procfs::of(copy),
             Err(_) => Ok(here),
@@ -56,6 +63,18 @@ impl Procfs {
     pub fn here() -> Result<Procfs, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Procfs::of(openat(CWD, c"/proc", flags, Mode::empty())?)
+    }
+
+    /// What is mounted at `/proc`, if it is a procfs that shows this process; else one of our own.
+    ///
+    /// # Errors
+    /// There is neither.
+    pub fn that_shows_us() -> Result<Procfs, Errno> {
+        let here = Procfs::here();
+        match here.and_then(|here| here.own_directory().map(|_| here)) {
+            Ok(here) => Ok(here),
+            Err(_) => Procfs::own(),
+        }
     }
 
     /// A mount that should be a procfs.

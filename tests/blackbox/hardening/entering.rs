@@ -35,7 +35,7 @@ const EVERYTHING: &str = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL 
     SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE";
 
 /// The capabilities that this machine has to give.
-fn everything() -> Vec<String> {
+pub(super) fn everything() -> Vec<String> {
     let status = fs::read_to_string("/proc/self/status").expect("the status");
     let mask = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).expect("CapBnd");
     let mask = u64::from_str_radix(mask, 16).expect("a mask");
@@ -45,7 +45,7 @@ fn everything() -> Vec<String> {
 }
 
 /// A container whose first process does a deed of the probe's, and where it reports.
-fn with_deed<'t>(
+pub(super) fn with_deed<'t>(
     t: &'t Trial,
     words: &[&str],
     edit: impl FnOnce(&mut Value),
@@ -65,7 +65,7 @@ fn with_deed<'t>(
 }
 
 /// Ends it; what it has reported.
-fn end(c: &Container<'_>, report: &Path) -> String {
+pub(super) fn end(c: &Container<'_>, report: &Path) -> String {
     c.bundle.file("/tmp/stop", "");
     c.wait("stopped");
     c.remove();
@@ -98,7 +98,7 @@ fn watched(t: &Trial, edit: impl FnOnce(&mut Value)) {
     canary.is_untouched("exec");
 }
 
-fn user_may_write(c: &mut Value) {
+pub(super) fn user_may_write(c: &mut Value) {
     c["root"]["readonly"] = json!(false);
 }
 

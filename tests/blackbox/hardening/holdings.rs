@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use richrun_tests::bundle::{namespaces, without_namespace};
 use richrun_tests::command::{Running, wait_until};
 use richrun_tests::suite::{ONE, ROOT};
 use richrun_tests::{Bundle, Suite, Trial};
@@ -62,6 +63,7 @@ fn what_each_process_holds(t: &Trial) {
     ended(start);
     table.row("running", "payload", first);
 
+    among_others(t, &mut table, first, &call);
     let (socket, _full) = full_socket(t);
     let env = format!("SECRET={SECRET}");
     let exec = call(&["exec", "--env", &env, "--pidfd-socket", &socket, &id, "sleep", "1000"]);
@@ -69,7 +71,7 @@ fn what_each_process_holds(t: &Trial) {
     let entering = || children(exec.pid());
     wait_until("somebody who enters", || entering().iter().any(|pid| is_inside(*pid, first)));
     wait_until("nobody in between", || entering().len() == 1);
-    wait_until("the end of its set-up", || capabilities(entering()[0]) == "the container's");
+    wait_until("the end of its set-up", || effective(entering()[0]) == effective(first));
     table.row("exec: before its program", "runtime", exec.pid());
     table.row("exec: before its program", "who enters", entering()[0]);
     exec.kill(libc::SIGTERM);
@@ -78,6 +80,38 @@ fn what_each_process_holds(t: &Trial) {
 
     let written = PAGE.split("<!-- held -->").nth(1).expect("the table's place in the page").trim();
     assert_eq!(written, table.text().trim(), "docs/security.md should have\n\n{}", table.text());
+}
+
+/// A container that joins the pid namespace of process `other`.
+fn among_others(t: &Trial, table: &mut Table, other: i32, call: &dyn Fn(&[&str]) -> Running) {
+    let bundle = t.bundle(|c| {
+        c["process"]["args"] = json!(["true"]);
+        without_namespace(c, "pid");
+        let path = format!("/proc/{other}/ns/pid");
+        namespaces(c).push(json!({"type": "pid", "path": path}));
+    });
+    let hook = hold(t, &bundle, "createContainer");
+    let id = t.name("guest");
+    let (of_bundle, rootfs) = (bundle.path().into(), bundle.rootfs());
+    let own = (
+        std::mem::replace(&mut table.bundle, of_bundle),
+        std::mem::replace(&mut table.rootfs, rootfs),
+    );
+    let create = call(&["create", "--bundle", bundle.path(), &id]);
+    let outside = held(&hook)["pid"].as_i64().expect("a pid") as i32;
+    assert!(!is_inside(outside, other));
+    let moment = "create into a pid namespace with others: createContainer hook";
+    table.row(moment, "who sets up, outside of it", outside);
+    table.row(moment, "hook", only_child(outside, &[]));
+    release(&hook);
+    ended(create);
+    let state = t.rt(&["state", &id]).run().out;
+    let state: Value = serde_json::from_str(&state).expect("a state");
+    let first = state["pid"].as_i64().expect("a pid") as i32;
+    assert!(is_inside(first, other) && first != outside);
+    table.row("created there", "first process", first);
+    t.rt(&["delete", "--force", &id]).ok();
+    (table.bundle, table.rootfs) = own;
 }
 
 /// A socket at which nobody accepts holds nobody up for ever.
@@ -230,6 +264,7 @@ impl Table {
             ("pipe:", "a hook's output"),
             ("anon_inode:[pidfd]", "pidfds"),
             ("anon_inode:[signalfd]", "signals"),
+            ("pid:", "the pid namespace"),
             ("/sys/fs/cgroup", "the container's cgroups"),
             ("/memfd:", "a document in memory"),
         ];
@@ -255,16 +290,18 @@ fn place(path: impl AsRef<Path>) -> (u64, u64) {
 
 /// Whose capabilities a process has.
 fn capabilities(pid: i32) -> &'static str {
-    let of = |pid: &str| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
-        u64::from_str_radix(line.expect("CapEff"), 16).expect("a mask")
-    };
-    match of(&pid.to_string()) {
+    match effective(pid) {
         0 => "none",
-        all if all == of("self") => "the caller's",
+        all if all == effective(std::process::id() as i32) => "the caller's",
         _ => "the container's",
     }
+}
+
+/// The effective capabilities of a process, as a mask.
+fn effective(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
+    u64::from_str_radix(line.expect("CapEff"), 16).expect("a mask")
 }
 
 /// Whose words `/proc/PID/cmdline` and `environ` show.

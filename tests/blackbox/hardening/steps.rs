@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use richrun_tests::bundle::{sh, user_namespace};
-use richrun_tests::command::wait_until;
+use richrun_tests::bundle::{namespaces, probe, sh, user_namespace, without_namespace};
+use richrun_tests::command::{Running, wait_until};
 use richrun_tests::container::IDLE;
 use richrun_tests::injection::{Step, follow, may_fail, reached, steps};
 use richrun_tests::leftovers;
@@ -21,13 +21,31 @@ use serde_json::json;
 /// Trials of so many steps of each command, with each action.
 pub fn register(suite: &mut Suite, part: usize, seconds: u64) {
     suite
-        .on(ROOT, "stopped_on_its_way", |t| stopped_on_its_way(t, false))
-        .on(ONE, "stopped_on_its_way_in_a_user_namespace", |t| stopped_on_its_way(t, true))
+        .on(ROOT, "stopped_on_its_way", |t| stopped_on_its_way(t, Place::Alone))
+        .on(ONE, "stopped_on_its_way_in_a_user_namespace", |t| stopped_on_its_way(t, Place::User))
+        .on(ONE, "stopped_on_its_way_among_others", |t| stopped_on_its_way(t, Place::Others))
         .on(ROOT, "a_stopped_exec", a_stopped_exec)
-        .long(ROOT, "steps", seconds, move |t| steps_of(t, part, false))
-        .long(ONE, "steps_in_a_user_namespace", seconds, move |t| steps_of(t, part, true))
-        .long(ROOT, "failing_calls", seconds, move |t| failing(t, part, false))
-        .long(ONE, "failing_calls_in_a_user_namespace", seconds, move |t| failing(t, part, true));
+        .long(ROOT, "steps", seconds, move |t| steps_of(t, part, Place::Alone))
+        .long(ONE, "steps_in_a_user_namespace", seconds, move |t| steps_of(t, part, Place::User))
+        .long(ONE, "steps_among_others", seconds, move |t| steps_of(t, part, Place::Others))
+        .long(ROOT, "failing_calls", seconds, move |t| failing(t, part, Place::Alone))
+        .long(ONE, "failing_calls_in_a_user_namespace", seconds, move |t| {
+            failing(t, part, Place::User);
+        })
+        .long(ONE, "failing_calls_among_others", seconds, move |t| {
+            failing(t, part, Place::Others);
+        });
+}
+
+/// What a container has of its own.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// A pid namespace.
+    Alone,
+    /// A user namespace, too.
+    User,
+    /// It joins a pid namespace with others in it.
+    Others,
 }
 
 /// A command, and what there must be before it.
@@ -118,8 +136,9 @@ impl Stage<'_> {
 
 /// The commands, one after the other, on bundles with hooks of both sorts: one that is waited for
 /// by the runtime itself, and one with a time limit, that has a process of its own to wait for it.
-fn each(t: &Trial, user: bool, mut act: impl FnMut(usize, &Stage<'_>)) {
+fn each(t: &Trial, place: Place, mut act: impl FnMut(usize, &Stage<'_>)) {
     t.only(&[Kind::Richrun], "leaves something behind, or hangs");
+    let others = (place == Place::Others).then(|| others(t));
     let bundle = |script: &str| {
         t.bundle(|c| {
             sh(c, script);
@@ -127,8 +146,13 @@ fn each(t: &Trial, user: bool, mut act: impl FnMut(usize, &Stage<'_>)) {
                 c["hooks"][kind] = json!([{"path": "/bin/true"}]);
             }
             c["hooks"]["createContainer"] = json!([{"path": "/bin/true", "timeout": 300}]);
-            if user {
+            if place == Place::User {
                 user_namespace(c);
+            }
+            if let Some((_, pid)) = &others {
+                without_namespace(c, "pid");
+                let path = format!("/proc/{pid}/ns/pid");
+                namespaces(c).push(json!({"type": "pid", "path": path}));
             }
         })
     };
@@ -137,9 +161,24 @@ fn each(t: &Trial, user: bool, mut act: impl FnMut(usize, &Stage<'_>)) {
     let text = "[service.a]\ncommand = \"sleep 1000\"\n[service.b]\ncommand = \"true\"\ntype = \"oneshot\"\n";
     fs::write(&services, text).expect("write the services");
     let services = services.to_str().expect("utf-8 path");
-    for (number, one) in ACTS.iter().enumerate() {
+    // All but the first two is as elsewhere.
+    let acts = if others.is_some() { &ACTS[..2] } else { ACTS };
+    for (number, one) in acts.iter().enumerate() {
         act(number, &Stage { t, bundle: &idle, short: &short, services, act: one });
     }
+}
+
+/// A process in a pid namespace of its own, to its end.
+fn others(t: &Trial) -> (Running, i32) {
+    let probe = probe();
+    let words = ["--pid", "--fork", "--kill-child", probe.to_str().expect("utf-8"), "reap"];
+    let running = t.cmd("/usr/bin/unshare", &words).timeout(10_000).spawn();
+    let children = format!("/proc/{0}/task/{0}/children", running.pid());
+    let child = || fs::read_to_string(&children).ok().and_then(|pid| pid.trim().parse().ok());
+    wait_until("a process in a pid namespace", || child().is_some());
+    t.accept_processes();
+    let child = child().expect("it");
+    (running, child)
 }
 
 /// So many of all, evenly, and others with each `phase`.
@@ -148,9 +187,9 @@ fn part(all: &[Step], count: usize, phase: usize) -> Vec<Step> {
     all.iter().skip(phase * 7 % stride).step_by(stride).copied().collect()
 }
 
-fn steps_of(t: &Trial, count: usize, user: bool) {
+fn steps_of(t: &Trial, count: usize, place: Place) {
     let mut faults = Vec::new();
-    each(t, user, |number, stage| {
+    each(t, place, |number, stage| {
         let all = stage.steps();
         let mut met = 0;
         let mut tried = 0;
@@ -222,8 +261,8 @@ fn meanwhile(stage: &Stage<'_>, action: &str, step: Step) -> Output {
 
 /// A first process is stopped, from its birth on, and the runtime that waits for it is killed:
 /// `delete --force` ends it.
-fn stopped_on_its_way(t: &Trial, user: bool) {
-    each(t, user, |number, stage| {
+fn stopped_on_its_way(t: &Trial, place: Place) {
+    each(t, place, |number, stage| {
         if number == 0 {
             for nth in [1, 2, 3, 4, 5, 8, 30, 100] {
                 let step = Step { role: 1, nth, call: 0 };
@@ -251,12 +290,12 @@ fn a_stopped_exec(t: &Trial) {
 const ERRORS: [i32; 7] =
     [libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::EINTR, libc::EPERM, libc::ENOSYS, libc::EIO];
 
-fn failing(t: &Trial, count: usize, user: bool) {
+fn failing(t: &Trial, count: usize, place: Place) {
     if !cfg!(target_arch = "x86_64") {
         t.skip("calls are made to fail on x86_64 only");
     }
     let mut faults = Vec::new();
-    each(t, user, |number, stage| {
+    each(t, place, |number, stage| {
         let all = stage.steps();
         for (phase, error) in ERRORS.iter().enumerate() {
             let all: Vec<Step> =

@@ -112,6 +112,31 @@ pub fn watch(report: &str, canary: &str, marks: &[String]) {
     writeln!(report, "seen {}", seen.len()).expect("report");
 }
 
+/// The capabilities that strangers have or may come to have: all of them together, as a mask.
+pub fn rights(report: &str) {
+    let count = format!("{report}.seen");
+    fs::write(report, "").expect("create the report");
+    let (mut seen, mut all) = (BTreeSet::new(), 0);
+    while !stopped() {
+        for pid in others() {
+            let exe = fs::read_link(format!("/proc/{pid}/exe"));
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if exe.is_err() || exe.is_ok_and(|exe| is_own(&exe)) {
+                continue;
+            }
+            let sets = status.lines().filter_map(|line| {
+                let sets = ["CapPrm:\t", "CapInh:\t", "CapBnd:\t"];
+                sets.iter().find_map(|set| line.strip_prefix(set))
+            });
+            all |= sets.fold(0, |all, set| all | u64::from_str_radix(set, 16).expect("a mask"));
+            if seen.insert(pid) {
+                fs::write(&count, seen.len().to_string()).expect("report");
+            }
+        }
+    }
+    fs::write(report, format!("{all:x}\n")).expect("report");
+}
+
 fn host_things(pid: &str, canary: &str, marks: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for way in [format!("root{canary}"), "cwd".to_owned()] {
@@ -150,6 +175,14 @@ pub fn kill_all(report: &str) {
         }
     }
     fs::write(report, format!("seen {}\n", seen.len())).expect("report");
+}
+
+/// A friendly one for once: the first process of a pid namespace, for others to join, which reaps.
+pub fn reap() -> ! {
+    loop {
+        while crate::sys::wait_any().is_some() {}
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 /// Tries each way to what another process has: its memory, its program, its descriptors.
