@@ -15,7 +15,7 @@
 #   pods          richctl pod: manifests, probes, the page in a browser
 #   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
 #                 Debian has its source only, and the first run builds it, in minutes)
-#   long          what takes minutes: 10 000 runs and the like (not part of the default)
+#   long          what takes minutes: 10 000 runs, every hostile image and the like (not part of the default)
 #
 # Root installs what is missing (integration/peers.sh; INSTALL=no to leave the
 # machine alone). An ordinary user installs nothing: what cannot run then is
@@ -85,7 +85,10 @@ for name in "${suites[@]}"; do
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
     systemd) suite systemd cargo test --locked --package richrun-engines --test systemd ;;
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
-    long) suite long cargo test --locked --package richrun-tests --test long ;;
+    long)
+        suite long cargo test --locked --package richrun-tests --test long
+        RICHRUN_EVERY_CASE=1 suite hostile cargo test --locked --package richrun-tests --test blackbox -- well_known
+        ;;
     *)
         echo "test.sh: no suite $name" >&2
         exit 2

@@ -12,7 +12,9 @@ mod kills;
 mod notify;
 mod paths;
 mod steps;
+mod trace;
 mod trees;
+mod well_known;
 mod words;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ pub fn register(suite: &mut Suite) {
     entering::register(suite);
     exposure::register(suite);
     trees::register(suite);
+    trace::register(suite);
+    well_known::register(suite);
     words::register(suite);
     paths::register(suite);
     faults::register(suite);

@@ -46,7 +46,8 @@ struct Follower {
 /// process (the program itself is 0) is where ACTION happens: `kill` it,
 /// `kill-other` (its first process; or its newest, where it is the first
 /// itself), `hold` it, `stop` it for good (SIGSTOP) and, where it is not the first, kill that,
-/// let its call fail (`error-28`), or `list` all calls. Ends as the program ends.
+/// let its call fail (`error-28`), or `list` all calls, or the `paths` that
+/// they take. Ends as the program ends.
 pub fn main(words: &[String]) -> ExitCode {
     let mut command = Command::new(&words[4]);
     command.args(&words[5..]);
@@ -77,7 +78,7 @@ pub fn main(words: &[String]) -> ExitCode {
     for one in follower.all.iter().filter(|one| one.alive && !one.begun) {
         let _ = kill(one.pid, Signal::SIGCONT);
     }
-    if follower.action == "list" {
+    if ["list", "paths"].contains(&follower.action.as_str()) {
         fs::write(&follower.report, &follower.lines).expect("write the report");
     }
     ExitCode::from(code)
@@ -167,7 +168,11 @@ impl Follower {
                 Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
                     let executed = event == Event::PTRACE_EVENT_EXEC as i32;
                     if !executed && let Ok(new) = ptrace::getevent(pid) {
-                        self.role_of(Pid::from_raw(new as i32));
+                        let child = self.role_of(Pid::from_raw(new as i32));
+                        if self.action == "paths" {
+                            let parent = self.role_of(pid);
+                            self.lines += &crate::path_calls::clone_line(parent, child);
+                        }
                     }
                     if executed && is_foreign(pid) {
                         let _ = ptrace::detach(pid, None);
@@ -213,7 +218,9 @@ impl Follower {
         }
         one.calls += 1;
         let calls = one.calls;
-        if self.action == "list" {
+        if self.action == "paths" {
+            self.lines += &crate::path_calls::lines(pid, role);
+        } else if self.action == "list" {
             self.lines += &format!("{role} {calls} {}\n", number(pid));
         } else if role == self.role && calls == self.nth {
             fs::write(&self.report, pid.to_string()).expect("write the report");

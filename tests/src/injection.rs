@@ -9,6 +9,7 @@ pub use crate::follow::may_fail;
 use crate::Trial;
 use crate::bundle::probe;
 use crate::command::Cmd;
+use crate::path_calls::Seen;
 
 const STRACE: &str = "/usr/bin/strace";
 
@@ -88,4 +89,10 @@ pub fn steps(t: &Trial, line: &[&str]) -> Vec<Step> {
         Step { role: next() as usize, nth: next() as usize, call: next() as i64 }
     };
     text.lines().map(step).collect()
+}
+
+/// All the paths that the processes of a command hand to the kernel.
+pub fn path_calls(t: &Trial, line: &[&str]) -> Vec<Seen> {
+    follow(t, "paths", Step { role: 0, nth: 0, call: 0 }, line).ok();
+    crate::path_calls::read(&fs::read_to_string(report(t)).expect("the paths"))
 }

@@ -20,6 +20,7 @@ pub mod imports;
 pub mod injection;
 pub mod inside;
 pub mod leftovers;
+pub mod path_calls;
 pub mod podman_caps;
 pub mod runtime;
 pub mod source;

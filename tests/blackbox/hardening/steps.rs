@@ -169,7 +169,7 @@ fn each(t: &Trial, place: Place, mut act: impl FnMut(usize, &Stage<'_>)) {
 }
 
 /// A process in a pid namespace of its own, to its end.
-fn others(t: &Trial) -> (Running, i32) {
+pub fn others(t: &Trial) -> (Running, i32) {
     let probe = probe();
     let words = ["--pid", "--fork", "--kill-child", probe.to_str().expect("utf-8"), "reap"];
     let running = t.cmd("/usr/bin/unshare", &words).timeout(10_000).spawn();
