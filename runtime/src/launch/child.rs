@@ -5,7 +5,7 @@
 //! the start gate on there may be no runtime any more, and it reports there.
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -189,6 +189,23 @@ impl First<'_> {
                 Err(armed.execute(&self.channel))
             }
         }
+    }
+
+    /// Where others are in the pid namespace already, goes on in a process that is born there with
+    /// the container's root, directory and descriptors: from here on it may be looked at.
+    fn be_born_last(&self, root: &Root, terminal: Option<&OwnedFd>) -> Result<()> {
+        let Some(namespace) = &self.joins.last else { return Ok(()) };
+        let mut keep = vec![root.as_fd().as_raw_fd(), self.channel.as_fd().as_raw_fd()];
+        keep.extend(root.proc.iter().map(|proc| proc.as_fd().as_raw_fd()));
+        keep.extend(terminal.map(AsRawFd::as_raw_fd));
+        keep.extend(self.order.gate.iter().flat_map(Gate::descriptors));
+        keep.extend(self.image.as_ref().map(AsRawFd::as_raw_fd));
+        keep.extend(self.inherited.iter().map(Inherited::numbers).flat_map(|(a, b)| [a, b]));
+        last::go_inside(namespace, self.order.plan, &keep, root.proc.is_some())?;
+        hear_of_the_end()?;
+        rustix::process::setsid().step(|| "setsid")?;
+        self.channel.report(&News::Inside(0))?;
+        self.channel.expect(Word::Known)
     }
 
     /// Comes to be in every namespace of the plan. What it returns is the caller's mount

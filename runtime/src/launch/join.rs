@@ -125,14 +125,19 @@ fn is_foreign(pid: i32, kind: Kind) -> Result<bool> {
 }
 
 /// Has the root of process `pid`, which is in the mount namespace of this one.
-#[expect(clippy::disallowed_methods, reason = "into the directory that was opened")]
 pub fn enter_root_of(pid: i32) -> Result<()> {
     let path = format!("/proc/{pid}/root");
     let step = || format!("enter {path}");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = host_path::open(path.as_str(), flags).step(step)?;
-    rustix::process::fchdir(&root).step(step)?;
-    rustix::process::chroot(".").step(step)
+    enter_root(root.as_fd()).step(step)
+}
+
+/// Has this directory as its root and is in it.
+#[expect(clippy::disallowed_methods, reason = "into the directory that was opened")]
+pub fn enter_root(root: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(".")
 }
 
 /// Joins these kinds of namespaces of the process behind `pidfd`: in one call

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::{confine, console};
+use super::{confine, console, join};
 use crate::plan::mount_attr::{FsParam, attr};
 use crate::plan::namespaces::flag;
 use crate::plan::seccomp::{Arch, Filter, compile};
@@ -68,12 +68,10 @@ fn opened_inside(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// Outside of the pid namespace still: lets go of everything, and clones the one inside.
-#[expect(clippy::disallowed_methods, reason = "into the directory that was made")]
 fn send_inside(namespace: BorrowedFd<'_>, socket: &OwnedFd, filter: &Filter) -> Result<(), Errno> {
     arguments::wipe();
     let nothing = mount::new_fs(c"tmpfs", None, &[], attr::RDONLY)?;
-    rustix::process::fchdir(&nothing)?;
-    rustix::process::chroot(".")?;
+    join::enter_root(nothing.as_fd())?;
     process::setns(namespace, flag(Kind::Pid))?;
     process::close_except(0, &[socket.as_raw_fd()])?;
     confine::to_mounting()?;
