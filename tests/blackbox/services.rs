@@ -4,6 +4,7 @@
 mod crowds;
 mod outside;
 mod probes;
+mod volumes;
 mod watches;
 
 use std::fs;
@@ -13,7 +14,7 @@ use richrun_tests::bundle::{args, sh};
 use richrun_tests::command::{Running, wait_until};
 use richrun_tests::container::{Container, IDLE};
 use richrun_tests::suite::{ALL, BOTH, ONE};
-use richrun_tests::{Bundle, Kind, Suite, Trial};
+use richrun_tests::{Bundle, Kind, Output, Suite, Trial};
 use serde_json::{Value, json};
 
 pub fn register(suite: &mut Suite) {
@@ -38,6 +39,7 @@ pub fn register(suite: &mut Suite) {
     crowds::register(suite);
     outside::register(suite);
     probes::register(suite);
+    volumes::register(suite);
     watches::register(suite);
 }
 
@@ -72,6 +74,13 @@ fn start<'t>(t: &'t Trial, bundle: &Bundle) -> (Container<'t>, Running) {
     let c = t.take(bundle);
     wait_until("the services to answer", || !c.verb("health", &[]).run().out.is_empty());
     (c, running)
+}
+
+/// Ends a container whose payload idles, once that is ready to obey.
+fn end(c: &Container<'_>, running: Running) -> Output {
+    wait_until("the payload's handler", || c.obeys());
+    c.kill("TERM");
+    running.wait().exits(7)
 }
 
 /// One service as `service list` tells of it.
@@ -167,8 +176,7 @@ fn start_in_order_and_stop_in_reverse(t: &Trial) {
     let (c, running) = start(t, &bundle);
     wait_until("the payload", || content(&bundle, "tmp/log").contains("+main"));
     c.verb("health", &[]).ok().prints("healthy");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
     let log = content(&bundle, "tmp/log");
     let words: Vec<&str> = log.lines().collect();
     let want = ["+a", "+b", "+c", "+d", "+once", "+main", "-main", "-once", "-d", "-c", "-b", "-a"];
@@ -260,8 +268,7 @@ fn restarts_back_off_and_give_up(t: &Trial) {
     // An expected status is no failure.
     wait_for(t, &c, "ok", "done");
     assert_eq!(content(&bundle, "tmp/ok").lines().count(), 1);
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn readiness(t: &Trial) {
@@ -347,8 +354,7 @@ fn stubborn_services(t: &Trial) {
     t.rt(&["service", "stop", &c.id, "a"]).ok();
     assert_eq!(told(t, &c, "a")["status"], 137);
     wait_until("a's stray to go", || !c.exec("ps").out.contains("sleep 1000"));
-    c.kill("TERM");
-    running.wait().exits(7).says("service a: did not end when asked to, killed");
+    end(&c, running).says("service a: did not end when asked to, killed");
 }
 
 fn orphans_are_reaped(t: &Trial) {
@@ -359,8 +365,7 @@ fn orphans_are_reaped(t: &Trial) {
         let all = c.exec("cat /proc/[0-9]*/stat 2>/dev/null").out;
         !all.contains(") Z ") && all.matches("(sleep)").count() == 1
     });
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn a_full_log_disk_stops_nobody(t: &Trial) {
@@ -376,8 +381,7 @@ fn a_full_log_disk_stops_nobody(t: &Trial) {
     c.exec("dd if=/dev/zero of=/small/fill bs=1k count=8").fails();
     wait_until("output without a place", || content(&bundle, "tmp/alive").lines().count() > 5);
     assert_eq!(told(t, &c, "a")["state"], "running");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// A service whose log is a pipe that is read slowly waits, as every program expects.

@@ -110,6 +110,11 @@ impl Trial {
 }
 
 impl Container<'_> {
+    /// Whether a payload that [`IDLE`]s would obey a `TERM` by now.
+    pub fn obeys(&self) -> bool {
+        obeys(&self.pid().to_string())
+    }
+
     /// The document of `state`.
     pub fn state(&self) -> Value {
         self.trial.rt(&["state", &self.id]).ok().json()

@@ -18,6 +18,8 @@ const WATCHES: usize = 256;
 /// Where Kubernetes exchanges all files of a volume at once: each is a link that leads through
 /// this one, and only this one is replaced.
 const EXCHANGED: &[u8] = b"..data";
+/// How often a path that changes all the time is looked at.
+const LOOKS: usize = 16;
 /// Bits of an event: the queue was full; the watched directory was moved, removed, is gone.
 const OVERFLOW: i32 = 0x4000;
 const LOST: i32 = 0x800 | 0x400 | 0x8000;
@@ -35,8 +37,19 @@ struct Watch {
 }
 
 impl Watch {
-    /// Looks where the path leads to now.
+    /// Looks where the path leads to now. What appears between two looks is told of by neither:
+    /// only when a second look finds the same is everything that comes later seen.
     fn arm(&mut self, watcher: i32) {
+        for _ in 0..LOOKS {
+            let before = (self.above, self.inside, self.name.len());
+            self.look(watcher);
+            if before == (self.above, self.inside, self.name.len()) {
+                break;
+            }
+        }
+    }
+
+    fn look(&mut self, watcher: i32) {
         let text = self.path.to_bytes();
         let mut slash = [0; 4096];
         let mut look = |end: usize| {

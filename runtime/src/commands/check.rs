@@ -11,7 +11,8 @@ use crate::config::rich::Request;
 use crate::config::{self, Config, unknown, validate};
 use crate::error::{Error, Result};
 use crate::host;
-use crate::launch::services::{self, Places, root_of};
+use crate::launch::container_files::root_of;
+use crate::launch::services::{self, Places};
 use crate::plan::problems::{doubts, problems};
 
 /// A line for each finding: where, how bad, what.
@@ -63,9 +64,10 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<u8> {
 
 /// Whether a file describes services: by its name's end, or by what it begins with.
 fn holds_services(file: &Path) -> bool {
-    let of_toml = file.extension().is_some_and(|end| end == "toml");
+    let by_name =
+        file.extension().is_some_and(|end| end == "toml" || end == "yaml" || end == "yml");
     let document = || serde_json::from_slice::<Value>(&config::read_bounded(file).ok()?).ok();
-    of_toml
+    by_name
         || document().is_some_and(|document| {
             document.get("ociVersion").is_none() && document.get("service").is_some()
         })
@@ -121,9 +123,8 @@ fn image(file: &Path, config: &Config, of_host: Option<&Path>, findings: &mut Fi
     if !root.is_dir() {
         return findings.error(file, format!("root.path: {}: no such directory", root.display()));
     }
-    let user = config.spec.process().as_ref().map_or(0, |process| process.user().uid());
-    let annotations = config.spec.annotations().as_ref();
-    for error in services::problems(Places { file: of_host, annotations, root: &root, user }) {
-        findings.error(of_host.unwrap_or(file), error);
-    }
+    let (errors, lacking) = services::problems(Places { file: of_host, config });
+    let place = of_host.unwrap_or(file);
+    errors.iter().for_each(|error| findings.error(place, error));
+    lacking.iter().for_each(|line| findings.warning(place, line));
 }

@@ -255,13 +255,7 @@ fn services_asked(
     if rich.is_none_or(|rich| rich.mode != RichMode::DumbInit) {
         return Ok(None);
     }
-    let process = config.spec.process().as_ref();
-    services::find(Places {
-        file: args.services.as_deref(),
-        annotations: config.spec.annotations().as_ref(),
-        root: &services::root_of(config),
-        user: process.map_or(0, |process| process.user().uid()),
-    })
+    services::find(Places { file: args.services.as_deref(), config })
 }
 
 /// The groups as they will be.

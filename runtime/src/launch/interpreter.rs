@@ -2,7 +2,7 @@
 //! the interpreter that its first line names, or the loader that its ELF header names.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,12 +21,17 @@ const HEADERS: u64 = 1024;
 #[expect(clippy::disallowed_methods, reason = "what execve(2) was given, as the payload sees it")]
 pub fn missing(program: &CStr) -> Option<PathBuf> {
     let found = rustix::fs::open(program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let file = image_file::open(found.as_fd()).ok()?;
-    let named = named_by(&|offset, length| read(&file, offset, length))?;
+    let named = of(found.as_fd())?;
     std::fs::symlink_metadata(&named)
         .and_then(|_| std::fs::metadata(&named))
         .is_err()
         .then_some(named)
+}
+
+/// The interpreter or loader that the program behind an `O_PATH` descriptor names.
+pub fn of(program: BorrowedFd<'_>) -> Option<PathBuf> {
+    let file = image_file::open(program).ok()?;
+    named_by(&|offset, length| read(&file, offset, length))
 }
 
 fn read(file: &OwnedFd, offset: u64, length: usize) -> Vec<u8> {
@@ -92,7 +97,7 @@ fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn of(bytes: &[u8]) -> Option<PathBuf> {
+    fn of_bytes(bytes: &[u8]) -> Option<PathBuf> {
         named_by(&|offset, length| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             bytes[start..start.saturating_add(length).min(bytes.len())].to_vec()
@@ -111,7 +116,7 @@ mod tests {
             ("", None),
             ("echo", None),
         ] {
-            assert_eq!(of(text.as_bytes()).as_deref(), name.map(Path::new), "{text:?}");
+            assert_eq!(of_bytes(text.as_bytes()).as_deref(), name.map(Path::new), "{text:?}");
         }
     }
 
@@ -119,7 +124,7 @@ mod tests {
     fn an_elf_file_names_its_loader() {
         let own = std::fs::read("/proc/self/exe").unwrap();
         // This test is linked statically or not: a made file says it for sure.
-        let _ = of(&own);
+        let _ = of_bytes(&own);
         let mut file = vec![0; 300];
         file[..5].copy_from_slice(b"\x7fELF\x02");
         file[32..40].copy_from_slice(&64u64.to_ne_bytes());
@@ -129,14 +134,14 @@ mod tests {
         file[128..136].copy_from_slice(&200u64.to_ne_bytes());
         file[152..160].copy_from_slice(&8u64.to_ne_bytes());
         file[200..208].copy_from_slice(b"/lib/ld\0");
-        assert_eq!(of(&file), Some("/lib/ld".into()));
+        assert_eq!(of_bytes(&file), Some("/lib/ld".into()));
         // Whatever the fields are: no panic, no endless reading.
         for at in 0..file.len() {
             for byte in [0, 1, 0x7f, 0xff] {
                 let mut broken = file.clone();
                 broken[at] = byte;
-                let _ = of(&broken);
-                let _ = of(&broken[..at]);
+                let _ = of_bytes(&broken);
+                let _ = of_bytes(&broken[..at]);
             }
         }
     }

@@ -12,6 +12,7 @@ mod callers_mounts;
 mod child;
 mod confine;
 pub mod console;
+pub mod container_files;
 mod copy_up;
 mod devices;
 pub mod exec;

@@ -3,23 +3,24 @@
 //! The control socket is a file of the container's state directory on the host; PID 1
 //! inherits it listening, and nothing of it is in the container.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::{Capability, Process};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
+use super::container_files::Files;
 use super::own_image::sealed_image;
-use super::{host_path, image_file};
-use crate::config::services::{Accounts, Format, Services, Source};
+use super::{host_path, image_file, interpreter};
+use crate::config::Config;
+use crate::config::services::{Accounts, Format, Runner, Services, Source};
 use crate::error::{Error, Result, Step};
 use crate::life::Entry;
 use crate::life::services::SOCKET;
-use crate::sys::inroot;
 
 /// The annotation that names a file in the container's root, or holds the document itself.
 pub const ANNOTATION: &str = "io.richrun.services";
@@ -69,62 +70,139 @@ impl Inherited {
     }
 }
 
-/// Where services may be described, from the strongest to the weakest.
+/// Where services may be described: `--services`, else config.json's annotation, else
+/// the image.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
     /// `--services`: a file of the host.
     pub file: Option<&'a Path>,
-    /// The annotations of config.json.
-    pub annotations: Option<&'a HashMap<String, String>>,
-    /// The root file system.
-    pub root: &'a Path,
-    /// The user as whom PID 1 runs.
-    pub user: u32,
+    /// The configuration, whose first process is PID 1.
+    pub config: &'a Config,
 }
 
-/// Finds, reads and checks the services; `None` when nobody describes any.
+/// Finds, reads and checks the services; `None` when nobody describes any. What may be
+/// missing when they start is warned of.
 ///
 /// # Errors
 /// A file that cannot be read; file, line and field of what is wrong in it.
 pub fn find(places: Places<'_>) -> Result<Option<Services>> {
-    let Some((sources, accounts)) = gather(places)? else { return Ok(None) };
-    let services = Services::read(&sources, &accounts)?;
-    services.check_users(places.user)?;
+    let Some(found) = gather(places)? else { return Ok(None) };
+    let services = Services::read(&found.sources, &found.accounts)?;
+    services.check_users(places.runner())?;
+    if let Some(line) = found.lacking(&services, places) {
+        crate::log::warn(line);
+    }
     Ok(Some(services))
 }
 
-/// All that is wrong with the services.
-pub fn problems(places: Places<'_>) -> Vec<Error> {
+/// All that is wrong with the services, and what may be missing.
+pub fn problems(places: Places<'_>) -> (Vec<Error>, Option<String>) {
     match gather(places) {
-        Ok(None) => Vec::new(),
-        Ok(Some((sources, accounts))) => match Services::read_all(&sources, &accounts) {
-            Ok(services) => services.check_users(places.user).err().into_iter().collect(),
-            Err(errors) => errors,
+        Ok(None) => (Vec::new(), None),
+        Ok(Some(found)) => match Services::read_all(&found.sources, &found.accounts) {
+            Ok(services) => {
+                let users = services.check_users(places.runner()).err();
+                (users.into_iter().collect(), found.lacking(&services, places))
+            }
+            Err(errors) => (errors, None),
         },
-        Err(error) => vec![error],
+        Err(error) => (vec![error], None),
     }
 }
 
-/// The documents, and who the image says that there is.
-fn gather(places: Places<'_>) -> Result<Option<(Vec<Source>, Accounts)>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = host_path::open(places.root, flags)
-        .step(|| format!("root.path: open {}", places.root.display()))?;
-    let annotation = places.annotations.and_then(|all| all.get(ANNOTATION));
+impl Places<'_> {
+    fn process(&self) -> Option<&Process> {
+        self.config.spec.process().as_ref()
+    }
+
+    /// What PID 1 may become.
+    fn runner(&self) -> Runner {
+        let sets = self.process().and_then(|process| process.capabilities().as_ref());
+        // Without a word about them root has all.
+        let has = |cap| {
+            sets.is_none_or(|sets| sets.bounding().as_ref().is_some_and(|set| set.contains(&cap)))
+        };
+        Runner {
+            uid: self.process().map_or(0, |process| process.user().uid()),
+            lacks: [("CAP_SETUID", Capability::Setuid), ("CAP_SETGID", Capability::Setgid)]
+                .into_iter()
+                .find_map(|(name, cap)| (!has(cap)).then_some(name)),
+        }
+    }
+}
+
+/// What was found.
+struct Found {
+    sources: Vec<Source>,
+    /// Who the image says that there is.
+    accounts: Accounts,
+    files: Files,
+}
+
+impl Found {
+    /// A line that names what services execute and is nowhere, nor its interpreter: it may
+    /// come to be before they start, so that this is no error.
+    fn lacking(&self, services: &Services, places: Places<'_>) -> Option<String> {
+        let own = places.process().and_then(|process| process.env().clone()).unwrap_or_default();
+        let mut lacking = Vec::new();
+        for (field, words, env) in services.commands() {
+            let path = |list: &[String]| {
+                let value = list.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+                value.map(str::to_owned)
+            };
+            let search = path(env).or_else(|| path(&own)).unwrap_or_default();
+            if let Some(what) = self.lacks(words, &search) {
+                lacking.push(format!("{field}: {what}"));
+            }
+        }
+        let more = lacking.len().saturating_sub(MOST_LACKING);
+        lacking.truncate(MOST_LACKING);
+        if more > 0 {
+            lacking.push(format!("and {more} more"));
+        }
+        let all = lacking.join("; ");
+        (!all.is_empty()).then(|| format!("services: not in the container: {all}"))
+    }
+
+    /// What is missing to execute these words, as far as that can be said.
+    fn lacks(&self, words: &[String], search: &str) -> Option<String> {
+        let name = words.first()?;
+        let program = match (name.starts_with('/'), name.contains('/')) {
+            (true, _) => Some(PathBuf::from(name)).filter(|path| self.files.has_program(path)),
+            // The working directory's; or nobody knows where it is looked for.
+            (false, in_directory) if in_directory || search.is_empty() => return None,
+            _ => search
+                .split(':')
+                .map(|directory| Path::new(directory).join(name))
+                .find(|path| path.is_absolute() && self.files.has_program(path)),
+        };
+        let Some(program) = program else { return Some(format!("{name:?}")) };
+        let found = self.files.open(&program, OFlags::PATH).ok()?;
+        let interpreter = interpreter::of(found.as_fd())?;
+        let there = !interpreter.is_absolute() || self.files.has_program(&interpreter);
+        (!there).then(|| format!("{interpreter:?}, the interpreter of {name:?}"))
+    }
+}
+
+/// How many of what is lacking a line names.
+const MOST_LACKING: usize = 5;
+
+fn gather(places: Places<'_>) -> Result<Option<Found>> {
+    let files = Files::of(places.config)?;
+    let annotations = places.config.spec.annotations().as_ref();
+    let annotation = annotations.and_then(|all| all.get(ANNOTATION));
     let sources = match (places.file, annotation) {
         (Some(path), _) => vec![of_host(path)?],
-        (None, Some(text)) if text.starts_with('/') => {
-            vec![of_image(root.as_fd(), Path::new(text))?]
-        }
+        (None, Some(text)) if text.starts_with('/') => vec![of_image(&files, Path::new(text))?],
         (None, Some(text)) => vec![Source::of_text(ANNOTATION, text.clone())],
-        (None, None) => of_directory(root.as_fd())?,
+        (None, None) => of_directory(&files)?,
     };
     if sources.is_empty() {
         return Ok(None);
     }
-    let text = |path: &str| read_inside(root.as_fd(), Path::new(path)).unwrap_or_default();
+    let text = |path: &str| read_inside(&files, Path::new(path)).unwrap_or_default();
     let accounts = Accounts::new(text("/etc/passwd"), text("/etc/group"));
-    Ok(Some((sources, accounts)))
+    Ok(Some(Found { sources, accounts, files }))
 }
 
 fn of_host(path: &Path) -> Result<Source> {
@@ -135,50 +213,43 @@ fn of_host(path: &Path) -> Result<Source> {
     Ok(source(&path.to_string_lossy(), text))
 }
 
-fn of_image(root: BorrowedFd<'_>, path: &Path) -> Result<Source> {
-    let text = read_inside(root, path)
+fn of_image(files: &Files, path: &Path) -> Result<Source> {
+    let text = read_inside(files, path)
         .step(|| format!("services: read {} in the container's root", path.display()))?;
     Ok(source(&path.to_string_lossy(), text))
 }
 
 /// By its name's end, or else by its content.
 fn source(name: &str, text: String) -> Source {
-    match name.rsplit_once('.') {
-        Some((_, "toml")) => Source { name: name.to_owned(), text, format: Format::Toml },
-        Some((_, "json")) => Source { name: name.to_owned(), text, format: Format::Json },
-        _ => Source::of_text(name, text),
+    match Format::of_name(name) {
+        Some(format) => Source { name: name.to_owned(), text, format },
+        None => Source::of_text(name, text),
     }
 }
 
 /// The image's own services, in the order of the files' names.
-fn of_directory(root: BorrowedFd<'_>) -> Result<Vec<Source>> {
+fn of_directory(files: &Files) -> Result<Vec<Source>> {
     let step = || format!("services: read {IMAGE_DIRECTORY} in the container's root");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let directory = match inroot::open(root, Path::new(IMAGE_DIRECTORY), flags) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
-        opened => opened.step(step)?,
-    };
-    let mut names = Vec::new();
-    for (count, entry) in Dir::read_from(&directory).step(step)?.enumerate() {
-        if count >= MAX_ENTRIES {
-            return Err(too_many(&format!("more than {MAX_ENTRIES} entries")));
-        }
-        let name = entry.step(step)?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".toml") || name.ends_with(".json") {
-            names.push(name);
-        }
+    let place = Path::new(IMAGE_DIRECTORY);
+    let mut names = files.mounted_in(place);
+    match files.open(place, flags) {
+        Err(Errno::NOENT | Errno::NOTDIR) => {}
+        opened => names.extend(entries(&opened.step(step)?)?),
     }
+    names.retain(|name| Format::of_name(name).is_some());
+    names.sort();
+    names.dedup();
     if names.len() > MAX_DOCUMENTS {
         return Err(too_many(&format!(
             "{} documents, at most {MAX_DOCUMENTS} are read",
             names.len()
         )));
     }
-    names.sort();
     let mut left = MAX_TOGETHER;
     let mut sources = Vec::with_capacity(names.len());
     for name in &names {
-        let source = of_image(root, &Path::new(IMAGE_DIRECTORY).join(name))?;
+        let source = of_image(files, &place.join(name))?;
         left = left.checked_sub(source.text.len() as u64).ok_or_else(|| {
             too_many(&format!("documents of more than {} MiB together", MAX_TOGETHER >> 20))
         })?;
@@ -187,13 +258,26 @@ fn of_directory(root: BorrowedFd<'_>) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
+/// The names in a directory that may be hostile.
+fn entries(directory: &OwnedFd) -> Result<Vec<String>> {
+    let step = || format!("services: read {IMAGE_DIRECTORY} in the container's root");
+    let mut names = Vec::new();
+    for (count, entry) in Dir::read_from(directory).step(step)?.enumerate() {
+        if count >= MAX_ENTRIES {
+            return Err(too_many(&format!("more than {MAX_ENTRIES} entries")));
+        }
+        names.push(entry.step(step)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
 fn too_many(what: &str) -> Error {
     Error::config(format!("services: {IMAGE_DIRECTORY} in the container's root: {what}"))
 }
 
 /// A document of a root that may be hostile.
-fn read_inside(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<String> {
-    text_of(image_file::read(root, path, MAX_DOCUMENT + 1)?)
+fn read_inside(files: &Files, path: &Path) -> rustix::io::Result<String> {
+    text_of(files.read(path, MAX_DOCUMENT + 1)?)
 }
 
 fn text_of(bytes: Vec<u8>) -> rustix::io::Result<String> {
@@ -201,10 +285,4 @@ fn text_of(bytes: Vec<u8>) -> rustix::io::Result<String> {
         true => String::from_utf8(bytes).map_err(|_| Errno::ILSEQ),
         false => Err(Errno::FBIG),
     }
-}
-
-/// The root file system's path, for [`Places`].
-pub fn root_of(config: &crate::config::Config) -> PathBuf {
-    let root = config.spec.root().as_ref();
-    root.map_or_else(|| config.bundle.clone(), |root| config.bundle.join(root.path()))
 }

@@ -11,7 +11,7 @@ use richrun_tests::{Suite, Trial};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::{bundle, start, told, wait_for};
+use super::{bundle, end, start, told, wait_for};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -67,8 +67,7 @@ fn many_at_once_are_all_answered(t: &Trial) {
         // Whoever has his answer makes room for another.
         rustix::net::shutdown(socket, rustix::net::Shutdown::Both).expect("shutdown");
     }
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn who_waits_leaves_room(t: &Trial) {
@@ -84,8 +83,7 @@ fn who_waits_leaves_room(t: &Trial) {
     t.rt(&["events", &c.id]).run().exits(1).says("too many others wait");
     t.rt(&["service", "start", &c.id, "a"]).run().exits(1).says("too many others wait");
     c.verb("health", &[]).ok().prints("healthy");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
     for one in watching {
         one.wait().ok().shows("\"stopping\"");
     }
@@ -109,8 +107,7 @@ fn a_stopped_pid_1_holds_nobody_up(t: &Trial) {
     drop(sockets);
     signal(&c, Signal::SIGCONT);
     c.verb("health", &[]).ok().prints("healthy");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// A service's end closes a descriptor of which PID 1 is told in the same moment, and a
@@ -142,8 +139,7 @@ fn another_descriptors_number(t: &Trial) {
         }
         Err(errno) => panic!("{errno}"),
     });
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn tried_in_peace(t: &Trial) {
@@ -154,8 +150,7 @@ fn tried_in_peace(t: &Trial) {
     let c = t.take(&bundle);
     wait_until("the container to run", || c.verb("state", &[]).run().out.contains("\"running\""));
     c.verb("health", &[]).run().exits(1).prints("unhealthy");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// PID 1 has no descriptor left: who comes is refused rather than left waiting, which would
@@ -186,6 +181,5 @@ fn without_descriptors(t: &Trial) {
     assert!(held.len() < 10, "{}", held.len());
     drop(held);
     wait_until("an answer", || c.verb("health", &[]).run().trimmed() == "healthy");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }

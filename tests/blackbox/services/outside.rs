@@ -11,7 +11,7 @@ use richrun_tests::{Suite, Trial};
 
 use serde_json::json;
 
-use super::{bundle, command, content, start, told, wait_for};
+use super::{bundle, command, content, end, start, told, wait_for};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -127,8 +127,7 @@ fn restart_signal_reload(t: &Trial) {
     assert_eq!(told(t, &c, "a")["restarts"], 1);
     t.rt(&["service", "reload", &c.id, "b"]).ok();
     log("start hup reload finish 143 start usr");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
     log("start hup reload finish 143 start usr finish 143");
 }
 
@@ -146,8 +145,7 @@ fn logs(t: &Trial) {
     wait_until("the file", || logs("file").out == "to a file\nand errors\n");
     logs("none").exits(1).says("service none does not run, or has nothing of that kind");
     running.wait_for("to the container");
-    c.kill("TERM");
-    running.wait().exits(7).prints("to the container");
+    end(&c, running).prints("to the container");
 }
 
 fn exec_needs(t: &Trial) {
@@ -163,8 +161,7 @@ fn exec_needs(t: &Trial) {
     }
     c.exec_cmd(&["--needs", "bad"], &["true"]).run().exits(255).says("service bad has failed");
     c.exec_cmd(&["--needs", "nobody"], &["true"]).run().exits(255).says("no service is named ");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn events(t: &Trial) {
@@ -174,8 +171,7 @@ fn events(t: &Trial) {
     let events = t.rt(&["events", &c.id]).spawn();
     events.wait_for("\"health\":\"healthy\"");
     t.rt(&["service", "start", &c.id, "grafana"]).ok();
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
     let out = events.wait().ok();
     let all: Vec<serde_json::Value> =
         out.out.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
@@ -224,8 +220,7 @@ fn refusals(t: &Trial) {
             words.iter().map(|word| if *word == "ID" { &c.id } else { *word }).collect();
         t.rt(&words).run().exits(1).says(says);
     }
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
     let plain = t.idle();
     t.rt(&["service", "list", &plain.id]).run().exits(1).says("has no services");
     plain.verb("health", &[]).ok().prints("none");
@@ -256,8 +251,7 @@ fn only_its_maker_and_only_from_outside(t: &Trial) {
         let all = c.exec(&format!("ls -l /proc/{process}/fd")).ok();
         assert!(!all.out.contains("socket:") && !all.out.contains("memfd"), "{}", all.out);
     }
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// Same user, same capabilities: without PID 1's own refusal, and whatever Yama says, the

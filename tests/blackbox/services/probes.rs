@@ -7,7 +7,7 @@ use richrun_tests::container::IDLE;
 use richrun_tests::suite::{BOTH, ONE};
 use richrun_tests::{Suite, Trial};
 
-use super::{bundle, command, content, start, told, wait_for};
+use super::{bundle, command, content, end, start, told, wait_for};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -38,8 +38,7 @@ fn readiness_gates_and_is_seen(t: &Trial) {
     );
     c.exec("touch /tmp/ok").ok();
     wait_until("healthy", || c.verb("health", &[]).run().trimmed() == "healthy");
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn http_and_tcp(t: &Trial) {
@@ -71,22 +70,22 @@ fn http_and_tcp(t: &Trial) {
             .says(&format!("service {name} has failed"));
         assert_eq!(told(t, &c, name)["reason"], "start-timeout");
     }
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn liveness_restarts(t: &Trial) {
-    let text = "[service.a]\ncommand = \"echo x >> /tmp/starts; touch /tmp/ok; exec sleep 100\"\nrestart-delay = 0\n\
-                liveness = { exec = [\"test\", \"-e\", \"/tmp/ok\"], initialDelaySeconds = 5, periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1 }\n";
+    let text = "[service.a]\ncommand = \"touch /tmp/ok; echo x >> /tmp/starts; exec sleep 100\"\nrestart-delay = 0\n\
+                liveness = { exec = [\"test\", \"-e\", \"/tmp/ok\"], initialDelaySeconds = 2, periodSeconds = 1, timeoutSeconds = 60, failureThreshold = 1 }\n";
     let bundle = bundle(t, IDLE, text);
     let (c, running) = start(t, &bundle);
-    wait_for(t, &c, "a", "running");
+    let starts = || content(&bundle, "tmp/starts").lines().count();
+    wait_until("the start", || starts() > 0);
     c.exec("rm /tmp/ok").ok();
-    wait_until("a restart", || content(&bundle, "tmp/starts").lines().count() == 2);
+    // Where it takes longer than two seconds to begin, it is ended more than once.
+    wait_until("a restart", || starts() > 1);
     wait_for(t, &c, "a", "running");
-    assert_eq!(told(t, &c, "a")["restarts"], 1);
-    c.kill("TERM");
-    running.wait().exits(7).says("service a: its probe failed, it is ended");
+    assert!(told(t, &c, "a")["restarts"].as_u64().is_some_and(|count| count >= 1));
+    end(&c, running).says("service a: its probe failed, it is ended");
 }
 
 fn startup_gates_the_others(t: &Trial) {
@@ -108,8 +107,7 @@ fn a_probe_that_hangs_has_failed(t: &Trial) {
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert_eq!(told(t, &c, "a")["reason"], "probe-failed");
     wait_until("the probe to go", || !c.exec("ps").out.contains("sleep 7"));
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// A server that has not sent all of its answer sees no broken connection. The port has a name.
@@ -127,8 +125,7 @@ fn an_answer_is_taken_in_to_its_end(t: &Trial) {
     let (c, running) = start(t, &bundle);
     wait_for(t, &c, "web", "running");
     wait_until("a whole answer", || content(&bundle, "tmp/served").contains("whole"));
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// Instead of the service's own time to stop, where the probe has one.
@@ -142,8 +139,7 @@ fn a_probes_own_grace(t: &Trial) {
     wait_for(t, &c, "a", "failed");
     let a = told(t, &c, "a");
     assert_eq!((a["reason"].as_str(), a["status"].as_u64()), (Some("probe-failed"), Some(137)));
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// Nothing is due for an hour: PID 1 does not run.

@@ -11,7 +11,7 @@ use richrun_tests::container::IDLE;
 use richrun_tests::suite::ONE;
 use richrun_tests::{Suite, Trial};
 
-use super::{bundle, content, start, told};
+use super::{bundle, content, end, start, told};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -54,8 +54,7 @@ fn watched_files_restart(t: &Trial) {
     c.exec("echo x > /etc/other").ok();
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(told(t, &c, "a")["restarts"], 2);
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// Every file of a ConfigMap's volume is a link through `..data`, and only that is replaced.
@@ -74,8 +73,7 @@ fn watched_volumes_restart(t: &Trial) {
     starts(&bundle, 1);
     put("..2");
     starts(&bundle, 2);
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn watched_directories_may_come_and_go(t: &Trial) {
@@ -110,8 +108,7 @@ fn watched_directories_may_come_and_go(t: &Trial) {
     });
     fs::write(root.join("srv/app/conf/y"), "new").expect("a file");
     wait_until("a restart", || content(&bundle, "tmp/log").lines().count() > before.unwrap_or(0));
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 /// More changes than the kernel keeps: whoever watches anything may have missed one.
@@ -129,8 +126,7 @@ fn a_lost_change_restarts_who_watches(t: &Trial) {
     kill(Pid::from_raw(c.pid()), Signal::SIGCONT).expect("continue PID 1");
     starts(&bundle, 2);
     assert_eq!(told(t, &c, "a")["restarts"], 0);
-    c.kill("TERM");
-    running.wait().exits(7);
+    end(&c, running);
 }
 
 fn who_writes_where_it_watches_is_seen(t: &Trial) {
@@ -140,6 +136,5 @@ fn who_writes_where_it_watches_is_seen(t: &Trial) {
     fs::create_dir_all(bundle.rootfs().join("tmp/watched")).expect("a directory");
     let (c, running) = start(t, &bundle);
     wait_until("unhealthy", || c.verb("health", &[]).run().trimmed() == "unhealthy");
-    c.kill("TERM");
-    running.wait().exits(7).says("what a service watches changes again and again: /tmp/watched");
+    end(&c, running).says("what a service watches changes again and again: /tmp/watched");
 }

@@ -2,6 +2,7 @@
 //! that nobody asked for is one.
 
 use super::tree::{Node, Value};
+use crate::config::nearest::did_you_mean;
 use crate::error::{Error, Result};
 
 /// The longest span that fits the plan, in milliseconds.
@@ -24,6 +25,8 @@ pub struct Fields<'a> {
     file: &'a str,
     path: String,
     left: Vec<(&'a str, &'a Node)>,
+    /// What was asked for.
+    known: Vec<String>,
 }
 
 impl<'a> Field<'a> {
@@ -42,7 +45,7 @@ impl<'a> Field<'a> {
     pub fn table(&self) -> Result<Fields<'a>> {
         let Value::Table(rows) = &self.node.value else { return self.wanted("a table") };
         let left = rows.iter().map(|(name, node)| (name.as_str(), node)).collect();
-        Ok(Fields { file: self.file, path: self.path.clone(), left })
+        Ok(Fields { file: self.file, path: self.path.clone(), left, known: Vec::new() })
     }
 
     /// A text without a NUL byte.
@@ -136,6 +139,10 @@ impl<'a> Field<'a> {
 impl<'a> Fields<'a> {
     /// Takes a field out, if it is there.
     pub fn take(&mut self, name: &str) -> Option<Field<'a>> {
+        // Many tables have nothing left by now that could be one of them.
+        if !self.left.is_empty() {
+            self.known.push(name.to_owned());
+        }
         let at = self.left.iter().position(|(key, _)| *key == name)?;
         let (key, node) = self.left.remove(at);
         Some(self.field(key, node))
@@ -165,7 +172,10 @@ impl<'a> Fields<'a> {
     pub fn end(self) -> Result<()> {
         match self.left.first() {
             None => Ok(()),
-            Some((key, node)) => Err(self.field(key, node).error("no such field")),
+            Some((key, node)) => {
+                let near = did_you_mean(key, self.known.iter().map(String::as_str));
+                Err(self.field(key, node).error(format!("no such field{near}")))
+            }
         }
     }
 }

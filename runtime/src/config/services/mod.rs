@@ -13,6 +13,7 @@ mod graph;
 mod probes;
 mod service;
 mod tree;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -55,10 +56,20 @@ pub struct Services {
 }
 
 impl Source {
-    /// A document by its content: an object in braces is JSON.
+    /// A document by its content: an object in braces is JSON; YAML's first line is `---`, or
+    /// has a colon where one of TOML has an equals sign or a heading in brackets.
     pub fn of_text(name: &str, text: String) -> Source {
-        let json = text.trim_start().starts_with('{');
-        let format = if json { Format::Json } else { Format::Toml };
+        let mut lines = text.lines().map(str::trim);
+        let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+        let format = match first.unwrap_or_default() {
+            line if line.starts_with('{') => Format::Json,
+            line if line.starts_with("---") || line.starts_with('%') => Format::Yaml,
+            line if line.starts_with(['[', '"', '\'']) => Format::Toml,
+            line => match line.find([':', '=']).map(|at| line.as_bytes()[at]) {
+                Some(b':') => Format::Yaml,
+                _ => Format::Toml,
+            },
+        };
         Source { name: name.to_owned(), text, format }
     }
 }
@@ -118,23 +129,56 @@ impl Services {
         encode::encode(self, around)
     }
 
-    /// Refuses users that PID 1 cannot become, being `uid` itself.
+    /// Refuses users that PID 1 cannot become.
     ///
     /// # Errors
-    /// File and line of the first service with another user.
-    pub fn check_users(&self, uid: u32) -> Result<()> {
-        let other = |service: &&Service| service.user.as_ref().is_some_and(|user| user.0 != uid);
-        match self.all.iter().filter(|_| uid != 0).find(other) {
-            None => Ok(()),
-            Some(service) => {
-                let (file, line) = &service.place;
-                Err(Error::config(format!(
-                    "{file}: line {line}: service.{}.user: rich-init runs as user {uid} (process.user of config.json), which cannot become another one",
-                    service.name
-                )))
+    /// File and line of the first service with another user than its own.
+    pub fn check_users(&self, runner: Runner) -> Result<()> {
+        let Runner { uid, lacks } = runner;
+        let why = match (uid, lacks) {
+            (0, None) => return Ok(()),
+            (0, Some(cap)) => {
+                format!("lacks {cap} (process.capabilities.bounding of config.json)")
             }
-        }
+            _ => format!("runs as user {uid} (process.user of config.json)"),
+        };
+        let other = |service: &&Service| service.user.as_ref().is_some_and(|user| user.0 != uid);
+        self.all.iter().find(other).map_or(Ok(()), |service| {
+            let (file, line) = &service.place;
+            Err(Error::config(format!(
+                "{file}: line {line}: service.{}.user: rich-init {why}, which cannot become another one",
+                service.name
+            )))
+        })
     }
+
+    /// All that services execute: field, words, and the service's own environment.
+    pub fn commands(&self) -> impl Iterator<Item = (String, &[String], &[String])> {
+        self.all.iter().flat_map(|service| {
+            let named = |name: &str, words| (format!("service.{}.{name}", service.name), words);
+            let own = [("finish", &service.finish), ("reload", &service.reload)];
+            let own = service.command.iter().map(|words| ("command", words)).chain(own);
+            let own = own.filter(|(_, words)| !words.is_empty());
+            let probes = service.probes.iter().zip(probes::NAMES);
+            let probes = probes.filter_map(|(probe, name)| match &probe.as_ref()?.action {
+                probes::Action::Exec(words) => Some((name, words)),
+                _ => None,
+            });
+            own.chain(probes).map(move |(name, words)| {
+                let (field, words) = named(name, words);
+                (field, words.as_slice(), service.env.as_slice())
+            })
+        })
+    }
+}
+
+/// PID 1: what it can become.
+#[derive(Debug, Clone, Copy)]
+pub struct Runner {
+    /// Its user.
+    pub uid: u32,
+    /// A capability that it would need to become another one.
+    pub lacks: Option<&'static str>,
 }
 
 impl Read {

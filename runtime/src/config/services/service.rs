@@ -199,7 +199,17 @@ impl Service {
         service.read_surroundings(&mut fields, accounts)?;
         service.read_output(&mut fields)?;
         for (slot, name) in service.probes.iter_mut().zip(probes::NAMES) {
-            *slot = fields.read(name, |field| probes::read(field, name, &service.named_ports))?;
+            let given =
+                fields.read(name, |field| probes::read(field, name, &service.named_ports))?;
+            // As the container of a pod has it.
+            let other = fields.take(&format!("{name}Probe"));
+            *slot = match (given, other) {
+                (Some(_), Some(other)) => {
+                    return Err(other.error(format!("stands beside {name}: they are the same")));
+                }
+                (None, Some(other)) => Some(probes::read(&other, name, &service.named_ports)?),
+                (given, None) => given,
+            };
         }
         let startup = service.probes[0].as_ref().map_or(0, Probe::patience);
         service.start_timeout = fields

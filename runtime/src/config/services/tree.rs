@@ -1,4 +1,4 @@
-//! A document of either format as a tree whose every value knows its line.
+//! A document of any format as a tree whose every value knows its line.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,6 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
 
+use super::yaml;
 use crate::error::{Error, Result};
 
 /// How a document is written.
@@ -17,6 +18,20 @@ pub enum Format {
     Toml,
     /// JSON.
     Json,
+    /// YAML.
+    Yaml,
+}
+
+impl Format {
+    /// By the end of a file's name.
+    pub fn of_name(name: &str) -> Option<Format> {
+        match name.rsplit_once('.')?.1 {
+            "toml" => Some(Format::Toml),
+            "json" => Some(Format::Json),
+            "yaml" | "yml" => Some(Format::Yaml),
+            _ => None,
+        }
+    }
 }
 
 /// A value and where it stands.
@@ -60,7 +75,7 @@ impl Value {
 }
 
 /// How deep a document may be nested; ours is six deep.
-const DEEPEST: usize = 16;
+pub const DEEPEST: usize = 16;
 
 /// Reads a document.
 ///
@@ -81,6 +96,10 @@ pub fn parse(name: &str, text: &str, format: Format) -> Result<Node> {
             Ok(Node { line, value: of_table(&lines, table.into_inner()) })
         }
         Format::Json => of_json(text, &lines, text, 0).map_err(|(at, what)| fail(at, &what)),
+        Format::Yaml => yaml::parse(text).map_err(|(line, what)| {
+            let what = what.lines().next().unwrap_or_default();
+            Error::config(format!("{name}: line {line}: {what}"))
+        }),
     }
 }
 
@@ -213,11 +232,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_formats_give_the_same_tree_with_lines() {
+    fn all_formats_give_the_same_tree_with_lines() {
         let toml =
             "# a comment\n[service.web]\ncommand = [\n  \"a\",\n  \"b\"]\non = true\nn = 0x10\n";
         let json = "{\n\"service\": {\"web\": {\n\"command\": [\n\"a\",\n\"b\"],\n\"on\": true, \"n\": 16}}}";
-        for (text, format) in [(toml, Format::Toml), (json, Format::Json)] {
+        let yaml =
+            "# a comment\nservice: {web: {\n  command: [\n    a,\n    b],\n  on: true, n: 0x10}}\n";
+        for (text, format) in [(toml, Format::Toml), (json, Format::Json), (yaml, Format::Yaml)] {
             let Value::Table(top) = parse("f", text, format).unwrap().value else { panic!() };
             let Value::Table(services) = &top[0].1.value else { panic!() };
             let Value::Table(web) = &services[0].1.value else { panic!() };
@@ -238,6 +259,8 @@ mod tests {
             ("{\"a\": 1,\n\"b\": oops}", Format::Json, "f: line 2: expected value"),
             ("{\"a\": {\n\"x\": 1,\n\"x\": 2}}", Format::Json, "f: line 3: x: given twice"),
             ("", Format::Json, "f: line 1: EOF while parsing a value"),
+            ("a: 1\nb: [\n", Format::Yaml, "f: line 3: "),
+            ("a: 1\nb:\n  c: 1\n  c: 2\n", Format::Yaml, "f: line 4: c: given twice"),
         ] {
             let error = parse("f", text, format).unwrap_err().to_string();
             assert!(error.starts_with(want), "{error}");
