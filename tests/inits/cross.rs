@@ -104,6 +104,9 @@ impl Session {
         let mut session = Session::new(init, setting, payload);
         session.out.expect("ready");
         session.pid = children(session.child.id() as i32)[0];
+        // A HUP and CONT of its own (of the terminal that it has left) that still wait would be
+        // mixed with ours: a stop takes a waiting CONT away.
+        assert!(wait(PATIENCE, || super::pending(session.pid) == 0), "{}", init.name);
         session
     }
 

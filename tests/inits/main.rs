@@ -380,7 +380,18 @@ fn lacking() -> Option<String> {
     (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(" ")))
 }
 
+/// The signals that wait for a process, a bit each.
+fn pending(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let set = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    set("SigPnd:") | set("ShdPnd:")
+}
+
 fn main() -> ExitCode {
+    richrun_tests::sys::forget_inherited_signals();
     if std::env::var_os("RICHRUN_BLESS").is_some() {
         for (at, row) in ROWS.iter().enumerate() {
             println!("{}", line(row, &experiment(row, at)));

@@ -148,6 +148,7 @@ impl Suite {
 
     /// The program: either one trial on its stage, or the runner of them all.
     pub fn main(self) -> ExitCode {
+        crate::sys::forget_inherited_signals();
         let words: Vec<String> = std::env::args().collect();
         if words.get(1).is_some_and(|word| word == "__trial") {
             self.perform(&words[2], &words[3]);

@@ -32,6 +32,23 @@ pub fn wait_any() -> Option<(i32, i32)> {
     }
 }
 
+/// Takes back what this process was started with: ignored and blocked signals, as under
+/// `nohup` or from a shell with a trap, which everything that it starts would inherit.
+/// Broken pipes stay errors, as the standard library has it.
+pub fn forget_inherited_signals() {
+    // SAFETY: zeroed structures are valid ones; no handler is set, and it is before any thread.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
 /// Makes the kernel send `KILL` to this process when its parent thread ends.
 pub fn die_with_parent() {
     // SAFETY: prctl with integer arguments only.

@@ -1,7 +1,7 @@
 //! What is answered to those who ask over the control socket.
 
 use super::clients::{CLIENTS, WAITING, Wait};
-use super::control::{self, Code, Op, Packet, Request};
+use super::control::{self, Code, Op, Packet, Request, Why};
 use super::engine::Engine;
 use super::service_state::{Phase, ServiceState};
 use super::wire::{self, Field};
@@ -51,6 +51,12 @@ impl Engine {
         self.send(at, &Packet::end(code, text));
     }
 
+    fn impossible(&mut self, at: usize, why: Why, i: usize) {
+        let packet = Packet::end_why(Code::Impossible, why as u8, self.name(i));
+        self.clients.all[at].1 = Wait::Nothing;
+        self.send(at, &packet);
+    }
+
     fn answer(&mut self, at: usize, request: Request<'_>) {
         let mut set = 0_u64;
         for name in request.names() {
@@ -60,7 +66,8 @@ impl Engine {
             }
         }
         let now = sys::now();
-        let waits = matches!(request.op, Op::Events | Op::Start | Op::Restart | Op::Stop);
+        let waits =
+            matches!(request.op, Op::Events | Op::Start | Op::Restart | Op::Stop | Op::Reload);
         if waits && self.clients.waiting() >= WAITING {
             return self.end(at, Code::Busy, b"");
         }
@@ -128,6 +135,10 @@ impl Engine {
             let (set, there): (u64, fn(&ServiceState) -> bool) = match self.clients.all[at].1 {
                 Wait::Ready(set) => (set, |state| state.serves() && !state.cycle),
                 Wait::Down(set) => (set, |state| !state.is_active() && !state.wanted),
+                Wait::Reload(set) => {
+                    self.answer_reload(at, set);
+                    continue;
+                }
                 _ => continue,
             };
             let down = matches!(self.clients.all[at].1, Wait::Down(_));
@@ -147,7 +158,7 @@ impl Engine {
     fn signal_all(&mut self, at: usize, set: u64, signal: u8) {
         let running = |i: &usize| self.machine.states()[*i].pid > 0;
         if let Some(i) = each(set).find(|i| !running(i)) {
-            return self.end(at, Code::Impossible, self.name(i));
+            return self.impossible(at, Why::Down, i);
         }
         each(set).for_each(|i| self.signal(i, signal));
         self.end(at, Code::Done, b"");
@@ -165,7 +176,8 @@ impl Engine {
                 opened = path.and_then(|path| descriptors::open(path, false).ok()).unwrap_or(NONE);
                 opened
             }
-            _ => return self.end(at, Code::Impossible, self.name(i)),
+            wire::LOG_NULL => return self.impossible(at, Why::Discarded, i),
+            _ => return self.impossible(at, Why::Inherited, i),
         };
         let kept = u64::from(self.plan.field(i, Field::LogSize));
         let packet = Packet::log(kind, self.io[i].written, kept);
@@ -182,20 +194,41 @@ impl Engine {
     fn reload(&mut self, at: usize, set: u64) {
         for i in each(set) {
             let words = self.plan.list(i, Field::Reload);
+            let program = words.clone().next().map_or(&b""[..], |word| word.to_bytes());
             let signal = self.plan.field(i, Field::ReloadSignal) as u8;
-            let done = match (self.machine.states()[i].pid > 0, words.is_empty(), signal) {
-                (true, false, _) => self.launch_beside(i, words, b"", NONE).is_some(),
-                (true, true, 1..) => {
-                    self.signal(i, signal);
-                    true
-                }
-                _ => false,
-            };
-            if !done {
-                return self.end(at, Code::Impossible, self.name(i));
+            self.io[i].reload = (0, 0);
+            match (self.machine.states()[i].pid > 0, words.is_empty(), signal) {
+                (false, ..) => return self.impossible(at, Why::Down, i),
+                (true, false, _) => match self.launch_beside(i, words, b"", NONE) {
+                    Some(pid) => self.io[i].reload.0 = pid,
+                    None => {
+                        let packet =
+                            Packet::end_why(Code::Impossible, Why::NotExecuted as u8, self.name(i));
+                        return self.send(at, &packet.with(b"\0").with(program));
+                    }
+                },
+                (true, true, 1..) => self.signal(i, signal),
+                (true, true, 0) => return self.impossible(at, Why::NoReload, i),
             }
         }
-        self.end(at, Code::Done, b"");
+        self.clients.all[at].1 = Wait::Reload(set);
+    }
+
+    /// Answers once all of the reload commands have ended.
+    fn answer_reload(&mut self, at: usize, set: u64) {
+        let failed = |i: &usize| self.io[*i].reload.1 != 0;
+        if each(set).any(|i| self.io[i].reload.0 > 0) {
+            return;
+        }
+        match each(set).find(failed) {
+            None => self.end(at, Code::Done, b""),
+            Some(i) => {
+                let status = self.io[i].reload.1;
+                self.clients.all[at].1 = Wait::Nothing;
+                let packet = Packet::end_why(Code::Failed, status, self.name(i));
+                self.send(at, &packet);
+            }
+        }
     }
 }
 

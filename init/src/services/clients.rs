@@ -18,6 +18,8 @@ pub(super) enum Wait {
     Ready(u64),
     /// These are down.
     Down(u64),
+    /// The reload commands of these have ended.
+    Reload(u64),
     /// Every change.
     Changes,
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! request  version, op, argument, 0, names (each ended by NUL)
 //! reply    version, kind, ...; as many as it takes, the last one is an End
-//!   End      code, 0, text
+//!   End      code, why, text
 //!   Service  phase, reason, flags, status, start, health, pid (4), restarts (4),
 //!            milliseconds in its phase (8), name, NUL, ports
 //!   Log      log kind, 0, bytes written (8), bytes kept (8); a descriptor comes along
@@ -38,7 +38,7 @@ pub enum Op {
     Logs = 6,
     /// A Service for each service now, and for each change from now on.
     Events = 7,
-    /// Run the reload command of the named ones.
+    /// Run the reload command of the named ones; ends when it has ended.
     Reload = 8,
 }
 
@@ -76,6 +76,31 @@ impl Code {
         let more = [Code::Version, Code::Busy, Code::Impossible];
         let mut codes = all.into_iter().chain(more);
         codes.find(|code| *code as u8 == byte).unwrap_or(Code::Malformed)
+    }
+}
+
+/// Why something is [`Code::Impossible`]; 0 is for an older PID 1, which does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Why {
+    /// The service does not run.
+    Down = 1,
+    /// Its output is the container's.
+    Inherited = 2,
+    /// Its output is thrown away.
+    Discarded = 3,
+    /// There is no reload command, nor a signal in its place.
+    NoReload = 4,
+    /// The reload command cannot be executed; behind the service's name and NUL stands the
+    /// program's.
+    NotExecuted = 5,
+}
+
+impl Why {
+    /// The reason of a byte.
+    pub fn read(byte: u8) -> Option<Why> {
+        let all = [Why::Down, Why::Inherited, Why::Discarded, Why::NoReload, Why::NotExecuted];
+        all.into_iter().find(|why| *why as u8 == byte)
     }
 }
 
@@ -143,7 +168,12 @@ impl Packet {
 
     /// The last reply.
     pub fn end(code: Code, text: &[u8]) -> Packet {
-        Packet::new(END).with(&[code as u8, 0]).with(text)
+        Packet::end_why(code, 0, text)
+    }
+
+    /// The same with a [`Why`], or with the status of a reload command that has failed.
+    pub fn end_why(code: Code, why: u8, text: &[u8]) -> Packet {
+        Packet::new(END).with(&[code as u8, why]).with(text)
     }
 
     /// A service as it is.

@@ -90,6 +90,8 @@ pub(super) struct Io {
     pub written: u64,
     /// Probes under way.
     pub probes: [ProbeRun; PROBES],
+    /// The reload command under way, 0 for none; how the last one ended.
+    pub reload: (i32, u8),
 }
 
 impl Io {
@@ -100,6 +102,7 @@ impl Io {
         log: [NONE; 3],
         written: 0,
         probes: [ProbeRun::NONE; PROBES],
+        reload: (0, 0),
     };
 
     /// Adds what is waited for.

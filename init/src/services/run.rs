@@ -264,6 +264,8 @@ impl Engine {
                 self.machine.ended(i, reap::exit_status(status), now);
             } else if let Some(i) = probe {
                 self.probe_process_ended(i, pid, status == 0, now);
+            } else if let Some(io) = self.io.iter_mut().find(|io| io.reload.0 == pid) {
+                io.reload = (0, reap::exit_status(status));
             }
         }
     }

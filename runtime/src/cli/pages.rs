@@ -255,7 +255,9 @@ const SERVICE: Page = Page {
     long: "Asks the container's init, over a socket that no process of the container can reach: \
            `list` prints the services; `start` starts them and what they need and waits until they \
            are ready; `stop` stops them, and first what needs them; `restart`, `reload` and `signal` \
-           concern the named ones only; `logs` prints the end of a log that is kept or goes to a file. \
+           concern the named ones only, and `reload` fails as the command does; `logs` prints the end of a \
+           log that is kept or goes to a file; `status` prints like `list`, with exit status 3 where one \
+           is not ready; `wait` waits until services are ready (without names: all that are to be up). \
            The services come from --services FILE of `run` and `create`.",
     examples: "\
 Examples:
@@ -263,7 +265,8 @@ Examples:
   richrun service list demo
   richrun service start demo grafana
   richrun service signal demo web HUP
-  richrun service logs demo web",
+  richrun service wait --timeout 30s demo web
+  richrun service logs --follow -n 20 demo web",
 };
 
 const HEALTH: Page = Page {

@@ -17,20 +17,33 @@ pub enum ServiceAction {
     Stop,
     /// End services and start them again.
     Restart,
-    /// Run their reload commands.
+    /// Run their reload commands, and wait for their end.
     Reload,
     /// Send a signal: NAME... SIGNAL.
     Signal,
     /// Print the end of a log.
     Logs,
+    /// Print like `list`; exit status 3 where one of them is not ready.
+    Status,
+    /// Wait until services are ready, or one has failed.
+    Wait,
 }
 
 /// `service`
 #[derive(Debug, Clone, Args)]
 pub struct ServiceArgs {
-    /// How `list` prints
+    /// How `list` and `status` print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table")]
     pub format: Format,
+    /// `logs`: the last N lines only
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<usize>,
+    /// `logs`: go on with what is written, until the container ends
+    #[arg(long)]
+    pub follow: bool,
+    /// `wait`: no longer than this (500ms, 5s, 1m30s)
+    #[arg(long, value_name = "TIME", value_parser = super::values::duration)]
+    pub timeout: Option<Duration>,
     /// What to do
     #[arg(value_name = "ACTION", value_enum)]
     pub action: ServiceAction,

@@ -2,7 +2,7 @@
 //! services: a line of JSON each.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rich_init::services::control::Op;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,6 +26,8 @@ struct Event<'a, T: Serialize> {
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<T>,
+    /// RFC 3339, in UTC.
+    time: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -164,7 +166,12 @@ fn statistics(cgroup: &Cgroup, init: i32) -> Stats {
 }
 
 fn tell(id: &str, kind: &'static str, data: Option<impl Serialize>) -> Result<()> {
-    let text = line(&[Event { kind, id, data }])?;
+    let mut time = String::new();
+    crate::log::push_time(
+        &mut time,
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    );
+    let text = line(&[Event { kind, id, data, time }])?;
     let text = text.trim();
     let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     print(&format!("{text}\n"))

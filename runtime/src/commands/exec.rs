@@ -32,6 +32,10 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
     let (state, status) = store.peek(&args.id)?;
     check(status, args.ignore_paused)?;
     if !args.needs.is_empty() {
+        if args.needs.iter().any(String::is_empty) {
+            let words = "exec --needs: a name is empty: name services, with commas between them";
+            return Err(Error::new(Kind::Usage, words));
+        }
         super::service::need(&store, &args.id, &args.needs)?;
     }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;

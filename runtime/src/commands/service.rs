@@ -1,6 +1,7 @@
 //! `service`, `health`: a container's services from outside.
 
 use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, Instant};
 
 use rich_init::services::control::{self, Op};
 use rich_init::services::wire;
@@ -9,7 +10,7 @@ use serde::Serialize;
 use super::output::{indented, line, print};
 use crate::cli::{Format, Global, HealthArgs, ServiceAction, ServiceArgs};
 use crate::error::{Error, Kind, Result, Step};
-use crate::life::services::{Control, Log, Told};
+use crate::life::services::{Answer, Control, Log, Told};
 use crate::life::{Status, Store};
 
 /// The words for phases, by number.
@@ -94,7 +95,8 @@ pub fn run(global: &Global, args: &ServiceArgs) -> Result<u8> {
     let missing = |what: &str| Err(Error::new(Kind::Usage, format!("service: {what}")));
     let named = !args.names.is_empty();
     let op = match args.action {
-        ServiceAction::List => return list(global, args),
+        ServiceAction::List | ServiceAction::Status => return list(global, args),
+        ServiceAction::Wait => return wait(global, args),
         ServiceAction::Logs if args.names.len() == 1 => return logs(global, args),
         ServiceAction::Logs => return missing("logs needs the name of one service"),
         ServiceAction::Signal => return signal(global, args),
@@ -142,7 +144,63 @@ fn list(global: &Global, args: &ServiceArgs) -> Result<u8> {
         Format::Json => line(&documents)?,
         Format::Table => table(&documents),
     })?;
-    Ok(0)
+    let ready = documents.iter().all(|one| one.ready);
+    Ok(if args.action == ServiceAction::Status && !ready { NOT_READY } else { 0 })
+}
+
+/// What `status` of init scripts says of what does not run (LSB).
+const NOT_READY: u8 = 3;
+
+/// Waits until all that are named (or all that are to be up) are ready.
+fn wait(global: &Global, args: &ServiceArgs) -> Result<u8> {
+    let control = connect(global, &args.id)?;
+    let end = args.timeout.map(|timeout| Instant::now() + timeout);
+    control.ask(Op::Events, 0, &[], true)?;
+    let mut all: Vec<Told> = Vec::new();
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if !control.says_something(left)? {
+            let waiting = all.iter().filter(|told| wanted(told, args) && !is_ready(told));
+            let names: Vec<&str> = waiting.map(|told| told.name.as_str()).collect();
+            let words = format!("service: not ready in time: {}", names.join(", "));
+            return Err(Error::system(words));
+        }
+        let told = match control.answer()? {
+            Answer::Service(told) => told,
+            other => return Err(control.failure(other)),
+        };
+        match all.iter_mut().find(|known| known.name == told.name) {
+            Some(known) => *known = told,
+            None => all.push(told),
+        }
+        // All have been told of before the first change is.
+        if control.says_something(Some(Duration::ZERO))? {
+            continue;
+        }
+        if let Some(unknown) =
+            args.names.iter().find(|name| all.iter().all(|told| told.name != **name))
+        {
+            return Err(Error::new(Kind::Usage, format!("no service is named {unknown:?}")));
+        }
+        let mut concerned = all.iter().filter(|told| wanted(told, args));
+        if let Some(told) = concerned.clone().find(|told| word(&PHASES, told.phase) == "failed") {
+            return Err(Error::system(format!("service {} has failed", told.name)));
+        }
+        if concerned.all(is_ready) {
+            return Ok(0);
+        }
+    }
+}
+
+fn wanted(told: &Told, args: &ServiceArgs) -> bool {
+    match args.names.is_empty() {
+        true => told.flags & control::WANTED != 0,
+        false => args.names.contains(&told.name),
+    }
+}
+
+fn is_ready(told: &Told) -> bool {
+    told.flags & control::READY != 0
 }
 
 /// A heading, a line a service.
@@ -219,42 +277,99 @@ fn no_services(store: &Store, id: &str) -> Result<bool> {
     Ok(status == Status::Running && !socket.exists())
 }
 
+/// The log's end; with `--follow` also what comes.
 fn logs(global: &Global, args: &ServiceArgs) -> Result<u8> {
-    let Some(log) = connect(global, &args.id)?.log(&args.names[0])? else { return Ok(0) };
-    let bytes = read_log(log).step(|| format!("read the log of {}", args.names[0]))?;
-    let mut stdout = std::io::stdout().lock();
-    let bytes = match stdout.is_terminal() {
-        true => crate::shown::lines(&bytes).into_bytes(),
-        false => bytes,
-    };
-    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        written => written.step(|| "write standard output")?,
+    let name = &args.names[0];
+    let control = connect(global, &args.id)?;
+    let mut shown = 0;
+    let mut first = true;
+    loop {
+        let log = match control.log(name) {
+            // The container's end is the log's.
+            Err(_) if !first => return Ok(0),
+            log => log?,
+        };
+        if let Some(log) = log {
+            let (bytes, end) = read_log(log).step(|| format!("read the log of {name}"))?;
+            // What has begun anew is shown from its beginning.
+            let new = if end < shown { end } else { end - shown };
+            let from = bytes.len().saturating_sub(usize::try_from(new).unwrap_or(usize::MAX));
+            let from = if first { last_lines(&bytes, args.lines) } else { from };
+            if !write_log(&bytes[from..])? {
+                return Ok(0);
+            }
+            shown = end;
+        }
+        if !args.follow {
+            return Ok(0);
+        }
+        first = false;
+        std::thread::sleep(FOLLOWED);
     }
-    Ok(0)
+}
+
+/// How often a log is looked at that is followed.
+const FOLLOWED: Duration = Duration::from_millis(250);
+
+/// Where the last `lines` begin.
+fn last_lines(bytes: &[u8], lines: Option<usize>) -> usize {
+    let Some(lines) = lines else { return 0 };
+    let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let mut ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    match lines {
+        0 => bytes.len(),
+        lines => ends.nth(lines - 1).map_or(0, |(at, _)| at + 1),
+    }
+}
+
+/// False when nobody reads any more.
+fn write_log(bytes: &[u8]) -> Result<bool> {
+    let mut stdout = std::io::stdout().lock();
+    let text = stdout.is_terminal().then(|| crate::shown::lines(bytes).into_bytes());
+    let written = stdout.write_all(text.as_deref().unwrap_or(bytes));
+    match written.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).step(|| "write standard output"),
+    }
 }
 
 /// The largest part of a log that is shown: its end.
 const SHOWN: u64 = 1 << 20;
 
-fn read_log(log: Log) -> std::io::Result<Vec<u8>> {
+/// The last bytes, and how many there have been in all.
+fn read_log(log: Log) -> std::io::Result<(Vec<u8>, u64)> {
     let mut file = std::fs::File::from(log.file);
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("not a regular file"));
     }
     let size = file.metadata()?.len();
+    let mut bytes = Vec::new();
     if u32::from(log.kind) != wire::LOG_KEEP {
         file.seek(SeekFrom::Start(size.saturating_sub(SHOWN)))?;
-        let mut bytes = Vec::new();
-        file.take(SHOWN).read_to_end(&mut bytes)?;
-        return Ok(bytes);
+        file.take(SHOWN.min(size)).read_to_end(&mut bytes)?;
+        return Ok((bytes, size));
     }
     // The memory is written to round and round: the oldest byte is where the next one goes.
     file.rewind()?;
-    let mut bytes = Vec::new();
     file.take(SHOWN.min(log.kept)).read_to_end(&mut bytes)?;
     if log.kept > 0 && log.written > log.kept && bytes.len() as u64 == log.kept {
         bytes.rotate_left((log.written % log.kept) as usize);
     }
-    Ok(bytes)
+    Ok((bytes, log.written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_log() {
+        let of = |text: &str, lines| text[last_lines(text.as_bytes(), lines)..].to_owned();
+        assert_eq!(of("a\nb\nc\n", None), "a\nb\nc\n");
+        assert_eq!(of("a\nb\nc\n", Some(2)), "b\nc\n");
+        assert_eq!(of("a\nb\nc", Some(1)), "c");
+        assert_eq!(of("a\nb\n", Some(9)), "a\nb\n");
+        assert_eq!(of("a\nb\n", Some(0)), "");
+        assert_eq!(of("", Some(1)), "");
+    }
 }

@@ -3,10 +3,11 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rich_init::services::control::{self, Code, Op, VERSION};
+use rich_init::services::control::{self, Code, Op, VERSION, Why};
 use rich_init::services::wire::MAX_SERVICES;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::net::{
@@ -22,6 +23,9 @@ pub const SOCKET: &str = "services.sock";
 
 /// How long an answer may take that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between the parts of a name; no service's name has one.
+const ARROW: &str = " -> ";
 
 /// A connection to a container's PID 1.
 #[derive(Debug)]
@@ -77,8 +81,9 @@ pub enum Answer {
     Service(Told),
     /// A log.
     Log(Log),
-    /// The last one: how it ended, and with which name.
-    End(Code, String),
+    /// The last one: how it ended, why ([`rich_init::services::control::Why`], or a status),
+    /// and with which name.
+    End(Code, u8, String),
     /// PID 1 has gone.
     Gone,
 }
@@ -142,6 +147,20 @@ impl Control {
         self.socket.as_fd()
     }
 
+    /// Whether an answer comes in time; none: as long as it takes.
+    pub fn says_something(&self, left: Option<Duration>) -> Result<bool> {
+        let end = left.map(|left| Instant::now() + left);
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
+            match poll(&mut fds, left.as_ref()) {
+                Err(Errno::INTR) => {}
+                ready => return ready.map(|count| count > 0).step(|| self.step()),
+            }
+        }
+    }
+
     fn silence(&self) -> Error {
         Error::system(format!("{}: no answer in {} s", self.step(), PATIENCE.as_secs()))
     }
@@ -167,8 +186,9 @@ impl Control {
         let strange =
             || Error::system(format!("{}: an answer that cannot be understood", self.step()));
         match packet {
-            [_, control::END, code, _, text @ ..] => {
-                Ok(Answer::End(Code::read(*code), shown(text)))
+            [_, control::END, code, why, text @ ..] => {
+                let name = text.split(|byte| *byte == 0).map(shown).collect::<Vec<_>>();
+                Ok(Answer::End(Code::read(*code), *why, name.join(ARROW)))
             }
             [VERSION, control::SERVICE, rest @ ..] => {
                 Ok(Answer::Service(told(rest).ok_or_else(strange)?))
@@ -184,7 +204,7 @@ impl Control {
         loop {
             match self.answer()? {
                 Answer::Service(told) if all.len() < MAX_SERVICES => all.push(told),
-                Answer::End(Code::Done, _) => return Ok(all),
+                Answer::End(Code::Done, ..) => return Ok(all),
                 other => return Err(self.failure(other)),
             }
         }
@@ -192,9 +212,14 @@ impl Control {
 
     /// Something that ends without more than an end.
     pub fn command(&self, op: Op, argument: u8, names: &[String]) -> Result<()> {
-        self.ask(op, argument, names, matches!(op, Op::Start | Op::Stop | Op::Restart))?;
+        self.ask(
+            op,
+            argument,
+            names,
+            matches!(op, Op::Start | Op::Stop | Op::Restart | Op::Reload),
+        )?;
         match self.answer()? {
-            Answer::End(Code::Done, _) => Ok(()),
+            Answer::End(Code::Done, ..) => Ok(()),
             // The main service's stop is the container's.
             Answer::Gone if op == Op::Stop => Ok(()),
             other => Err(self.failure(other)),
@@ -230,7 +255,7 @@ impl Control {
             }
             _ if size == 0 => Err(self.failure(Answer::Gone)),
             _ => match self.read(&bytes[..size])? {
-                Answer::End(Code::Done, _) => Ok(None),
+                Answer::End(Code::Done, ..) => Ok(None),
                 other => Err(self.failure(other)),
             },
         }
@@ -243,19 +268,22 @@ impl Control {
     /// What an answer other than the good one means.
     pub fn failure(&self, answer: Answer) -> Error {
         let (kind, words) = match answer {
-            Answer::End(Code::Unknown, name) => {
+            Answer::End(Code::Unknown, _, name) => {
                 (Kind::Usage, format!("no service is named {name:?}"))
             }
-            Answer::End(Code::Failed, name) => (Kind::System, format!("service {name} has failed")),
-            Answer::End(Code::Stopping, _) => {
+            Answer::End(Code::Failed, 0, name) => {
+                (Kind::System, format!("service {name} has failed"))
+            }
+            Answer::End(Code::Failed, status, name) => (
+                Kind::System,
+                format!("service {name}: its reload command has failed with status {status}"),
+            ),
+            Answer::End(Code::Stopping, ..) => {
                 (Kind::WrongState, "the container is stopping".into())
             }
-            Answer::End(Code::Busy, _) => (Kind::System, "too many others wait".into()),
-            Answer::End(Code::Impossible, name) => (
-                Kind::WrongState,
-                format!("service {name} does not run, or has nothing of that kind"),
-            ),
-            Answer::End(Code::Version, _) => (
+            Answer::End(Code::Busy, ..) => (Kind::System, "too many others wait".into()),
+            Answer::End(Code::Impossible, why, name) => (Kind::WrongState, impossible(why, &name)),
+            Answer::End(Code::Version, ..) => (
                 Kind::System,
                 "the container's init is of another version than this runtime".into(),
             ),
@@ -266,6 +294,24 @@ impl Control {
         };
         Error::new(kind, format!("{}: {words}", self.step()))
     }
+}
+
+/// Why something cannot be done to a service.
+fn impossible(why: u8, name: &str) -> String {
+    let (service, program) = name.split_once(ARROW).unwrap_or((name, ""));
+    let words = match Why::read(why) {
+        Some(Why::Down) => "does not run",
+        Some(Why::Inherited) => {
+            "has no log of its own: what it puts out is the container's output (its engine's logs; `log` of the service changes that)"
+        }
+        Some(Why::Discarded) => "has no log: what it puts out is thrown away (log = \"null\")",
+        Some(Why::NoReload) => "has neither `reload`, a command, nor `reload-signal`",
+        Some(Why::NotExecuted) => {
+            return format!("service {service}: its reload command cannot be executed: {program}");
+        }
+        None => "does not run, or has nothing of that kind",
+    };
+    format!("service {service} {words}")
 }
 
 fn told(rest: &[u8]) -> Option<Told> {

@@ -18,6 +18,8 @@ pub fn register(suite: &mut Suite) {
         .on(ALL, "list_start_stop", list_start_stop)
         .on(ONE, "restart_signal_reload", restart_signal_reload)
         .on(BOTH, "logs", logs)
+        .on(ONE, "reloads_tell_how_they_end", reloads_tell_how_they_end)
+        .on(ONE, "status_and_wait", status_and_wait)
         .on(ONE, "exec_needs", exec_needs)
         .on(ONE, "events", events)
         .on(ALL, "the_payload_takes_nothing_of_pid_1", the_payload_takes_nothing_of_pid_1)
@@ -143,9 +145,67 @@ fn logs(t: &Trial) {
     let kept = logs("keep").ok();
     assert_eq!(kept.out.len(), 4096);
     wait_until("the file", || logs("file").out == "to a file\nand errors\n");
-    logs("none").exits(1).says("service none does not run, or has nothing of that kind");
+    logs("none").exits(1).says("service none has no log: what it puts out is thrown away");
+    logs("open").exits(1).says("service open has no log of its own: ");
+    t.rt(&["service", "logs", "-n", "2", &c.id, "keep"]).ok().prints("4999\n5000");
+    let follow = t.rt(&["service", "logs", "--follow", "-n", "1", &c.id, "file"]).spawn();
+    follow.wait_for("and errors\n");
+    c.exec("echo more >> /tmp/log").ok();
+    follow.wait_for("and errors\nmore\n");
     running.wait_for("to the container");
     end(&c, running).prints("to the container");
+    // The container's end is the log's.
+    follow.wait().ok();
+}
+
+/// What a reload comes to, and what stands in its way.
+fn reloads_tell_how_they_end(t: &Trial) {
+    let service = |name: &str, more: &str| {
+        format!("[service.{name}]\ncommand = [\"sleep\", \"1000\"]\n{more}\n")
+    };
+    let text = service("good", "reload = \"sleep 0.3; echo done > /tmp/done\"")
+        + &service("bad", "reload = \"exit 3\"")
+        + &service("lost", "reload = [\"/no/such\", \"x\"]")
+        + &service("none", "")
+        + &service("down", "reload = [\"true\"]\nstart = \"manual\"");
+    let bundle = bundle(t, IDLE, &text);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    let reload = |name: &str| t.rt(&["service", "reload", &c.id, name]).run();
+    reload("good").exits(0);
+    assert_eq!(content(&bundle, "tmp/done"), "done\n");
+    reload("bad").exits(1).says("service bad: its reload command has failed with status 3");
+    reload("bad").exits(1);
+    reload("lost").exits(1).says("service lost: its reload command cannot be executed: /no/such");
+    reload("none").exits(1).says("service none has neither `reload`, a command, nor");
+    reload("down").exits(1).says("service down does not run");
+    end(&c, running);
+}
+
+fn status_and_wait(t: &Trial) {
+    let text = "[service.late]\ncommand = \"until test -e /tmp/go; do sleep 0.05; done; echo >&3; exec sleep 1000\"\n\
+                ready = \"fd:3\"\nstart-timeout = \"forever\"\n\
+                [service.bad]\ncommand = \"until test -e /tmp/go; do sleep 0.05; done; exit 4\"\n\
+                restart = \"never\"\nready = \"fd:3\"\n[service.off]\ncommand = [\"true\"]\nstart = \"manual\"\n\
+                [service.main]\nneeds = []\n";
+    let bundle = bundle(t, IDLE, text);
+    let (c, running) = start(t, &bundle);
+    wait_for(t, &c, "main", "running");
+    let service = |words: &[&str]| t.rt(&[&["service"], words].concat());
+    service(&["status", &c.id, "main"]).ok().shows("running");
+    service(&["status", &c.id, "late"]).run().exits(3).shows("starting");
+    service(&["status", &c.id]).run().exits(3).shows("off");
+    service(&["wait", &c.id, "main"]).ok().prints("");
+    let out = service(&["wait", "--timeout", "100ms", &c.id, "main", "late"]).run().exits(1);
+    out.says("service: not ready in time: late");
+    service(&["wait", &c.id, "nobody"]).run().exits(1).says("no service is named ");
+    let (late, bad) = (["wait", &c.id, "late"], ["wait", &c.id, "bad"]);
+    let (late, bad) = (service(&late).spawn(), service(&bad).spawn());
+    assert!(late.alive() && bad.alive());
+    c.exec("touch /tmp/go").ok();
+    late.wait().ok();
+    bad.wait().exits(1).says("service bad has failed");
+    end(&c, running);
 }
 
 fn exec_needs(t: &Trial) {
@@ -160,6 +220,7 @@ fn exec_needs(t: &Trial) {
         assert!(out.out.contains(command), "{command}: {}", out.out);
     }
     c.exec_cmd(&["--needs", "bad"], &["true"]).run().exits(255).says("service bad has failed");
+    c.exec_cmd(&["--needs", ""], &["true"]).run().exits(255).says("--needs: a name is empty");
     c.exec_cmd(&["--needs", "nobody"], &["true"]).run().exits(255).says("no service is named ");
     end(&c, running);
 }
@@ -175,6 +236,7 @@ fn events(t: &Trial) {
     let out = events.wait().ok();
     let all: Vec<serde_json::Value> =
         out.out.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    assert!(all.iter().all(|event| event["time"].as_str().is_some_and(|time| time.ends_with('Z'))));
     let states: Vec<&str> = all
         .iter()
         .filter(|event| event["data"]["name"] == "grafana")
