@@ -220,7 +220,7 @@ fn exec_needs(t: &Trial) {
         assert!(out.out.contains(command), "{command}: {}", out.out);
     }
     c.exec_cmd(&["--needs", "bad"], &["true"]).run().exits(255).says("service bad has failed");
-    c.exec_cmd(&["--needs", ""], &["true"]).run().exits(255).says("--needs: a name is empty");
+    c.exec_cmd(&["--needs", "main,"], &["true"]).run().exits(255).says("--needs: a name is empty");
     c.exec_cmd(&["--needs", "nobody"], &["true"]).run().exits(255).says("no service is named ");
     end(&c, running);
 }
