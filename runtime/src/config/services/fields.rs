@@ -1,7 +1,7 @@
 //! Taking a table apart, field by field: every error names line and field, and a field
 //! that nobody asked for is one.
 
-use super::tree::{Node, Value};
+use super::node::{Node, Value};
 use crate::config::nearest::did_you_mean;
 use crate::error::{Error, Result};
 

@@ -10,6 +10,7 @@ mod accounts;
 mod encode;
 mod fields;
 mod graph;
+mod node;
 mod probes;
 mod service;
 mod tree;
@@ -25,9 +26,9 @@ pub use tree::Format;
 use crate::error::{Error, Result};
 use fields::Field;
 use graph::Relations;
+use node::Node;
 use rich_init::services::wire::MAX_SERVICES;
 use service::Service;
-use tree::Node;
 
 /// The name that the payload of config.json has as a service.
 pub const PAYLOAD: &str = "main";

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use rich_init::services::wire;
 
 use super::fields::{Field, Fields};
-use super::tree::Value;
+use super::node::Value;
 use crate::error::Result;
 
 /// The probes' names, in the plan's order.

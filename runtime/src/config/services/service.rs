@@ -7,8 +7,8 @@ use rich_init::signals;
 
 use super::accounts::Accounts;
 use super::fields::{Field, Fields};
+use super::node::Value;
 use super::probes::{self, Probe};
-use super::tree::Value;
 use crate::error::Result;
 
 /// A service, checked by itself; names of others are looked up later ([`super::graph`]).

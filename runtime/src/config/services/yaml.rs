@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use super::tree::{DEEPEST, Node, Value};
+use super::node::{DEEPEST, Node, Value};
 
 /// A line and what is wrong there.
 pub type Wrong = (usize, String);
