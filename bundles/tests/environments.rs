@@ -23,6 +23,7 @@ const TRIALS: &[(&str, Act, &[&str])] = &[
     ("image::of_all_kinds", images::of_all_kinds, &[]),
     ("image::refused", images::refused, &[]),
     ("image::seen_inside", images::seen_inside, &[]),
+    ("image::in_containers", images::in_containers, &[]),
     ("image::many_layers", images::many_layers, &[]),
     (
         "image::of_a_registry",

@@ -63,6 +63,7 @@ impl Stage {
         let stage = Stage { dir, user, next: Cell::new(0) };
         for (name, path) in [
             ("richctl", PathBuf::from(env!("CARGO_BIN_EXE_richctl"))),
+            ("rich-monitor", PathBuf::from(env!("CARGO_BIN_EXE_rich-monitor"))),
             ("richrun", richrun().expect("a runtime")),
         ] {
             let target = stage.dir.join("bin").join(name);

@@ -321,3 +321,50 @@ fn compression_is_told_by_the_bytes() {
     }
     assert!(decompressed(&b"\xfd7zXZ\0"[..]).is_err());
 }
+
+/// Bytes of a layer changed at random, always in the same way: whatever they mean, nothing
+/// outside is written, nothing panics, and what was made can be removed.
+#[test]
+fn mutations_write_nothing_outside() {
+    let place = Place::new("mutations");
+    let canary = place.dir.join("canary");
+    let seed = Raw::default()
+        .dir("d/")
+        .link("d/l", canary.to_str().unwrap())
+        .file("d/l/file", b"bad")
+        .hard("h", "d/l")
+        .pax(&[("path", b"../canary/x"), ("SCHILY.xattr.user.a", b"b")])
+        .file("f", b"content")
+        .file(".wh.gone", b"")
+        .entry(b'6', b"pipe", b"", b"")
+        .end();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut roll = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let limits = Limits { unpacked: 1 << 20, ..Limits::USUAL };
+    let pieces: [&[u8]; 6] = [b"../", b"/", b"\0", b".wh.", b"canary", b"d/l"];
+    for _ in 0..400 {
+        let mut bytes = seed.clone();
+        for _ in 0..=roll(3) {
+            let block = roll(bytes.len() / 512 - 2) * 512;
+            let piece = pieces[roll(pieces.len())];
+            let at = block + [0, 156, 157, 124, 345, roll(500)][roll(6)];
+            match roll(3) {
+                0 => bytes[at] = u8::try_from(roll(256)).unwrap(),
+                1 => bytes[at..at + piece.len()].copy_from_slice(piece),
+                _ => bytes[block + 156] = b"0123456xLK"[roll(10)],
+            }
+            let mut header = tar::Header::from_byte_slice(&bytes[block..block + 512]).clone();
+            header.set_cksum();
+            bytes[block..block + 512].copy_from_slice(header.as_bytes());
+        }
+        let _ = place.unpack_with(&bytes, &limits);
+        place.assert_canary();
+        remove::at(&place.layer()).unwrap();
+        fs::create_dir(place.layer()).unwrap();
+    }
+}
