@@ -35,7 +35,7 @@ build: ## the static release binaries: richrun, rich-init, richctl, rich-monitor
 pages: $(PAGES)/written ## manual pages and shell completions, into build/pages
 
 # Written by the sources of the command lines: nothing is done when they are older.
-$(PAGES)/written: $(wildcard integration/pages/src/*.rs docs/services.md docs/rich.md runtime/src/cli.rs runtime/src/cli/*.rs init/src/options.rs)
+$(PAGES)/written: $(wildcard integration/pages/src/*.rs docs/services.md docs/rich.md runtime/src/cli.rs runtime/src/cli/*.rs init/src/options.rs bundles/src/cli/*.rs bundles/src/cli/*/*.rs)
 	$(CARGO) run --quiet --locked --package richrun-pages -- $(PAGES)
 	@touch $@
 
@@ -102,17 +102,19 @@ install: build pages install-documents ## to $(DESTDIR)$(PREFIX)
 	$(INSTALL) -m 644 $(PAGES)/man8/*.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 $(PAGES)/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
 	$(INSTALL) -m 644 $(PAGES)/man5/*.5 $(DESTDIR)$(MANDIR)/man5/
-	$(INSTALL) -m 644 $(PAGES)/bash/richrun $(DESTDIR)$(BASHDIR)/
-	$(INSTALL) -m 644 $(PAGES)/zsh/_richrun $(DESTDIR)$(ZSHDIR)/
-	$(INSTALL) -m 644 $(PAGES)/fish/richrun.fish $(DESTDIR)$(FISHDIR)/
+	$(INSTALL) -m 644 $(PAGES)/bash/richrun $(PAGES)/bash/richctl $(DESTDIR)$(BASHDIR)/
+	$(INSTALL) -m 644 $(PAGES)/zsh/_richrun $(PAGES)/zsh/_richctl $(DESTDIR)$(ZSHDIR)/
+	$(INSTALL) -m 644 $(PAGES)/fish/richrun.fish $(PAGES)/fish/richctl.fish $(DESTDIR)$(FISHDIR)/
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(BINDIR)/richrun $(DESTDIR)$(BINDIR)/richrun-rich $(DESTDIR)$(BINDIR)/rich-init \
 		$(DESTDIR)$(BINDIR)/richctl $(DESTDIR)$(BINDIR)/rich-monitor
 	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
+		$(DESTDIR)$(MANDIR)/man8/richctl.8 $(DESTDIR)$(MANDIR)/man8/richctl-*.8 \
 		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5 \
 		$(DESTDIR)$(MANDIR)/man5/richrun-services.5 $(DESTDIR)$(MANDIR)/man7/rich.7
 	rm -f $(DESTDIR)$(BASHDIR)/richrun $(DESTDIR)$(ZSHDIR)/_richrun $(DESTDIR)$(FISHDIR)/richrun.fish
+	rm -f $(DESTDIR)$(BASHDIR)/richctl $(DESTDIR)$(ZSHDIR)/_richctl $(DESTDIR)$(FISHDIR)/richctl.fish
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 fmt: ## format the code

@@ -8,6 +8,7 @@
 #                 (without the features own-clib and hot-layout)
 #   inits         rich-init beside tini, dumb-init and catatonit: the table in docs/inits.md
 #   differential  the same bundles and seccomp profiles under runc and crun
+#   direct        richctl and rich-monitor: containers without an engine
 #   engines       podman, Docker and containerd, natively; and the pages of bundles/examples/
 #   systemd       podman, Docker and containerd of Debian trixie on a host where systemd manages the
 #                 cgroups: a Debian that richrun has booted (SYSTEMD_TRIALS=all for the long ones)
@@ -23,7 +24,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package pods engines systemd)
+[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package direct pods engines systemd)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -56,7 +57,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' direct '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
     return 1
 }
 
@@ -85,9 +86,14 @@ for name in "${suites[@]}"; do
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
     systemd) suite systemd cargo test --locked --package richrun-engines --test systemd ;;
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
+    direct)
+        suite build-direct cargo build --profile bundles --locked --package rich-bundles --bins
+        suite direct cargo test --locked --package richrun-tests --test direct
+        ;;
     long)
         suite long cargo test --locked --package richrun-tests --test long
         RICHRUN_EVERY_CASE=1 suite hostile cargo test --locked --package richrun-tests --test blackbox -- well_known
+        suite storm env STORM_SECONDS=600 cargo test --locked --package richrun-tests --test direct -- storm::
         ;;
     *)
         echo "test.sh: no suite $name" >&2

@@ -48,6 +48,7 @@ fn place(test: &str) -> Result<(PathBuf, &str), String> {
         "long" => "tests/long",
         "engines" => "integration/engines/scenarios",
         "package" => "tests/package",
+        "direct" => "tests/direct",
         "hooks" | "runtime" | "tests" => suite,
         _ => return Err(format!("{test}: no suite {suite}")),
     };

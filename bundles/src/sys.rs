@@ -33,6 +33,39 @@ pub fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     Ok((info.mask & EXIT != 0).then_some(info.exit_code))
 }
 
+/// A copy of this process, which has one thread, that does `act` and ends. It keeps the standard
+/// streams and these descriptors, and nothing else.
+///
+/// # Errors
+/// As fork(2).
+pub fn fork(kept: &[i32], act: impl FnOnce()) -> io::Result<i32> {
+    // SAFETY: there is one thread, so that no lock is held by another one.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            close_but(kept);
+            act();
+            // SAFETY: it never returns, and runs nothing of the copy's.
+            unsafe { libc::_exit(0) }
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Closes every descriptor from 3 on but these.
+fn close_but(kept: &[i32]) {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
+        if fd > first {
+            // SAFETY: what is closed is used by nothing that this copy does.
+            unsafe { libc::close_range(first, fd - 1, 0) };
+        }
+        first = fd.saturating_add(1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,4 +8,6 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 [ "${INSTALL:-yes}" != yes ] || integration/peers.sh bench
-exec cargo run --quiet --locked --package richrun-bench -- "$@"
+cargo run --quiet --locked --package richrun-bench -- "$@"
+# With arguments only those parts are wanted.
+[ $# -gt 0 ] || integration/bench/direct.sh

@@ -75,6 +75,10 @@ verbs! {
     "exec" Exec(ExecArgs) FirstArgument;
     /// Signal a container's init.
     "kill" Kill(KillArgs) End;
+    /// Ask a container to end.
+    "stop" Stop(StopArgs) End;
+    /// Wait for a container's end.
+    "wait" Wait(WaitArgs) End;
     /// Freeze a container.
     "pause" Pause(PauseArgs) End;
     /// Thaw a container.

@@ -9,6 +9,7 @@ mod check;
 mod cleanup;
 mod devices;
 mod doctor;
+mod ending;
 mod events;
 mod examples;
 mod exec;
@@ -63,6 +64,7 @@ fn main() -> std::process::ExitCode {
     streams::register(suite.module("streams"));
     stress::register(suite.module("stress"));
     systemd::register(suite.module("systemd"));
+    ending::register(suite.module("ending"));
     events::register(suite.module("events"));
     examples::register(suite.module("examples"));
     update::register(suite.module("update"));

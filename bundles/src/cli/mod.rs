@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::container::Containers;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 
 /// Runs containers, pods and environments without an engine.
 ///
@@ -182,7 +182,8 @@ pub fn main() -> ExitCode {
         Err(error) if error.message.ends_with("Broken pipe") => ExitCode::from(141),
         Err(error) => {
             eprintln!("richctl: {error}");
-            ExitCode::from(if error.kind == Kind::NotFound { 1 } else { 125 })
+            // As engines have it: what run fails with is no exit status of a command's.
+            ExitCode::from(if matches!(line.verb, Verb::Run(_)) { 125 } else { 1 })
         }
     }
 }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::keeper::Kept;
 use super::network;
 use super::terminal::Console;
 use crate::error::{At, Error, Result};
@@ -96,17 +97,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that is recorded, where it still is that one.
-    pub fn adopt(pid: i32, start: u64) -> Option<Process> {
-        let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-        (started(pid) == Some(start)).then(|| Process {
-            pid,
-            pidfd,
-            start,
-            cgroup: cgroup_of(pid),
-            master: None,
-            input: None,
-        })
+    /// The process that is recorded, as the keeper has kept it, else where it still is that one.
+    pub fn adopt(pid: i32, start: u64, kept: Kept) -> Option<Process> {
+        let Kept { pidfd, master, input } = kept;
+        let found = || {
+            let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+            (started(pid) == Some(start)).then_some(pidfd)
+        };
+        let pidfd = pidfd.or_else(found)?;
+        Some(Process { pid, pidfd, start, cgroup: cgroup_of(pid), master, input })
     }
 }
 

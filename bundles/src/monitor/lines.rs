@@ -33,7 +33,7 @@ pub fn render(
     mut write: impl FnMut(&[u8], u64),
 ) {
     if format == Format::Plain {
-        return write(bytes, bytes.len() as u64);
+        return bytes.chunks(piece).for_each(|part| write(part, part.len() as u64));
     }
     let mut out = Vec::with_capacity(bytes.len().min(piece) + 128);
     let mut meant = 0;
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(cri(b"a\npart"), "T stderr F a\nT stderr P part\n");
         assert_eq!(cri(b"\n"), "T stderr F \n");
         assert_eq!(cri(b""), "");
-        assert_eq!(rendered(Format::Plain, b"a\nb", 1).0, "a\nb");
+        assert_eq!(rendered(Format::Plain, b"a\nb", 2).0, "a\nb");
     }
 
     #[test]

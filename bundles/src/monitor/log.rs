@@ -13,8 +13,9 @@ use super::lines::{Stream, render};
 use crate::error::{At, Result};
 use crate::store::{Driver, LogOptions, Record};
 
-/// Bytes that are written at once.
+/// Bytes that are written at once: at most, and at least.
 const PIECE: usize = 64 << 10;
+const SMALLEST: usize = 1 << 10;
 
 /// Where output goes.
 pub enum Log {
@@ -95,7 +96,12 @@ impl LogFile {
         if self.unsaid > 0 {
             self.say_what_was_lost(&time);
         }
-        render(self.options.format, &time, stream, bytes, PIECE, |part, meant| {
+        // Small files are not much larger than they may be.
+        let piece = match self.options.max_size {
+            0 => PIECE,
+            size => (size as usize / 4).clamp(SMALLEST, PIECE),
+        };
+        render(self.options.format, &time, stream, bytes, piece, |part, meant| {
             self.append(part, meant);
         });
     }

@@ -7,11 +7,14 @@
 //! ```
 //!
 //! Output comes through FIFOs in the run directory. The payload's ends of them are open for
-//! reading too, so that whoever dies, a reader is there: a killed monitor means no SIGPIPE, and
-//! the next one opens the FIFOs again and finds what is in them.
+//! reading too, so that whoever dies, a reader is there: a killed monitor means no SIGPIPE. A
+//! FIFO forgets its content with its last holder, and an exit code is told to who holds a pidfd:
+//! so a sleeping process beside the monitor, the keeper, holds all of it a second time, and the
+//! next `richctl` begins another monitor with that.
 
 mod client;
 mod journal;
+mod keeper;
 mod launch;
 mod lines;
 mod log;

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitOptions, wait};
 
 use super::client::{Client, Mode};
+use super::keeper::{self, Keeper};
 use super::launch::{Lock, Pipes, Process, launch, oom_kills};
 use super::lines::Stream;
 use super::log::Log;
@@ -34,6 +35,8 @@ const CHUNK: usize = 64 << 10;
 const LEFT: usize = 8 << 20;
 /// The kernel tells a code only after somebody has reaped the process.
 const REAPED: Duration = Duration::from_secs(1);
+/// Who has started the container and reads its streams is there himself for a moment.
+const SETTLED: Duration = Duration::from_millis(50);
 
 /// How a monitor begins.
 #[derive(Debug, Clone)]
@@ -100,6 +103,8 @@ fn begin(start: &Start) -> Result<Option<Monitor>> {
         start_at: None,
         kill_at: None,
         again: false,
+        keeper: None,
+        keep_at: None,
         ended: false,
         reported: 0,
         _lock: lock,
@@ -127,6 +132,9 @@ struct Monitor {
     kill_at: Option<Instant>,
     /// Somebody asked for a restart.
     again: bool,
+    keeper: Option<Keeper>,
+    /// When a keeper is made: one that ends at once needs none.
+    keep_at: Option<Instant>,
     ended: bool,
     /// The lost bytes that the record has.
     reported: u64,
@@ -152,6 +160,9 @@ impl Monitor {
             self.fail(&error);
             starter.send(Kind::Error, error.message.as_bytes());
             return Err(error);
+        }
+        if !start.attach {
+            self.keep();
         }
         let pid = self.life.pid.unwrap_or_default().to_string();
         starter.send(Kind::Ready, pid.as_bytes());
@@ -183,8 +194,17 @@ impl Monitor {
         self.ours = true;
         self.process = Some(process);
         self.dirs.save_life(&self.life)?;
+        self.keep_at = Some(Instant::now() + SETTLED);
         self.dirs.tell(&self.record, "start", None);
         Ok(())
+    }
+
+    /// Makes the keeper. Without one the container runs as well.
+    fn keep(&mut self) {
+        self.keep_at = None;
+        if let Some(process) = &self.process {
+            self.keeper = Keeper::begin(&self.dirs.run, &self.pipes, process).ok();
+        }
     }
 
     /// Goes on where another monitor was killed.
@@ -192,7 +212,8 @@ impl Monitor {
         self.life.monitor = Some(std::process::id() as i32);
         self.dirs.tell(&self.record, "take-over", None);
         let known = self.life.pid.zip(self.life.pid_start);
-        self.process = known.and_then(|(pid, start)| Process::adopt(pid, start));
+        let kept = keeper::take(&self.dirs.run).unwrap_or_default();
+        self.process = known.and_then(|(pid, start)| Process::adopt(pid, start, kept));
         self.ours = false;
         if self.life.phase == Phase::Restarting {
             self.start_at = Some(Instant::now());
@@ -239,6 +260,9 @@ impl Monitor {
             self.kill_at = None;
             let _ = self.runtime.kill(&self.record.id, "KILL", false);
         }
+        if self.keep_at.is_some_and(|at| at <= now) {
+            self.keep();
+        }
         if self.start_at.is_some_and(|at| at <= now) {
             self.start_at = None;
             self.start_anew()?;
@@ -271,7 +295,7 @@ impl Monitor {
         }
         let mut fds: Vec<PollFd<'_>> =
             sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let next = [self.start_at, self.kill_at].into_iter().flatten().min();
+        let next = [self.start_at, self.kill_at, self.keep_at].into_iter().flatten().min();
         let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
@@ -365,6 +389,11 @@ impl Monitor {
             if self.ours && payload == Some(pid.as_raw_nonzero().get()) {
                 self.ends(status.exit_status(), status.terminating_signal())?;
             }
+            // Somebody has killed the keeper: here is another.
+            if self.keeper.as_ref().is_some_and(|keeper| keeper.pid == pid.as_raw_nonzero().get()) {
+                self.keeper = None;
+                self.keep();
+            }
         }
         Ok(())
     }
@@ -390,6 +419,8 @@ impl Monitor {
     /// The payload has ended: the record is written before anybody is told.
     fn ends(&mut self, code: Option<i32>, signal: Option<i32>) -> Result<()> {
         self.drain();
+        self.keeper = None;
+        self.keep_at = None;
         self.kill_at = None;
         let oom_kills = self.life.cgroup.as_deref().map_or(0, oom_kills);
         let exit = Exit {
@@ -494,6 +525,10 @@ impl Monitor {
             Kind::EndOfInput if attached => {
                 if let Some(process) = &mut self.process {
                     process.input = None;
+                }
+                // The keeper's copy is one too many: another has none.
+                if self.keeper.take().is_some() {
+                    self.keep();
                 }
             }
             Kind::Resize if attached => {

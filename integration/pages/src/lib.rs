@@ -5,6 +5,7 @@
 //! [`words`]. `richrun` itself carries none of this.
 
 pub mod completions;
+pub mod direct;
 pub mod init;
 pub mod manual;
 pub mod markdown;
@@ -71,6 +72,7 @@ pub fn documents() -> io::Result<Vec<Document>> {
         text: markdown::page(source),
     }));
     all.extend(SHELLS.map(|(shell, path)| completion(shell, path)));
+    all.extend(direct::documents()?);
     Ok(all)
 }
 

@@ -144,7 +144,7 @@ fn related(verb: &str) -> Vec<String> {
         "run" => &["create", "start", "exec", "spec"],
         "start" => &["create", "state"],
         "exec" => &["run", "ps"],
-        "kill" | "delete" => &["kill", "delete", "state"],
+        "kill" | "delete" | "stop" | "wait" => &["kill", "stop", "wait", "delete", "state"],
         "pause" | "resume" => &["pause", "resume", "exec"],
         "update" | "events" => &["update", "events", "spec"],
         "state" | "list" | "ps" => &["state", "list", "ps"],

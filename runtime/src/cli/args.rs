@@ -215,9 +215,40 @@ pub struct KillArgs {
     pub signal: String,
 }
 
+/// `stop`
+#[derive(Debug, Clone, Args)]
+pub struct StopArgs {
+    /// Kill it after so many seconds
+    #[arg(short, long, value_name = "S", default_value_t = 10)]
+    pub time: u32,
+    /// The signal that asks it to end
+    #[arg(
+        short,
+        long,
+        value_name = "SIGNAL",
+        default_value = "SIGTERM",
+        allow_hyphen_values = true
+    )]
+    pub signal: String,
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `wait`
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    /// The container's name
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
 /// `delete`
 #[derive(Debug, Clone, Args)]
 pub struct DeleteArgs {
+    /// Wait for the container's end first
+    #[arg(long)]
+    pub wait: bool,
     /// Kill the container first if it still runs; no error if there is none
     #[arg(short, long)]
     pub force: bool,

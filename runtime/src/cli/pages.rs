@@ -30,6 +30,7 @@ Examples:
   richrun create -b job demo          prepare, then look or change, then
   richrun start demo                  start
   richrun exec -t demo sh             a shell inside
+  richrun delete --wait demo          when it has ended
   richrun delete -f demo              end it and take it away",
 };
 
@@ -92,6 +93,22 @@ const KILL: Page = Page {
     long: "Sends the signal (SIGTERM unless another is named) to the container's first process. \
            A signal is a name with or without SIG, or a number; RTMIN+3 is understood.",
     examples: "Examples:\n  richrun kill demo\n  richrun kill demo KILL\n  richrun kill demo 10",
+};
+
+const STOP: Page = Page {
+    about: "Ask a container to end, and kill it if it does not",
+    long: "Sends the signal (SIGTERM unless another is named; an image's init gets what it takes for \
+           such a request), waits for the end, and after the time sends KILL and waits. A container \
+           that does not run is no error. It is not deleted.",
+    examples: "Examples:\n  richrun stop demo\n  richrun stop -t 60 -s QUIT demo",
+};
+
+const WAIT: Page = Page {
+    about: "Wait for a container's end and print its exit status",
+    long: "Waits for the end of the container's first process, whoever started it, and prints its \
+           exit status, 128+n after signal n. Where the kernel does not tell it (before Linux 6.15), \
+           or the container had ended already, it prints unknown.",
+    examples: "Examples:\n  richrun wait demo\n  [ \"$(richrun wait demo)\" = 0 ] && echo it went well",
 };
 
 const DELETE: Page = Page {
@@ -310,6 +327,8 @@ pub fn page(verb: &str) -> &'static Page {
         "state" => &STATE,
         "kill" => &KILL,
         "delete" => &DELETE,
+        "stop" => &STOP,
+        "wait" => &WAIT,
         "exec" => &EXEC,
         "list" => &LIST,
         "ps" => &PS,

@@ -86,7 +86,8 @@ fn verb(name: &[u8], words: &[OsString]) -> Option<Verb> {
         b"state" => Verb::State(StateArgs { id: Line::read(&BARE, words)?.only_argument()? }),
         b"delete" => {
             let line = Line::read(&DELETE, words)?;
-            Verb::Delete(DeleteArgs { force: line.has("force"), id: line.only_argument()? })
+            let (force, id) = (line.has("force"), line.only_argument()?);
+            Verb::Delete(DeleteArgs { wait: false, force, id })
         }
         b"kill" => {
             let line = Line::read(&KILL, words)?;

@@ -8,12 +8,20 @@ use crate::cli::{DeleteArgs, Global};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::life::delete::{destroy, end_unreadable, settled};
+use crate::life::end::wait_for_end;
 use crate::life::{Entry, Store};
 use crate::{host, log, plan};
 
 /// Removes a stopped or created container, with `--force` any, and none too.
 pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
     let store = Store::new(global.root());
+    if args.wait
+        && let Ok((state, _)) = store.peek(&args.id)
+        && let Some(init) = state.init
+    {
+        // Before the lock is taken: others may use the container meanwhile.
+        wait_for_end(init, None)?;
+    }
     let entry = match args.force {
         true => match store.entry_by_force(&args.id) {
             Err(error) if error.kind() == Kind::NotFound => return Ok(0),

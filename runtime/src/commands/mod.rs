@@ -26,8 +26,10 @@ mod service;
 mod spec;
 mod start;
 mod state;
+mod stop;
 mod terminal;
 mod update;
+mod wait;
 
 use crate::cli::{Global, Verb};
 use crate::error::Result;
@@ -56,5 +58,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Events(args) => events::run(global, args),
         Verb::Health(args) => service::health(global, args),
         Verb::Service(args) => service::run(global, args),
+        Verb::Stop(args) => stop::run(global, args),
+        Verb::Wait(args) => wait::run(global, args),
     }
 }

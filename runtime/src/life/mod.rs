@@ -3,6 +3,7 @@
 mod copies;
 pub mod delete;
 pub mod document;
+pub mod end;
 pub mod hooks;
 pub mod lock;
 pub mod members;

@@ -17,6 +17,7 @@ pub mod interrupt;
 pub mod kernel;
 pub mod mount;
 pub mod net;
+pub mod pidfd;
 pub mod process;
 pub mod procfs;
 pub mod rtnetlink;

@@ -1,0 +1,28 @@
+//! `stop`: a request to end, and KILL for who does not hear it.
+
+use std::time::Duration;
+
+use crate::cli::{Global, StopArgs};
+use crate::error::{Kind, Result};
+use crate::life::end::wait_for_end;
+use crate::life::{Store, signal};
+
+/// Sends the signal, waits so long, kills, and waits for the end. A container that does not run
+/// is no error.
+pub fn run(global: &Global, args: &StopArgs) -> Result<u8> {
+    let store = Store::new(global.root());
+    let (state, status) = store.peek(&args.id)?;
+    let Some(init) = state.init.filter(|_| status.can_kill()) else { return Ok(0) };
+    let number = signal::that_ends(&args.signal)?;
+    let gone = |done: Result<()>| match done {
+        Err(error) if error.kind() == Kind::NoSuchProcess => Ok(()),
+        done => done,
+    };
+    gone(signal::kill(&state, status, number, false))?;
+    if wait_for_end(init, Some(Duration::from_secs(u64::from(args.time))))?.is_some() {
+        return Ok(0);
+    }
+    gone(signal::kill(&state, status, signal::KILL, false))?;
+    wait_for_end(init, None)?;
+    Ok(0)
+}

@@ -1,0 +1,63 @@
+//! `wait`, `stop` and `delete --wait`: the end of a container that is nobody's child.
+
+use richrun_tests::suite::{ALL, BOTH};
+use richrun_tests::{Suite, Trial};
+
+use richrun_tests::bundle::{Bundle, sh};
+use richrun_tests::command::wait_until;
+
+pub fn register(suite: &mut Suite) {
+    suite.on(BOTH, "wait_prints_the_status", wait_prints_the_status);
+    suite.on(ALL, "stop_asks_and_kills", stop_asks_and_kills);
+    suite.on(BOTH, "delete_waits", delete_waits);
+}
+
+/// A container in the background, up and running.
+fn started(t: &Trial, script: &str) -> Bundle {
+    let bundle = t.bundle(|c| {
+        c["root"]["readonly"] = false.into();
+        sh(c, &format!("{script}; touch /up; while [ ! -e /go ]; do usleep 5000; done; exit 3"));
+    });
+    t.rt(&["run", "-d", "-b", bundle.path(), &bundle.id]).ok();
+    wait_until("the payload", || bundle.rootfs().join("up").exists());
+    bundle
+}
+
+/// Whether the kernel tells the exit code of a process that is not one's child.
+fn codes_are_told() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release");
+    let mut numbers = release.split(['.', '-']).filter_map(|word| word.trim().parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
+fn wait_prints_the_status(t: &Trial) {
+    let bundle = started(t, "true");
+    let waiting = t.rt(&["wait", &bundle.id]).spawn();
+    std::fs::write(bundle.rootfs().join("go"), "").expect("say go");
+    let word = waiting.wait().ok().out;
+    // Before that kernel nobody can know, and nobody makes one up.
+    assert_eq!(word.trim(), if codes_are_told() { "3" } else { "unknown" });
+    t.rt(&["wait", &bundle.id]).ok().prints("unknown");
+    t.rt(&["delete", &bundle.id]).ok();
+    t.rt(&["wait", &bundle.id]).run().fails().says("does not exist");
+}
+
+fn stop_asks_and_kills(t: &Trial) {
+    let polite = started(t, "trap 'exit 0' TERM");
+    t.rt(&["stop", &polite.id]).ok();
+    t.rt(&["stop", &polite.id]).ok();
+    t.rt(&["delete", &polite.id]).ok();
+    let deaf = started(t, "trap '' TERM");
+    t.rt(&["stop", "-s", "NOPE", &deaf.id]).run().fails().says("unknown signal");
+    t.rt(&["stop", "-t", "1", &deaf.id]).ok();
+    t.rt(&["delete", &deaf.id]).ok();
+}
+
+fn delete_waits(t: &Trial) {
+    let bundle = started(t, "true");
+    t.rt(&["delete", &bundle.id]).run().fails().says("not stopped");
+    let waiting = t.rt(&["delete", "--wait", &bundle.id]).spawn();
+    std::fs::write(bundle.rootfs().join("go"), "").expect("say go");
+    waiting.wait().ok();
+    t.rt(&["state", &bundle.id]).run().fails();
+}
