@@ -88,18 +88,17 @@ fn a_terminal_survives(t: &Trial) {
     let d = Direct::new(t);
     let rootfs = d.rootfs();
     let script = "echo up; read a; echo got $a; exec sleep 1000";
-    for (name, options) in [("t", "-dit")] {
-        d.ctl(&["run", options, "--name", name, &rootfs, "sh", "-c", script]).ok();
-        d.wait_for_log(name, "up");
-        d.kill(d.inspect(name)["State"]["Monitor"].as_i64().expect("a monitor"));
-        d.ctl(&["list"]).ok().says("had lost its monitor");
-        let (typed, type_in) = rustix::pipe::pipe().expect("a pipe");
-        let attached = d.ctl(&["attach", name]).stdio(0, typed).spawn();
-        rustix::io::write(&type_in, b"word\n").expect("type");
-        attached.wait_for("got word");
-        attached.kill(9);
-        attached.wait();
-    }
+    let (name, options) = ("t", "-dit");
+    d.ctl(&["run", options, "--name", name, &rootfs, "sh", "-c", script]).ok();
+    d.wait_for_log(name, "up");
+    d.kill(d.inspect(name)["State"]["Monitor"].as_i64().expect("a monitor"));
+    d.ctl(&["list"]).ok().says("had lost its monitor");
+    let (typed, type_in) = rustix::pipe::pipe().expect("a pipe");
+    let attached = d.ctl(&["attach", name]).stdio(0, typed).spawn();
+    rustix::io::write(&type_in, b"word\n").expect("type");
+    attached.wait_for("got word");
+    attached.kill(9);
+    attached.wait();
     d.clean();
 }
 
