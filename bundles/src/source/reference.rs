@@ -39,7 +39,7 @@ pub const FORMS: &str = "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:F
     containers-storage:IMAGE, docker://REF";
 
 impl Reference {
-    /// Reads one of [`FORMS`]; `None` where the text has none of their prefixes, and
+    /// Reads one of `FORMS`; `None` where the text has none of their prefixes, and
     /// so is a path.
     ///
     /// # Errors
