@@ -8,9 +8,9 @@ ctr image ls -q | grep -q docker.io/scenario:1 || {
 }
 image=$(ctr image ls -q | grep scenario | head -n 1)
 cleanup() { ctr task kill -s KILL "$NAME"; ctr task rm -f "$NAME"; ctr container rm "$NAME"; }
-# Without the shares of the processor that ctr gives: the controller may not be there.
+# Without the shares of the processor and the capability that ctr gives: the machine may not have them.
 start() {
-    ctr run --runc-binary "$(command -v "$RUNTIME")" --cpu-shares 0 \
+    ctr run --runc-binary "$(command -v "$RUNTIME")" --cpu-shares 0 --cap-drop CAP_AUDIT_WRITE \
         --runc-systemd-cgroup --cgroup "system.slice:ctr:$1" "${@:2}"
 }
 start "$NAME" -d "$image" "$NAME" sh -c 'while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 6'
