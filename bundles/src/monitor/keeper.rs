@@ -15,7 +15,7 @@ use rustix::net::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::launch::{Pipes, Process};
+use super::launch::{Kept, Pipes, Process};
 use super::terminal::address;
 use crate::error::{At, Error, Result};
 use crate::sys;
@@ -84,17 +84,6 @@ fn serve(listener: &UnixListener, words: &[u8], fds: &[BorrowedFd<'_>]) {
         ancillary.push(SendAncillaryMessage::ScmRights(fds));
         let _ = sendmsg(&stream, &[IoSlice::new(words)], &mut ancillary, SendFlags::NOSIGNAL);
     }
-}
-
-/// What a keeper has kept.
-#[derive(Default)]
-pub struct Kept {
-    /// The payload.
-    pub pidfd: Option<OwnedFd>,
-    /// The terminal's master end.
-    pub master: Option<OwnedFd>,
-    /// Standard input's end.
-    pub input: Option<OwnedFd>,
 }
 
 /// Takes everything from the keeper that another monitor has left, and ends it.

@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::keeper::Kept;
 use super::network;
 use super::terminal::Console;
 use crate::error::{At, Error, Result};
@@ -80,6 +79,17 @@ fn payload_end(dirs: &Dirs, name: &str) -> Result<OwnedFd> {
     open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at("open", path.display())
 }
 
+/// What a keeper has kept.
+#[derive(Default)]
+pub struct Kept {
+    /// The payload.
+    pub pidfd: Option<OwnedFd>,
+    /// The terminal's master end.
+    pub master: Option<OwnedFd>,
+    /// Standard input's end.
+    pub input: Option<OwnedFd>,
+}
+
 /// The container's first process.
 pub struct Process {
     /// Its id.
@@ -97,15 +107,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that is recorded, as the keeper has kept it, else where it still is that one.
-    pub fn adopt(pid: i32, start: u64, kept: Kept) -> Option<Process> {
-        let Kept { pidfd, master, input } = kept;
+    /// The process that is recorded, by the pidfd that was kept, else where it still is that one.
+    pub fn adopt(pid: i32, start: u64, pidfd: Option<OwnedFd>) -> Option<Process> {
         let found = || {
             let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
             (started(pid) == Some(start)).then_some(pidfd)
         };
         let pidfd = pidfd.or_else(found)?;
-        Some(Process { pid, pidfd, start, cgroup: cgroup_of(pid), master, input })
+        let cgroup = cgroup_of(pid);
+        Some(Process { pid, pidfd, start, cgroup, master: None, input: None })
     }
 }
 

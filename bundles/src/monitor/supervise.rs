@@ -213,7 +213,11 @@ impl Monitor {
         self.dirs.tell(&self.record, "take-over", None);
         let known = self.life.pid.zip(self.life.pid_start);
         let kept = keeper::take(&self.dirs.run).unwrap_or_default();
-        self.process = known.and_then(|(pid, start)| Process::adopt(pid, start, kept));
+        self.process = known.and_then(|(pid, start)| Process::adopt(pid, start, kept.pidfd));
+        if let Some(process) = &mut self.process {
+            process.master = kept.master;
+            process.input = kept.input;
+        }
         self.ours = false;
         if self.life.phase == Phase::Restarting {
             self.start_at = Some(Instant::now());
