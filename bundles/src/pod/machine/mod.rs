@@ -187,7 +187,7 @@ impl Machine {
                 times.extend(self.may_start().and_then(|at| self.ones[at].due()));
                 times.extend(self.waiting_starts());
             }
-            times.extend(self.lasts.map(|lasts| self.begun + lasts));
+            times.extend(self.lasts.map(|lasts| self.begun.saturating_add(lasts)));
         }
         times.into_iter().min()
     }
@@ -197,7 +197,7 @@ impl Machine {
         if self.stopping.is_some() {
             return;
         }
-        let is_late = self.lasts.is_some_and(|lasts| now >= self.begun + lasts);
+        let is_late = self.lasts.is_some_and(|lasts| now >= self.begun.saturating_add(lasts));
         let of_role = |role: Role| self.ones.iter().filter(move |one| one.rules.role == role);
         let init_failed = of_role(Role::Init).any(|one| one.is_over() && one.status != Some(0));
         let all_over = of_role(Role::Main).all(One::is_over);

@@ -104,7 +104,11 @@ fn documents(notes: &mut Notes, text: &str) -> Result<Vec<Node>, String> {
 
 fn yaml(text: &str) -> Result<Vec<Node>, String> {
     // Kubernetes' YAML is that of Go: `mode: 0644` is octal.
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    // A manifest is ten deep; what is read is walked by recursion.
+    let options = serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        budget: serde_saphyr::budget! { max_depth: 64 },
+    };
     serde_saphyr::from_multiple_with_options::<Node>(text, options)
         .map_err(|wrong| wrong.to_string().lines().next().unwrap_or_default().to_owned())
 }
