@@ -20,6 +20,9 @@ use tree::Node;
 /// The longest file that is read, in bytes; Kubernetes' own bound is below it.
 pub const LONGEST: usize = 4 << 20;
 
+/// The stack of the thread that reads, in bytes; only what is used of it costs memory.
+const STACK: usize = 16 << 20;
+
 /// What a file has in it.
 #[derive(Debug)]
 pub struct Read {
@@ -48,7 +51,13 @@ impl std::error::Error for Wrong {}
 /// All that is wrong, with line and path of each.
 pub fn pods(file: &str, text: &str, name: &str) -> Result<Read, Wrong> {
     let mut notes = Notes { file: file.to_owned(), ..Notes::default() };
-    let pods = all(&mut notes, text, name);
+    // Kubernetes' types are many and large: their readers want more stack than a caller's
+    // thread may have.
+    let pods = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let reading = thread.spawn_scoped(scope, || all(&mut notes, text, name));
+        reading.map(|reading| reading.join().unwrap_or_default()).unwrap_or_default()
+    });
     if pods.is_empty() && notes.errors.is_empty() {
         notes.errors.push(format!("{file}: no pod in it"));
     }
