@@ -183,7 +183,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("richctl: {error}");
             // As engines have it: what run fails with is no exit status of a command's.
-            ExitCode::from(if matches!(line.verb, Verb::Run(_)) { 125 } else { 1 })
+            ExitCode::from(if matches!(line.verb, Verb::Run(_) | Verb::Env(_)) { 125 } else { 1 })
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn refused(stage: &Stage) {
     let dir = stage.directory("hostile");
     write_layout(&dir, &json!({}), &[hostile]);
     let done = stage.run(&stage.dir, &["image", "pull", &format!("oci:{}", dir.display())]);
-    assert_eq!(done.code, 125, "{done:?}");
+    assert_eq!(done.code, 1, "{done:?}");
     assert!(done.err.contains("`..`"), "{done:?}");
     assert_eq!(fs::read_to_string(canary.join("file")).expect("read"), "untouched");
     assert_eq!(layers(stage), 0);
@@ -75,7 +75,7 @@ pub fn refused(stage: &Stage) {
         }
     }
     let done = stage.run(&stage.dir, &["image", "pull", &format!("oci:{}", dir.display())]);
-    assert_eq!(done.code, 125, "{done:?}");
+    assert_eq!(done.code, 1, "{done:?}");
     assert_eq!(layers(stage), 0);
     for (form, word) in [
         ("oci:/no/such", "no directory"),
@@ -84,7 +84,7 @@ pub fn refused(stage: &Stage) {
         ("/etc", "no image"),
     ] {
         let done = stage.run(&stage.dir, &["image", "pull", form]);
-        assert!(done.code == 125 && done.err.contains(word), "{form}: {done:?}");
+        assert!(done.code == 1 && done.err.contains(word), "{form}: {done:?}");
     }
 }
 
@@ -162,7 +162,7 @@ pub fn of_a_registry(stage: &Stage) {
     let _ = server.wait();
     assert!(copied.is_ok_and(|status| status.success()));
     assert_eq!(pulled.code, 0, "{pulled:?}");
-    assert!(missing.code == 125 && missing.err.contains("manifest unknown"), "{missing:?}");
+    assert!(missing.code == 1 && missing.err.contains("manifest unknown"), "{missing:?}");
     // It is there now, without the registry.
     let top = stage.work_tree("tree", &json!({ "image": name, "binaries": ["echo"] }).to_string());
     assert_eq!(stage.ok(&top, &["env", "run", "echo", "hi"]), "hi\n");
@@ -192,7 +192,8 @@ pub fn many_layers(stage: &Stage) {
     let image = stage.image(&json!({}), &layers);
     let template = json!({ "image": format!("oci:{}", image.display()), "all": true });
     let top = stage.work_tree("tree", &template.to_string());
-    let out = stage.ok(&top, &["env", "run", "ls", "/"]);
+    let out =
+        stage.ok(&top, &["env", "run", "sh", "-c", "for name in /file*; do echo ${name#/}; done"]);
     assert_eq!(out.lines().filter(|line| line.starts_with("file")).count(), 30, "{out}");
     stage.ok(&top, &["env", "rm"]);
 }

@@ -293,6 +293,12 @@ impl Root {
             }
         }
         mount::old_fs(kind, Some(source), params, attrs, target.fd.as_fd())?;
+        if target.path.parent().is_none() {
+            // The root's own descriptor is below what was mounted on it; its name on the host,
+            // where nobody but the administrator changes it, leads to the top.
+            let name = host_path::name_of(target.fd.as_fd()).map_err(|_| Errno::NOENT)?;
+            return host_path::open(&name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC);
+        }
         inroot::open(self.fd.as_fd(), target.path, OFlags::PATH)
     }
 
