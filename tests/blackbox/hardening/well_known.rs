@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 
 use super::Canary;
 
-/// Of all cases one in [`SOME`] is tried, and one round of exchanges with each path; everything
-/// where this variable is set (`make test-long`).
+/// Of all cases one in [`SOME`] is tried, and one round of commands while one in [`SOME`] of the
+/// paths is exchanged; everything, and so many exchanges of each path, where this variable is set
+/// (`make test-long`).
 const EVERY_CASE: &str = "RICHRUN_EVERY_CASE";
 const SOME: usize = 6;
 
@@ -40,9 +41,11 @@ pub fn register(suite: &mut Suite) {
         .long(ONE, "well_known_paths_in_a_user_namespace", seconds, move |t| {
             well_known(t, stride, true);
         })
-        .long(ROOT, "well_known_paths_exchanged", seconds, move |t| exchanged(t, rounds, false))
+        .long(ROOT, "well_known_paths_exchanged", seconds, move |t| {
+            exchanged(t, stride, rounds, false);
+        })
         .long(ONE, "well_known_paths_exchanged_in_a_user_namespace", seconds, move |t| {
-            exchanged(t, rounds, true);
+            exchanged(t, stride, rounds, true);
         });
 }
 
@@ -328,14 +331,16 @@ impl Exchanger {
     }
 }
 
-/// The least number of exchanges of each path.
+/// The least number of exchanges of each path, where every path is tried: how many there are in
+/// one round depends on how busy the machine is.
 const EXCHANGES: u64 = 10_000;
 
-fn exchanged(t: &Trial, rounds: u32, user: bool) {
+fn exchanged(t: &Trial, stride: usize, rounds: u32, user: bool) {
+    let least = if stride == 1 { EXCHANGES } else { 1 };
     t.only(&[Kind::Richrun], "other words, and other ways out");
     let canary = Canary::new(t);
     let home = volume(t, &canary);
-    for place in &places(t) {
+    for place in places(t).iter().step_by(stride) {
         let bundle = bundle_for(t, place, user, &home);
         let good = bundle.rootfs().join(place.trim_start_matches('/'));
         let parent = good.parent().expect("a parent").to_owned();
@@ -359,7 +364,7 @@ fn exchanged(t: &Trial, rounds: u32, user: bool) {
         eprintln!("{what}");
         let exchanger = Exchanger::new(good, bad);
         let mut round = 0;
-        while round < rounds || exchanger.count.load(Ordering::Relaxed) < EXCHANGES {
+        while round < rounds || exchanger.count.load(Ordering::Relaxed) < least {
             round += 1;
             // Whether it works, and how it fails, is chance; that it ends is not.
             all_commands(t, &bundle, &what, &|what, out| {
