@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 /// The beginning of the kernel's `struct pidfd_info` (64 bytes, its first version).
 #[repr(C)]
@@ -31,6 +32,18 @@ pub fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         return Err(io::Error::last_os_error());
     }
     Ok((info.mask & EXIT != 0).then_some(info.exit_code))
+}
+
+/// The wait status of a process that has ended, as soon as whoever must has reaped it: the kernel
+/// tells it only then. `None`: that takes longer than `patience`, or the kernel does not tell.
+pub fn reaped_exit_of(pidfd: BorrowedFd<'_>, patience: Duration) -> Option<i32> {
+    let until = Instant::now() + patience;
+    loop {
+        match exit_of(pidfd) {
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            found => return found.ok().flatten(),
+        }
+    }
 }
 
 /// A copy of this process, which has one thread, that does `act` and ends. It keeps the standard

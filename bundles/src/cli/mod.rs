@@ -183,7 +183,16 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("richctl: {error}");
             // As engines have it: what run fails with is no exit status of a command's.
-            ExitCode::from(if matches!(line.verb, Verb::Run(_) | Verb::Env(_)) { 125 } else { 1 })
+            ExitCode::from(if runs(&line.verb) { 125 } else { 1 })
         }
+    }
+}
+
+/// Whether a command's exit status may be that of what it runs.
+fn runs(verb: &Verb) -> bool {
+    match verb {
+        Verb::Run(_) | Verb::Env(_) => true,
+        Verb::Pod(args) => args.runs(),
+        _ => false,
     }
 }

@@ -34,7 +34,7 @@ const CHUNK: usize = 64 << 10;
 /// What may be left in streams when the payload has ended: everybody's pipes together are smaller.
 const LEFT: usize = 8 << 20;
 /// The kernel tells a code only after somebody has reaped the process.
-const REAPED: Duration = Duration::from_secs(1);
+const REAPED: Duration = Duration::from_secs(5);
 /// Who has started the container and reads its streams is there himself for a moment.
 const SETTLED: Duration = Duration::from_millis(50);
 
@@ -192,9 +192,15 @@ impl Monitor {
         self.life.stopped = false;
         self.began = Instant::now();
         self.ours = true;
+        let held = process.master.is_some() || process.input.is_some();
         self.process = Some(process);
         self.dirs.save_life(&self.life)?;
-        self.keep_at = Some(Instant::now() + SETTLED);
+        if held {
+            // A terminal and an input end with their last holder, in the first moment too.
+            self.keep();
+        } else {
+            self.keep_at = Some(Instant::now() + SETTLED);
+        }
         self.dirs.tell(&self.record, "start", None);
         Ok(())
     }
@@ -405,16 +411,7 @@ impl Monitor {
     /// A process that is not a child of this monitor has ended.
     fn adopted_has_ended(&mut self) -> Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
-        let until = Instant::now() + REAPED;
-        let status = loop {
-            match sys::exit_of(process.pidfd.as_fd()) {
-                Ok(None) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                Ok(status) => break status,
-                Err(_) => break None,
-            }
-        };
+        let status = sys::reaped_exit_of(process.pidfd.as_fd(), REAPED);
         let code = status.filter(|status| status & 0x7f == 0).map(|status| (status >> 8) & 0xff);
         let signal = status.map(|status| status & 0x7f).filter(|signal| *signal != 0);
         self.ends(code, signal)

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::pidfd;
 
 /// The kernel tells an exit status when the parent has taken it; so long is waited for a parent.
-const TAKEN: Duration = Duration::from_secs(1);
+const TAKEN: Duration = Duration::from_secs(5);
 
 /// Waits for the end of this very process, or so long: `None` when the time is over, else its
 /// exit status as a shell has it, where that can be known (Linux 6.15).

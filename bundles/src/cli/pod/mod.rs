@@ -22,6 +22,13 @@ pub struct PodArgs {
     verb: Verb,
 }
 
+impl PodArgs {
+    /// Whether pods are to be run.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.verb, Verb::Run(_))
+    }
+}
+
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
     /// Run the pods of a file: Kubernetes manifests in YAML or JSON, or the pod controller's JSON

@@ -118,6 +118,9 @@ fn was_killed_for_memory(file: Option<File>) -> bool {
     matches!(read, Some(Ok(_))) && count.is_some_and(|count| count.trim() != "0")
 }
 
+/// How long whoever must may take to reap a process that has ended.
+const REAPED: Duration = Duration::from_secs(5);
+
 /// The exit status of a process that is this one's child, or by the kernel's word.
 fn status_of(pidfd: &OwnedFd) -> Option<i32> {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
@@ -125,7 +128,8 @@ fn status_of(pidfd: &OwnedFd) -> Option<i32> {
     match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
         Ok(Some(status)) => Some(of_waitid(&status)),
         _ => {
-            let raw = sys::exit_of(pidfd.as_fd()).ok().flatten()?;
+            // A supervisor that was killed is not the parent any more: another reaps it.
+            let raw = sys::reaped_exit_of(pidfd.as_fd(), REAPED)?;
             let status = std::process::ExitStatus::from_raw(raw);
             Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
         }
