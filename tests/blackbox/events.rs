@@ -101,7 +101,9 @@ fn v1_memory_of_any_process(t: &Trial) {
     richrun_tests::command::wait_until("the event", || lines_so_far(&events.printed(), "oom") >= 1);
     assert_eq!(c.status(), "running", "{out}");
     c.kill("KILL");
-    let event = lines(&events.wait().ok().out, "oom").remove(0);
+    let mut event = lines(&events.wait().ok().out, "oom").remove(0);
+    let time = event.as_object_mut().and_then(|event| event.remove("time"));
+    assert!(time.is_some_and(|time| time.is_string()), "{event}");
     assert_eq!(event, json!({"type": "oom", "id": c.id}));
     c.remove();
 }

@@ -64,6 +64,8 @@ enum Stage {
     Services,
     /// One that ends by itself, with services, for those that watch it.
     Ends,
+    /// A plain one that ends by itself, and well.
+    EndsAlone,
 }
 
 impl Stage {
@@ -81,9 +83,11 @@ impl Stage {
             "resume" => Stage::Paused,
             "delete" if !words.contains(&"-f") => Stage::Stopped,
             "events" => Stage::Ends,
+            "wait" => Stage::EndsAlone,
+            "service" if words.contains(&"--follow") => Stage::Ends,
             "service" | "health" => Stage::Services,
             "exec" if words.contains(&"--needs") => Stage::Services,
-            "state" | "inspect" | "kill" | "delete" | "exec" | "list" | "ps" | "pause"
+            "state" | "inspect" | "kill" | "stop" | "delete" | "exec" | "list" | "ps" | "pause"
             | "update" => Stage::Running,
             _ => Stage::Bundle,
         }
@@ -238,6 +242,7 @@ fn prepare(t: &Trial, stage: Stage, example: &str) -> PathBuf {
                 "richrun run -d --rich --services services.toml -b box {id} -- sleep 1000; until richrun health {id}; do sleep 0.1; done"
             )
         }
+        Stage::EndsAlone => format!("richrun run -d -b box {id} -- sleep 1"),
         Stage::Ends => {
             format!("richrun run -d --rich --services services.toml -b box {id} -- sleep 1")
         }

@@ -30,7 +30,6 @@ Examples:
   richrun create -b job demo          prepare, then look or change, then
   richrun start demo                  start
   richrun exec -t demo sh             a shell inside
-  richrun delete --wait demo          when it has ended
   richrun delete -f demo              end it and take it away",
 };
 
@@ -108,7 +107,7 @@ const WAIT: Page = Page {
     long: "Waits for the end of the container's first process, whoever started it, and prints its \
            exit status, 128+n after signal n. Where the kernel does not tell it (before Linux 6.15), \
            or the container had ended already, it prints unknown.",
-    examples: "Examples:\n  richrun wait demo\n  [ \"$(richrun wait demo)\" = 0 ] && echo it went well",
+    examples: "Examples:\n  richrun wait demo\n  richrun wait demo | grep -qx 0 && echo it went well",
 };
 
 const DELETE: Page = Page {
