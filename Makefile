@@ -111,7 +111,7 @@ uninstall: ## what install put there
 		$(DESTDIR)$(BINDIR)/richctl $(DESTDIR)$(BINDIR)/rich-monitor
 	rm -f $(DESTDIR)$(MANDIR)/man8/richrun.8 $(DESTDIR)$(MANDIR)/man8/richrun-*.8 \
 		$(DESTDIR)$(MANDIR)/man8/richctl.8 $(DESTDIR)$(MANDIR)/man8/richctl-*.8 \
-		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5 \
+		$(DESTDIR)$(MANDIR)/man8/rich-init.8 $(DESTDIR)$(MANDIR)/man8/rich-monitor.8 $(DESTDIR)$(MANDIR)/man5/richrun.toml.5 \
 		$(DESTDIR)$(MANDIR)/man5/richrun-services.5 $(DESTDIR)$(MANDIR)/man7/rich.7
 	rm -f $(DESTDIR)$(BASHDIR)/richrun $(DESTDIR)$(ZSHDIR)/_richrun $(DESTDIR)$(FISHDIR)/richrun.fish
 	rm -f $(DESTDIR)$(BASHDIR)/richctl $(DESTDIR)$(ZSHDIR)/_richctl $(DESTDIR)$(FISHDIR)/richctl.fish

@@ -65,6 +65,9 @@ pub fn documents() -> io::Result<Vec<Document>> {
     // The program's second name.
     let second = ".so man8/richrun.8\n".to_owned();
     all.push(Document { path: "man8/richrun-rich.8".to_owned(), text: second });
+    // Nobody but richctl starts it.
+    let monitor = ".so man8/richctl.8\n".to_owned();
+    all.push(Document { path: "man8/rich-monitor.8".to_owned(), text: monitor });
     all.push(settings::page());
     all.push(settings::sample());
     all.extend(FROM_DOCUMENTS.iter().map(|source| Document {
