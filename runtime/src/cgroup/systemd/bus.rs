@@ -15,7 +15,8 @@ use rustix::net::{
 
 use crate::error::Error;
 use crate::plan::dbus::{
-    Address, Call, GREETING, Greeted, Message, Sort, Value, addresses, frame, greeted,
+    Address, Call, GREETING, Greeted, Message, Sort, Value, addresses, answer_length, frame,
+    greeted,
 };
 use crate::sys::interrupt;
 
@@ -130,8 +131,10 @@ impl Bus {
                 Greeted::Welcome => break,
             }
         }
-        // Nobody says more before the first message.
-        bus.received.clear();
+        // systemd's own socket may have told of a unit of somebody else's by now: the beginning
+        // of that message must not be lost.
+        let answered = answer_length(&bus.received);
+        bus.received.drain(..answered);
         if !bus.direct {
             bus.call(&to_bus("Hello", Vec::new()));
         }

@@ -48,9 +48,27 @@ pub fn greeted(answer: &[u8]) -> Greeted {
     if answer.len() > LONGEST_ANSWER { Greeted::Refused } else { Greeted::NotYet }
 }
 
+/// How long the answer is that lets us in; messages follow it.
+pub fn answer_length(received: &[u8]) -> usize {
+    let mut length = 0;
+    for line in received.split_inclusive(|byte| *byte == b'\n') {
+        length += line.len();
+        if line.starts_with(b"OK") {
+            break;
+        }
+    }
+    length
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_the_answer_is_no_part_of_it() {
+        assert_eq!(answer_length(b"DATA\r\nOK 0123\r\nl\x04\n"), 15);
+        assert_eq!(answer_length(b"OK 0123\r\n"), 9);
+    }
 
     #[test]
     fn who_is_let_in() {
