@@ -1,6 +1,6 @@
 //! A container's streams on the caller's own: terminal, keys, signals.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -109,6 +109,20 @@ fn relay(foreground: &Foreground, monitor: &mut Connection) -> Result<Ended> {
     let mut exit = None;
     resize(foreground, monitor)?;
     loop {
+        // The first ones came with the answer to the request.
+        while let Some(frame) = monitor.arrived()? {
+            match frame.kind {
+                protocol::Kind::Output => put(&mut std::io::stdout(), &frame.data)?,
+                protocol::Kind::Errors => put(&mut std::io::stderr(), &frame.data)?,
+                // Until the connection ends the container is not quite gone.
+                protocol::Kind::Exit => exit = serde_json::from_slice(&frame.data).ok(),
+                protocol::Kind::Error => {
+                    let words = String::from_utf8_lossy(&frame.data);
+                    return Err(Error::new(Kind::Program, words));
+                }
+                _ => {}
+            }
+        }
         let (from_monitor, from_input, from_signals) = {
             let stdin = std::io::stdin();
             let mut fds = vec![
@@ -125,25 +139,8 @@ fn relay(foreground: &Foreground, monitor: &mut Connection) -> Result<Ended> {
             let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
             (ready(0), ready(2), ready(1))
         };
-        if from_monitor {
-            match monitor.receive()? {
-                None => return Ok(exit.map_or(Ended::Lost, Ended::Exit)),
-                Some(frame) => match frame.kind {
-                    protocol::Kind::Output => put(&mut std::io::stdout(), &frame.data)?,
-                    protocol::Kind::Errors => put(&mut std::io::stderr(), &frame.data)?,
-                    protocol::Kind::Exit => {
-                        // Until the connection ends the container is not quite gone.
-                        exit = serde_json::from_slice(&frame.data).ok();
-                    }
-                    protocol::Kind::Error => {
-                        return Err(Error::new(
-                            Kind::Program,
-                            String::from_utf8_lossy(&frame.data),
-                        ));
-                    }
-                    _ => {}
-                },
-            }
+        if from_monitor && !monitor.read()? {
+            return Ok(exit.map_or(Ended::Lost, Ended::Exit));
         }
         if from_input {
             input = pass_input(monitor, &mut typed)?;
@@ -164,7 +161,9 @@ fn put(to: &mut dyn Write, bytes: &[u8]) -> Result<()> {
 /// Passes on what was typed; whether there can be more.
 fn pass_input(monitor: &mut Connection, keys: &mut Keys) -> Result<bool> {
     let mut part = [0; 4096];
-    let count = std::io::stdin().read(&mut part).at("read", "standard input")?;
+    // Not by std, which reads more than it passes on: no poll(2) tells of what it keeps.
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(std::io::stdin(), &mut part));
+    let count = read.at("read", "standard input")?;
     if count == 0 {
         let _ = monitor.send(protocol::Kind::EndOfInput, b"");
         return Ok(false);

@@ -40,17 +40,39 @@ impl Connection {
     /// What is no frame.
     pub fn receive(&mut self) -> Result<Option<Frame>> {
         loop {
-            let taken = protocol::take(&mut self.arrived);
-            if let Some(frame) = taken.at("listen to", "the monitor")? {
+            if let Some(frame) = self.arrived()? {
                 return Ok(Some(frame));
             }
-            let mut part = [0; 16 << 10];
+            if !self.read()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next frame of those that have been read: no poll(2) tells of them.
+    ///
+    /// # Errors
+    /// What is no frame.
+    pub fn arrived(&mut self) -> Result<Option<Frame>> {
+        protocol::take(&mut self.arrived).at("listen to", "the monitor")
+    }
+
+    /// Reads once, perhaps several frames or a part of one; false when the monitor has gone.
+    ///
+    /// # Errors
+    /// What read(2) says.
+    pub fn read(&mut self) -> Result<bool> {
+        let mut part = [0; 16 << 10];
+        loop {
             match self.stream.read(&mut part) {
-                Ok(0) => return Ok(None),
-                Ok(count) => self.arrived.extend_from_slice(&part[..count]),
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    self.arrived.extend_from_slice(&part[..count]);
+                    return Ok(true);
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 Err(error) => return Err(error).at("listen to", "the monitor"),
             }

@@ -134,10 +134,7 @@ fn signal(global: &Global, args: &ServiceArgs) -> Result<u8> {
 
 fn list(global: &Global, args: &ServiceArgs) -> Result<u8> {
     let mut all = connect(global, &args.id)?.list()?;
-    if let Some(unknown) = args.names.iter().find(|name| all.iter().all(|told| told.name != **name))
-    {
-        return Err(Error::new(Kind::Usage, format!("no service is named {unknown:?}")));
-    }
+    unknown(&args.names, &all)?;
     all.retain(|told| args.names.is_empty() || args.names.contains(&told.name));
     let documents: Vec<Document> = all.into_iter().map(Document::from).collect();
     print(&match args.format {
@@ -148,6 +145,14 @@ fn list(global: &Global, args: &ServiceArgs) -> Result<u8> {
     Ok(if args.action == ServiceAction::Status && !ready { NOT_READY } else { 0 })
 }
 
+/// Refuses a name that no service has.
+fn unknown(names: &[String], all: &[Told]) -> Result<()> {
+    match names.iter().find(|name| all.iter().all(|told| told.name != **name)) {
+        Some(name) => Err(Error::new(Kind::Usage, format!("no service is named {name:?}"))),
+        None => Ok(()),
+    }
+}
+
 /// What `status` of init scripts says of what does not run (LSB).
 const NOT_READY: u8 = 3;
 
@@ -155,8 +160,11 @@ const NOT_READY: u8 = 3;
 fn wait(global: &Global, args: &ServiceArgs) -> Result<u8> {
     let control = connect(global, &args.id)?;
     let end = args.timeout.map(|timeout| Instant::now() + timeout);
+    let mut all = control.list()?;
+    unknown(&args.names, &all)?;
     control.ask(Op::Events, 0, &[], true)?;
-    let mut all: Vec<Told> = Vec::new();
+    // Each is told of once more, one by one, and then each change: before, nothing is decided.
+    let mut untold = all.len();
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         if !control.says_something(left)? {
@@ -169,18 +177,12 @@ fn wait(global: &Global, args: &ServiceArgs) -> Result<u8> {
             Answer::Service(told) => told,
             other => return Err(control.failure(other)),
         };
-        match all.iter_mut().find(|known| known.name == told.name) {
-            Some(known) => *known = told,
-            None => all.push(told),
+        untold = untold.saturating_sub(1);
+        if let Some(known) = all.iter_mut().find(|known| known.name == told.name) {
+            *known = told;
         }
-        // All have been told of before the first change is.
-        if control.says_something(Some(Duration::ZERO))? {
+        if untold > 0 {
             continue;
-        }
-        if let Some(unknown) =
-            args.names.iter().find(|name| all.iter().all(|told| told.name != **name))
-        {
-            return Err(Error::new(Kind::Usage, format!("no service is named {unknown:?}")));
         }
         let mut concerned = all.iter().filter(|told| wanted(told, args));
         if let Some(told) = concerned.clone().find(|told| word(&PHASES, told.phase) == "failed") {
