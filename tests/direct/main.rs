@@ -4,6 +4,7 @@
 //! test, or `RICHCTL=/path/of/richctl`.
 
 mod containers;
+mod examples;
 mod faults;
 mod logs;
 mod rootless;
@@ -15,6 +16,7 @@ use richrun_tests::Suite;
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::default();
     containers::register(suite.module("containers"));
+    examples::register(suite.module("examples"));
     logs::register(suite.module("logs"));
     faults::register(suite.module("faults"));
     rootless::register(suite.module("rootless"));

@@ -17,6 +17,7 @@ use crate::pod::setup::{Network, PodDirs, Setup};
 use crate::pod::status::PodStatus;
 use crate::pod::{client, read, tail};
 use crate::runtime::{Program, program};
+use crate::source::SourceKind;
 
 /// `pod run`
 #[derive(Debug, Clone, Args)]
@@ -122,7 +123,7 @@ fn named(asked: &str) -> String {
     if name.is_empty() { "pod".to_owned() } else { name.to_owned() }
 }
 
-fn setup(global: &Global, args: &RunArgs, pod: crate::pod::model::Pod) -> Result<Setup> {
+fn setup(global: &Global, args: &RunArgs, mut pod: crate::pod::model::Pod) -> Result<Setup> {
     let place = place(global)?;
     let network = match args.network {
         _ if pod.host_network => Network::Host,
@@ -145,7 +146,21 @@ fn setup(global: &Global, args: &RunArgs, pod: crate::pod::model::Pod) -> Result
         let (name, source) = word
             .rsplit_once('=')
             .ok_or_else(|| Error::usage(format!("--image {word}: it is IMAGE=SOURCE")))?;
-        images.push((name.to_owned(), absolute(source)?));
+        images.push((name.to_owned(), directory(source)?));
+    }
+    // A manifest is read where it lies, whoever reads it: so are the directories in it.
+    let beside = args.file.parent().unwrap_or(Path::new(""));
+    for one in &mut pod.containers {
+        if let Some(image) = &mut one.image
+            && images.iter().all(|(name, _)| name != image)
+        {
+            *image = absolute(image, beside)?;
+        }
+        let root = one.spec.as_mut().and_then(|spec| spec.pointer_mut("/root/path"));
+        if let Some(serde_json::Value::String(root)) = root {
+            let path = std::path::absolute(beside.join(&*root)).at("find", &*root)?;
+            *root = path.display().to_string();
+        }
     }
     let logs = match &args.log_dir {
         Some(dir) => std::path::absolute(dir).at("find", dir.display())?,
@@ -157,20 +172,29 @@ fn setup(global: &Global, args: &RunArgs, pod: crate::pod::model::Pod) -> Result
         place: (place.run, place.data),
         network,
         logs,
-        source: args.source.as_deref().map(absolute).transpose()?,
+        source: args.source.as_deref().map(directory).transpose()?,
         images,
     })
 }
 
-/// A source whose path does not depend on where the supervisor runs.
-fn absolute(source: &str) -> Result<String> {
+/// A source of the command line, where a directory needs no dot.
+fn directory(source: &str) -> Result<String> {
+    let plain = Path::new(source).is_dir() && !source.starts_with(['/', '.']);
+    absolute(&if plain { format!("./{source}") } else { source.to_owned() }, Path::new(""))
+}
+
+/// A source whose path does not depend on where the supervisor runs; what begins with a dot, or
+/// is an archive or a layout, lies below `beside`. A directory that is not there is an error.
+fn absolute(source: &str, beside: &Path) -> Result<String> {
     let (kind, path) = match source.split_once(':') {
         Some((kind @ ("oci" | "oci-archive" | "docker-archive"), path)) => (Some(kind), path),
-        _ if Path::new(source).exists() => (None, source),
+        _ if source.starts_with(['/', '.']) => (None, source),
         _ => return Ok(source.to_owned()),
     };
-    let path = std::path::absolute(path).at("find", path)?.display().to_string();
-    Ok(kind.map_or(path.clone(), |kind| format!("{kind}:{path}")))
+    let path = std::path::absolute(beside.join(path)).at("find", path)?.display().to_string();
+    let source = kind.map_or(path.clone(), |kind| format!("{kind}:{path}"));
+    SourceKind::parse(&source)?;
+    Ok(source)
 }
 
 fn detached(args: &RunArgs, begun: &[Setup]) -> Result<u8> {

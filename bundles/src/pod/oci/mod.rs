@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::container::prepare;
-use crate::error::{At, Error, Kind, Result};
+use crate::error::{At, Error, Result};
 use crate::runtime::Program;
 use crate::source::{PreparedRoot, Reference, SourceKind, Workshop};
 use crate::store::{read_json, write_json};
@@ -75,16 +75,14 @@ impl Oci {
         };
         let named = self.setup.images.iter().find(|(name, _)| name == image);
         let word = named.map_or(image, |(_, source)| source.as_str());
-        match SourceKind::parse(word) {
-            // A name of a registry, as it stands in manifests: podman's store may have it.
-            Err(error) if error.kind == Kind::NotFound && !word.starts_with(['/', '.']) => {
-                match crate::runtime::program("podman".into()) {
-                    Ok(_) => Ok(SourceKind::Image(Reference::Podman(word.to_owned()))),
-                    Err(_) => Ok(SourceKind::Image(Reference::Registry(word.to_owned()))),
-                }
-            }
-            parsed => parsed,
+        if Reference::parse(word)?.is_some() || word.starts_with(['/', '.']) {
+            return SourceKind::parse(word);
         }
+        // A name of a registry, as it stands in manifests: podman's store may have it.
+        Ok(SourceKind::Image(match crate::runtime::program("podman".into()) {
+            Ok(_) => Reference::Podman(word.to_owned()),
+            Err(_) => Reference::Registry(word.to_owned()),
+        }))
     }
 
     fn prepared(&self, pod: &Pod, place: usize) -> Result<PreparedRoot> {
