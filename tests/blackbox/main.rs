@@ -25,6 +25,7 @@ mod mounts;
 mod namespaces;
 mod network;
 mod process;
+mod rdt;
 mod rich;
 mod services;
 mod signals;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
     mounts::register(suite.module("mounts"));
     namespaces::register(suite.module("namespaces"));
     network::register(suite.module("network"));
+    rdt::register(suite.module("rdt"));
     process::register(suite.module("process"));
     rich::register(suite.module("rich"));
     services::register(suite.module("services"));

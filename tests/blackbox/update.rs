@@ -196,7 +196,10 @@ fn documents(t: &Trial) {
     }
     t.rt(&["update", "-r", "/no/such/file", &c.id]).run().exits(1).says("no such file");
     t.rt(&["update", "--memory", "much", &c.id]).run().fails().says("memory");
-    t.rt(&["update", "--l3-cache-schema", "L3:0=f", &c.id]).run().exits(1).says("resctrl");
+    t.rt(&["update", "--l3-cache-schema", "L3:0=f", &c.id])
+        .run()
+        .exits(1)
+        .says("without linux.intelRdt");
     c.remove();
 }
 

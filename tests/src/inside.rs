@@ -30,6 +30,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("reap") => hostile::reap(),
         Some("take") => hostile::take(&words[1]),
         Some("follow") => return crate::follow::main(&words[1..]),
+        Some("resctrl") => return crate::resctrl::main(&words[1..]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
         Some("idle") => stress::idle(),

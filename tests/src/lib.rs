@@ -22,6 +22,7 @@ pub mod inside;
 pub mod leftovers;
 pub mod path_calls;
 pub mod podman_caps;
+pub mod resctrl;
 pub mod runtime;
 pub mod source;
 pub mod stage;

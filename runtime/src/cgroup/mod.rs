@@ -14,6 +14,7 @@ pub mod layout;
 mod make;
 mod oom;
 mod pids;
+pub mod rdt;
 mod remove;
 mod stats;
 mod systemd;

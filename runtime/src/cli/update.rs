@@ -58,10 +58,10 @@ pub struct UpdateArgs {
     /// How many processes there may be; -1: any
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
-    /// Intel RDT: the L3 cache schema (not supported)
+    /// Intel RDT: the L3 cache schema of the container's class
     #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT: the memory bandwidth schema (not supported)
+    /// Intel RDT: the memory bandwidth schema of the container's class
     #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
     /// The container's name

@@ -11,6 +11,7 @@ use rich_hooks::Phase;
 use super::descriptors::{self, Passed};
 use super::terminal::{self, Terminal};
 use super::{pid_file, rich};
+use crate::cgroup::rdt::Resctrl;
 use crate::cgroup::{self, Cgroup, CgroupRecord, ScopeRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::file::Settings;
@@ -121,6 +122,8 @@ struct Job {
     config: Config,
     host: Host,
     plan: Plan,
+    /// Where classes of cache and memory bandwidth are, if one is asked for.
+    resctrl: Option<Resctrl>,
     /// Readiness of the payload is told to the host.
     notifies: bool,
     /// What TERM is translated to.
@@ -163,6 +166,7 @@ impl Job {
             boot_host,
         };
         let mut plan = Plan::new(&config, asked, &host)?;
+        let resctrl = plan.rdt.as_ref().map(|_| Resctrl::find()).transpose()?;
         plan.process.env.extend(passed.env);
         plan.process.env.extend(notifies.then(|| notify_relay::ENVIRONMENT.to_owned()));
         plan.process.env = deduplicated(&plan.process.env);
@@ -172,7 +176,7 @@ impl Job {
         let asked = plan.rich.as_ref().and_then(|rich| rich.stop_signal.as_deref());
         let asked = asked.map(|word| signal::that_ends(word).map_err(|e| e.within("stop-signal")));
         let stop_signal = asked.transpose()?.or(plan.boot.as_ref().map(|boot| boot.stop));
-        Ok(Job { config, host, plan, notifies, stop_signal })
+        Ok(Job { config, host, plan, resctrl, notifies, stop_signal })
     }
 
     fn first_state(&self) -> State {
@@ -191,6 +195,7 @@ impl Job {
             annotations: annotations.into_iter().collect(),
             init: None,
             cgroup: planned(&self.plan.cgroup),
+            rdt: None,
             ready: false,
             poststop_next: hooks::any(&self.plan.hooks, &[Phase::Poststop]).then_some(0),
             rich: self.plan.rich.clone(),
@@ -225,6 +230,12 @@ impl Job {
         let systemd = plan.boot.as_ref().is_some_and(|boot| boot.family == Family::Systemd);
         if systemd && state.cgroup.is_none() {
             return Err(boot::without_groups());
+        }
+        if let (Some(asked), Some(resctrl)) = (&plan.rdt, &self.resctrl) {
+            resctrl.make(asked, &mut |record| {
+                state.rdt = Some(record.clone());
+                entry.save(state)
+            })?;
         }
         let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
         let config = &self.config.bytes;

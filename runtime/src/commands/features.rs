@@ -46,7 +46,7 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Enabled,
     selinux: Enabled,
-    intel_rdt: Enabled,
+    intel_rdt: IntelRdt,
     memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
@@ -55,6 +55,13 @@ struct Linux {
 #[derive(Serialize)]
 struct Enabled {
     enabled: bool,
+}
+
+#[derive(Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
 }
 
 #[derive(Serialize)]
@@ -122,7 +129,7 @@ fn linux() -> Linux {
         },
         apparmor: Enabled { enabled: true },
         selinux: Enabled { enabled: true },
-        intel_rdt: Enabled { enabled: false },
+        intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
         memory_policy: MemoryPolicy { modes: &MEMORY_MODES, flags: &MEMORY_FLAGS },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
         net_devices: Enabled { enabled: true },

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cgroup;
+use crate::cgroup::{self, rdt::RdtRecord};
 use crate::cli::{Global, UpdateArgs};
-use crate::config::{Config, MAX_DOCUMENT, check_resources, read_bounded};
+use crate::config::{Config, MAX_DOCUMENT, check_resources, rdt, read_bounded};
 use crate::error::{Error, Kind, Result, Step};
-use crate::life::{Status, Store, signal};
-use crate::log;
+use crate::life::{State, Status, Store, signal};
 use crate::plan::cgroup::{Mode, limits, shared::ZeroPids};
 use crate::plan::update::Update;
+use crate::{log, plan};
 
 /// Changes the limits, and keeps what they are now. A hook of the command that has the
 /// container's lock may do so too.
@@ -22,6 +22,7 @@ pub fn run(global: &Global, args: &UpdateArgs) -> Result<u8> {
         return Err(Error::new(Kind::WrongState, "container not running"));
     }
     let asked = asked(args)?;
+    let class = class_lines(args, &state)?;
     let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
     let mut document = document(&config)?;
     let update = Update::new(document.pointer("/linux/resources"), asked)?;
@@ -31,13 +32,44 @@ pub fn run(global: &Global, args: &UpdateArgs) -> Result<u8> {
     let knobs = limits(&update.written, mode, ZeroPids::of(&config.spec))?;
     knobs.warnings.iter().for_each(log::warn);
     document["linux"]["resources"] = update.kept;
+    for (name, schema) in schemas(args) {
+        document["linux"]["intelRdt"][name] = json!(schema);
+    }
     let bytes = serde_json::to_vec(&document)
         .map_err(|error| Error::system(format!("encode config.json: {error}")))?;
     // Written first and named last: a full disk is found before anything has changed.
     entry.prepare_config(&bytes)?;
     cgroup.update(&knobs, state.cgroup.as_ref().and_then(|groups| groups.scope.as_ref()))?;
+    if let Some((class, lines)) = class {
+        class.update(&lines)?;
+    }
     entry.replace_config()?;
     Ok(0)
+}
+
+/// The schemas that are given, by their names in `linux.intelRdt`.
+fn schemas(args: &UpdateArgs) -> impl Iterator<Item = (&'static str, &str)> {
+    let all = [("l3CacheSchema", &args.l3_cache_schema), ("memBwSchema", &args.mem_bw_schema)];
+    let given = all.into_iter().filter_map(|(name, schema)| Some((name, schema.as_deref()?)));
+    given.filter(|(_, schema)| !schema.is_empty())
+}
+
+/// What is to be written, and into which class.
+fn class_lines<'s>(
+    args: &UpdateArgs,
+    state: &'s State,
+) -> Result<Option<(&'s RdtRecord, Vec<String>)>> {
+    if schemas(args).next().is_none() {
+        return Ok(None);
+    }
+    let bandwidth = args.mem_bw_schema.as_deref().unwrap_or_default();
+    rdt::bandwidth_schema(bandwidth)
+        .map_err(|cause| Error::config(format!("--mem-bw-schema: {cause}")))?;
+    let lines = plan::rdt::lines(args.l3_cache_schema.as_deref().unwrap_or_default(), bandwidth);
+    let class = state.rdt.as_ref().ok_or_else(|| {
+        Error::config("--l3-cache-schema, --mem-bw-schema: the container was made without linux.intelRdt, and has no class of resctrl")
+    })?;
+    Ok(Some((class, lines)))
 }
 
 /// The kept configuration as it was read, with what this program does not know.
@@ -58,13 +90,6 @@ fn asked(args: &UpdateArgs) -> Result<Value> {
         };
         return serde_json::from_slice(&bytes)
             .map_err(|error| Error::config(format!("resources: parse {from}: {error}")));
-    }
-    for (option, value) in
-        [("l3-cache-schema", &args.l3_cache_schema), ("mem-bw-schema", &args.mem_bw_schema)]
-    {
-        if value.as_ref().is_some_and(|schema| !schema.is_empty()) {
-            return Err(Error::config(format!("--{option}: resctrl is not supported")));
-        }
     }
     Ok(json!({
         "memory": {

@@ -9,6 +9,7 @@ pub mod namespaces;
 pub mod nearest;
 mod net_devices;
 pub mod properties;
+pub mod rdt;
 mod resources;
 pub mod rich;
 pub mod services;
@@ -75,6 +76,7 @@ impl Config {
     pub fn of_bytes(bundle: PathBuf, bytes: Vec<u8>) -> Result<Config> {
         let mut warnings = Vec::new();
         let mut spec: Spec = parse(&bytes, &bundle.join("config.json"), &mut warnings)?;
+        rdt::read_older_fields(&mut spec, &bytes);
         validate::validate(&spec, &mut warnings)?;
         if namespaces::drop_inherited(&mut spec)? {
             // What it is counts, and not how it is named.
@@ -89,7 +91,8 @@ impl Config {
     /// Line and column of a syntax error, the field of what is of another kind.
     pub fn unchecked(bundle: PathBuf, file: &Path, bytes: Vec<u8>) -> Result<Config> {
         let mut warnings = Vec::new();
-        let spec = parse(&bytes, file, &mut warnings)?;
+        let mut spec = parse(&bytes, file, &mut warnings)?;
+        rdt::read_older_fields(&mut spec, &bytes);
         Ok(Config { bundle, spec, bytes, warnings })
     }
 

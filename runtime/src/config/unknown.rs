@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::nearest::nearest;
+use super::rdt;
 use oci_spec::runtime::Spec;
 
 /// The paths of all fields of the document that are none of the specification's, with what
@@ -11,7 +12,8 @@ use oci_spec::runtime::Spec;
 /// The specification has runtimes pass over them, so they are nobody's error at `create`.
 pub fn fields(document: &Value, spec: &Spec) -> Vec<String> {
     let mut found = Vec::new();
-    if let Ok(read) = serde_json::to_value(spec) {
+    if let Ok(mut read) = serde_json::to_value(spec) {
+        rdt::respell(&mut read);
         compare(document, &read, "", &mut found);
     }
     found

@@ -10,8 +10,8 @@ use oci_spec::runtime::{
 };
 
 use super::finding::wrong;
-use super::net_devices;
 use super::resources;
+use super::{net_devices, rdt};
 use crate::error::{Error, Result};
 
 type Check = fn(&Spec, &mut Vec<String>) -> Result<()>;
@@ -30,12 +30,12 @@ const CHECKS: &[Check] = &[
     resources::check,
     sysctls,
     net_devices::check,
+    rdt::check,
     time_offsets,
     devices,
     hooks,
     rootfs_propagation,
     annotations,
-    unsupported,
 ];
 
 /// Runs every check; what is merely odd goes to `warnings`.
@@ -526,15 +526,6 @@ fn annotations(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
     }
 }
 
-/// What `features` says is not supported must not be passed over in silence.
-fn unsupported(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
-    let Some(linux) = linux(spec) else { return Ok(()) };
-    if linux.intel_rdt().is_some() {
-        return Err(wrong("linux.intelRdt", "resctrl is not supported"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -632,7 +623,7 @@ mod tests {
             (r#"{"linux": {"rootfsPropagation": "up"}}"#, "linux.rootfsPropagation: "),
             (r#"{"annotations": {"": "x"}}"#, "annotations: "),
             (r#"{"linux": {"netDevices": {"eth0": {}}}}"#, "linux.netDevices: "),
-            (r#"{"linux": {"intelRdt": {}}}"#, "linux.intelRdt: "),
+            (r#"{"linux": {"intelRdt": {"closID": ".."}}}"#, "linux.intelRdt.closID: "),
         ];
         for (patch, start) in table {
             let error = error_with(patch).unwrap_or_else(|| panic!("{patch} was accepted"));

@@ -320,7 +320,9 @@ impl First<'_> {
     /// for everybody to write to.
     fn hooks_before_the_root(&self, callers_umask: Mode) -> Result<()> {
         let Order { plan, state, .. } = self.order;
-        if !hooks::any(&plan.hooks, &HOOKED) && plan.net_devices.is_empty() {
+        // With a class, nothing that stays is started before this process is in it.
+        let waits = !plan.net_devices.is_empty() || plan.rdt.is_some();
+        if !waits && !hooks::any(&plan.hooks, &HOOKED) {
             return Ok(());
         }
         self.channel.report(&News::Mounted)?;

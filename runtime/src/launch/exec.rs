@@ -127,6 +127,9 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()
         host_path::write_proc(&path, &score.to_string())
             .step(|| format!("process.oomScoreAdj: write {score} to {path}"))?;
     }
+    if let Some(class) = &order.state.rdt {
+        class.join_later(launched.pid)?;
+    }
     loop {
         match launched.channel.listen()? {
             News::Listening(fd) => {

@@ -160,6 +160,9 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &mut Launched) -> Re
         cgroup.release_scope()?;
     }
     allow_for(plan, launched.pid)?;
+    if let Some(class) = &order.state.rdt {
+        class.join(launched.pid)?;
+    }
     if plan.namespaces.has_new(Kind::User) {
         maps::write(launched.pid, &plan.namespaces, order.host)?;
         launched.channel.tell(Word::Mapped)?;

@@ -11,6 +11,7 @@ use super::hooks;
 use super::members::wake_parents;
 use super::signal::{KILL, cgroup};
 use super::{Entry, State, Status};
+use crate::cgroup::rdt::RdtRecord;
 use crate::cgroup::{Cgroup, CgroupRecord, Leftovers};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -39,8 +40,9 @@ const ORPHAN_BOUND: Duration = Duration::from_secs(1);
 pub fn destroy(entry: &Entry, state: &State) -> Result<()> {
     let ended = end_init(state);
     let stopped = ended.is_ok();
-    let mut failures: Vec<Error> =
-        [ended, remove_cgroups(state)].into_iter().filter_map(Result::err).collect();
+    // Last, so that no process of the container is counted among a class's others.
+    let steps = [ended, remove_cgroups(state), remove_class(state)];
+    let mut failures: Vec<Error> = steps.into_iter().filter_map(Result::err).collect();
     if stopped {
         run_poststop(entry, state);
     }
@@ -169,6 +171,10 @@ fn stop_scope(groups: &CgroupRecord, known: bool) {
     {
         log::warn(error);
     }
+}
+
+fn remove_class(state: &State) -> Result<()> {
+    state.rdt.as_ref().map_or(Ok(()), RdtRecord::remove)
 }
 
 fn remove_groups(state: &State) -> Result<()> {

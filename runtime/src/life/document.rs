@@ -115,6 +115,7 @@ mod tests {
             annotations: BTreeMap::new(),
             init: Some(ProcessId { pid: 7, start_time: 1 }),
             cgroup: None,
+            rdt: None,
             ready: true,
             poststop_next: None,
             rich: None,

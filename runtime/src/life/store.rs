@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::lock::{self, Copies, Holder};
 use super::{ProcessId, Status};
 use crate::cgroup::CgroupRecord;
+use crate::cgroup::rdt::RdtRecord;
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Kind, Result, Step};
 
@@ -57,6 +58,9 @@ pub struct State {
     /// Its control groups; absent where none could be made (rootless).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupRecord>,
+    /// Its class of cache and memory bandwidth, and what of it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<RdtRecord>,
     /// Set once `create` has finished: what is killed before is "creating".
     #[serde(default)]
     pub ready: bool,

@@ -126,6 +126,7 @@ pub const FEATURES: &[Feature] = &[
     row(Groups, "`SECCOMP_RET_KILL_PROCESS`", "4.14", Release, "the action of that name", "error"),
     row(Groups, "seccomp listener", "5.0", Release, "`SCMP_ACT_NOTIFY`", "error"),
     row(Groups, "`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`", "5.19", Release, "the flag of that name", "error"),
+    row(Groups, "`resctrl` and its monitoring groups", "4.10, 4.14", File("/sys/fs/resctrl"), "`linux.intelRdt`", "error where asked for"),
 ];
 
 impl Feature {

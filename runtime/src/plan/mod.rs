@@ -20,6 +20,7 @@ pub mod namespaces;
 pub mod net_devices;
 pub mod problems;
 pub mod process;
+pub mod rdt;
 pub mod rich;
 pub mod seccomp;
 pub mod services;
@@ -47,6 +48,7 @@ use mounts::MountStep;
 use namespaces::Namespaces;
 use net_devices::NetDevice;
 use process::{ProcessPlan, c_string};
+use rdt::RdtPlan;
 use seccomp::{Arch, Filter};
 
 /// What must be known of the host.
@@ -135,6 +137,8 @@ pub struct Plan {
     pub sysctls: Vec<(String, String)>,
     /// Devices of the host's network that move into the container's.
     pub net_devices: Vec<NetDevice>,
+    /// The class of cache and memory bandwidth.
+    pub rdt: Option<RdtPlan>,
     /// Host name.
     pub hostname: Option<String>,
     /// NIS domain name.
@@ -236,6 +240,7 @@ impl Plan {
             readonly: once(linux.readonly_paths()),
             sysctls: sysctls(spec),
             net_devices: net_devices::net_devices(spec),
+            rdt: RdtPlan::new(spec, &asked.id),
             hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
             domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
             process,

@@ -116,7 +116,7 @@ fn parse_mount(line: &str) -> Option<CgroupMount> {
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` is a blank).
-fn unescape(field: &str) -> String {
+pub fn unescape(field: &str) -> String {
     if !field.contains('\\') {
         return field.to_owned();
     }
