@@ -20,18 +20,36 @@ const PIDFD_GET_INFO: libc::c_ulong = 0xC040_FF0B;
 /// `PIDFD_INFO_EXIT`, since Linux 6.15.
 const EXIT: u64 = 1 << 3;
 
-/// The wait status of a process that has ended and was reaped, where the kernel tells it.
-///
-/// # Errors
-/// As ioctl(2): ENOTTY before Linux 6.13.
-pub fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+/// What the kernel says of the end of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Its wait status: its parent has reaped it.
+    Status(i32),
+    /// Nothing yet.
+    NotYet,
+    /// It never will: the kernel does not know the request (before Linux 6.15).
+    Never,
+}
+
+/// What the kernel says now of the end of a process.
+pub fn end_of(pidfd: BorrowedFd<'_>) -> Told {
     let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
     // SAFETY: the kernel writes at most the size in the request's number, which is that of `info`.
     let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-    if done < 0 {
-        return Err(io::Error::last_os_error());
+    match done {
+        ..0 => told(Err(io::Error::last_os_error())),
+        _ => told(Ok((info.mask & EXIT != 0).then_some(info.exit_code))),
     }
-    Ok((info.mask & EXIT != 0).then_some(info.exit_code))
+}
+
+fn told(answer: io::Result<Option<i32>>) -> Told {
+    match answer {
+        Ok(Some(status)) => Told::Status(status),
+        Ok(None) => Told::NotYet,
+        // It was reaped while the kernel looked at it: the next answer is another.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Told::NotYet,
+        Err(_) => Told::Never,
+    }
 }
 
 /// The wait status of a process that has ended, as soon as whoever must has reaped it: the kernel
@@ -39,10 +57,12 @@ pub fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
 pub fn reaped_exit_of(pidfd: BorrowedFd<'_>, patience: Duration) -> Option<i32> {
     let until = Instant::now() + patience;
     loop {
-        match exit_of(pidfd) {
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
-            found => return found.ok().flatten(),
+        match end_of(pidfd) {
+            Told::Status(status) => return Some(status),
+            Told::NotYet if Instant::now() < until => {}
+            Told::NotYet | Told::Never => return None,
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -86,5 +106,14 @@ mod tests {
     #[test]
     fn the_request_has_the_size_of_what_it_fills() {
         assert_eq!(size_of::<PidfdInfo>(), 64);
+    }
+
+    #[test]
+    fn who_is_reaped_meanwhile_is_asked_about_again() {
+        let error = |number| Err(io::Error::from_raw_os_error(number));
+        assert_eq!(told(Ok(Some(0x900))), Told::Status(0x900));
+        assert_eq!(told(Ok(None)), Told::NotYet);
+        assert_eq!(told(error(libc::ESRCH)), Told::NotYet);
+        assert_eq!(told(error(libc::ENOTTY)), Told::Never);
     }
 }

@@ -67,7 +67,7 @@ fn an_end_without_a_monitor(t: &Trial) {
 }
 
 /// Whether the kernel tells the exit code of a process that is not one's child.
-fn codes_are_told() -> bool {
+pub fn codes_are_told() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release");
     let mut numbers = release.split(['.', '-']).filter_map(|word| word.trim().parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))

@@ -10,6 +10,7 @@ mod logs;
 mod rootless;
 mod setup;
 mod storm;
+mod streams;
 
 use richrun_tests::Suite;
 
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
     logs::register(suite.module("logs"));
     faults::register(suite.module("faults"));
     rootless::register(suite.module("rootless"));
+    streams::register(suite.module("streams"));
     storm::register(suite.module("storm"));
     suite.main()
 }

@@ -25,6 +25,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(V1, "who_is_killed_for_memory_is_said_to_be", memory);
     suite.on(ONE, "what_is_wrong_is_said_and_nothing_is_left", refused);
     suite.on(ONE, "pods_end_with_the_machine", restarted);
+    suite.on(ONE, "long_logs_are_shown_whole", long_logs);
     suite.on(ONE, "several_pods_of_three_containers", several);
 }
 
@@ -545,4 +546,18 @@ pub fn many(t: &Trial, count: usize) {
     let left: Vec<PathBuf> =
         files(&t.dir.join("ctl")).into_iter().filter(|p| !p.is_dir()).collect();
     assert!(left.is_empty(), "left: {left:?}");
+}
+
+/// More than a piece of a log at a time.
+fn long_logs(t: &Trial) {
+    let spec =
+        "  restartPolicy: Never\n  containers:\n  - {name: a, command: [seq, '1', '400000']}\n";
+    let (path, name) = manifest(t, "long", spec);
+    let wanted: String = (1..=400_000).map(|number| format!("{number}\n")).collect();
+    let shown = run(t, &[&path]).ok().out;
+    assert!(shown == wanted, "{} bytes of {}", shown.len(), wanted.len());
+    let shown = ctl(t, &["pod", "logs", &name]).ok().out;
+    assert!(shown == wanted, "{} bytes of {}", shown.len(), wanted.len());
+    ctl(t, &["pod", "logs", "-n", "2", &name]).ok().prints("399999\n400000");
+    remove(t, &name);
 }

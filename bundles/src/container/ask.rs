@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
 use crate::error::{At, Error, Kind, Result};
 use crate::monitor::protocol::{self, Frame, Request};
 use crate::store::{Dirs, Exit};
@@ -14,12 +17,13 @@ pub struct Connection {
     /// It.
     pub stream: UnixStream,
     arrived: Vec<u8>,
+    leaving: Vec<u8>,
 }
 
 impl Connection {
     /// One that is there.
     pub fn of(stream: UnixStream) -> Connection {
-        Connection { stream, arrived: Vec::new() }
+        Connection { stream, arrived: Vec::new(), leaving: Vec::new() }
     }
 
     /// Connects to a container's monitor.
@@ -79,7 +83,31 @@ impl Connection {
         }
     }
 
-    /// Sends a frame.
+    /// Puts a frame where [`Connection::flush`] takes it from: this never waits.
+    pub fn queue(&mut self, kind: protocol::Kind, data: &[u8]) {
+        protocol::put(&mut self.leaving, kind, data);
+    }
+
+    /// Whether frames are queued.
+    pub fn has_output(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Sends of what is queued as much as is taken without waiting. A monitor that has gone takes
+    /// all of it; reading tells that.
+    pub fn flush(&mut self) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        while !self.leaving.is_empty() {
+            match send(&self.stream, &self.leaving, flags) {
+                Ok(count) => drop(self.leaving.drain(..count)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => self.leaving.clear(),
+            }
+        }
+    }
+
+    /// Sends a frame, and waits until it is taken.
     ///
     /// # Errors
     /// A monitor that has gone.

@@ -1,17 +1,14 @@
 //! Logs are read: over rotated files, by time, and on and on.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::io::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Containers;
+use super::growing::Growing;
 use crate::error::{At, Error, Result};
-use crate::monitor::numbered;
 use crate::store::{Driver, Format, Phase, Record};
 
 /// How often a log that is followed is looked at.
@@ -84,41 +81,38 @@ impl<'a> Logs<'a> {
     /// The file system's; the reader's, except that it has gone.
     pub fn print(&mut self, out: &mut dyn Write, errors: &mut dyn Write) -> Result<()> {
         let path = &self.record.log.path;
-        let mut files: Vec<PathBuf> =
-            (1..self.record.log.max_files).rev().map(|number| numbered(path, number)).collect();
-        files.push(path.clone());
-        let mut kept: VecDeque<Vec<u8>> = VecDeque::new();
-        let mut current = None;
-        for file in files.iter().filter(|file| file.exists()) {
-            let mut reader = BufReader::new(File::open(file).at("open", file.display())?);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).at("read", file.display())? > 0 {
-                match self.filter.last {
-                    Some(last) => {
-                        if self.wants(&line) {
-                            kept.push_back(std::mem::take(&mut line));
-                        }
-                        while kept.len() > last {
-                            kept.pop_front();
-                        }
+        let numbered = self.record.log.max_files.saturating_sub(1);
+        let mut log = Growing::new(path, numbered);
+        let mut last_ones: VecDeque<Vec<u8>> = VecDeque::new();
+        let mut line = Vec::new();
+        // What there is now: one that writes faster than somebody reads has no end.
+        let mut left = log.size().at("look at", path.display())?;
+        while left > 0 && log.read_line(&mut line).at("read", path.display())? {
+            left = left.saturating_sub(line.len() as u64);
+            match self.filter.last {
+                Some(last) => {
+                    if self.wants(&line) {
+                        last_ones.push_back(std::mem::take(&mut line));
                     }
-                    None => self.show(&line, out, errors)?,
+                    while last_ones.len() > last {
+                        last_ones.pop_front();
+                    }
                 }
-                line.clear();
+                None => self.show(&line, out, errors)?,
             }
-            current = Some(reader);
+            line.clear();
         }
-        for line in kept {
+        for line in last_ones {
             self.show(&line, out, errors)?;
         }
         out.flush().at("write", "the log")?;
-        if self.filter.follow { self.follow(current, out, errors) } else { Ok(()) }
+        if self.filter.follow { self.follow(log, out, errors) } else { Ok(()) }
     }
 
     /// Waits for more until the container has ended.
     fn follow(
         &mut self,
-        mut current: Option<BufReader<File>>,
+        mut log: Growing,
         out: &mut dyn Write,
         errors: &mut dyn Write,
     ) -> Result<()> {
@@ -129,23 +123,12 @@ impl<'a> Logs<'a> {
             let life = self.containers.store.dirs(self.record).life()?;
             let active = matches!(life.phase, Phase::Running | Phase::Restarting);
             let mut any = false;
-            if let Some(reader) = &mut current {
-                while reader.read_until(b'\n', &mut part).at("read", path.display())? > 0 {
-                    any = true;
-                    if self.record.log.format == Format::Plain || part.ends_with(b"\n") {
-                        self.show(&part, out, errors)?;
-                        part.clear();
-                    }
+            while log.read_line(&mut part).at("read", path.display())? {
+                any = true;
+                if self.record.log.format == Format::Plain || part.ends_with(b"\n") {
+                    self.show(&part, out, errors)?;
+                    part.clear();
                 }
-            }
-            let inode = |file: &File| file.metadata().map(|file| file.ino()).ok();
-            let read = current.as_ref().and_then(|reader| inode(reader.get_ref()));
-            if !any
-                && let Ok(file) = File::open(path)
-                && inode(&file) != read
-            {
-                current = Some(BufReader::new(file));
-                continue;
             }
             out.flush().at("write", "the log")?;
             if !active && !any {

@@ -14,6 +14,7 @@
 
 mod ask;
 mod events;
+mod growing;
 mod logs;
 mod make;
 mod prepare;

@@ -47,14 +47,27 @@ impl Journal {
             if !piece.ends_with(b"\n") && part.len() < LONGEST {
                 continue;
             }
-            let line = std::mem::take(part);
-            let mut entry = self.fields.clone();
-            let priority: &[u8] = if stream == Stream::Output { b"6" } else { b"3" };
-            field(&mut entry, "PRIORITY", priority);
-            field(&mut entry, "MESSAGE", line.strip_suffix(b"\n").unwrap_or(&line));
-            if self.socket.send(&entry).is_err() {
-                self.lost += line.len() as u64;
+            self.send(stream);
+        }
+    }
+
+    /// Sends what has no end and gets none.
+    pub fn end(&mut self) {
+        for stream in [Stream::Output, Stream::Errors] {
+            if !self.parts[stream as usize].is_empty() {
+                self.send(stream);
             }
+        }
+    }
+
+    fn send(&mut self, stream: Stream) {
+        let line = std::mem::take(&mut self.parts[stream as usize]);
+        let mut entry = self.fields.clone();
+        let priority: &[u8] = if stream == Stream::Output { b"6" } else { b"3" };
+        field(&mut entry, "PRIORITY", priority);
+        field(&mut entry, "MESSAGE", line.strip_suffix(b"\n").unwrap_or(&line));
+        if self.socket.send(&entry).is_err() {
+            self.lost += line.len() as u64;
         }
     }
 }
@@ -77,5 +90,25 @@ mod tests {
         let mut entry = Vec::new();
         field(&mut entry, "MESSAGE", b"a\nb");
         assert_eq!(entry, b"MESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n");
+    }
+
+    #[test]
+    fn the_last_line_needs_no_end() {
+        let (socket, journal) = UnixDatagram::pair().expect("a pair");
+        let parts = [Vec::new(), Vec::new()];
+        let mut log = Journal { socket, fields: Vec::new(), parts, lost: 0 };
+        log.write(Stream::Output, b"one\ntwo");
+        log.end();
+        log.end();
+        let received = || {
+            journal.set_nonblocking(true).expect("prepared");
+            let mut entry = [0; 200];
+            journal.recv(&mut entry).map(|count| entry[..count].to_vec()).ok()
+        };
+        for word in [&b"\0one\n"[..], b"\0two\n"] {
+            let entry = received().expect("an entry");
+            assert!(entry.ends_with(word), "{}", String::from_utf8_lossy(&entry));
+        }
+        assert_eq!(received(), None);
     }
 }

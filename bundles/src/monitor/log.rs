@@ -49,6 +49,13 @@ impl Log {
         }
     }
 
+    /// The payload has ended: a last line without an end is one all the same.
+    pub fn end(&mut self) {
+        if let Log::Journal(journal) = self {
+            journal.end();
+        }
+    }
+
     /// Bytes of output that are lost so far.
     pub fn lost(&self) -> u64 {
         match self {

@@ -33,6 +33,8 @@ const GRACE: u32 = 10;
 const CHUNK: usize = 64 << 10;
 /// What may be left in streams when the payload has ended: everybody's pipes together are smaller.
 const LEFT: usize = 8 << 20;
+/// With so much typed that the payload has not taken, no more is taken from who types.
+const TYPED: usize = 64 << 10;
 /// The kernel tells a code only after somebody has reaped the process.
 const REAPED: Duration = Duration::from_secs(5);
 /// Who has started the container and reads its streams is there himself for a moment.
@@ -98,6 +100,8 @@ fn begin(start: &Start) -> Result<Option<Monitor>> {
         process: None,
         ours: true,
         clients: Vec::new(),
+        typed: Vec::new(),
+        end_of_input: false,
         began: Instant::now(),
         quick: 0,
         start_at: None,
@@ -125,6 +129,10 @@ struct Monitor {
     /// The process is this one's child; else its end is seen by its pidfd.
     ours: bool,
     clients: Vec<Client>,
+    /// What was typed and the payload has not taken yet.
+    typed: Vec<u8>,
+    /// Standard input ends after that.
+    end_of_input: bool,
     began: Instant,
     /// How many ends in a row came soon.
     quick: u32,
@@ -149,9 +157,12 @@ enum Source {
     Output,
     Errors,
     Master,
+    Typed,
     Process,
     Client(usize),
 }
+
+type Sources<'a> = Vec<(Source, BorrowedFd<'a>, PollFlags)>;
 
 impl Monitor {
     fn run(&mut self, mut starter: Client, start: &Start) -> Result<()> {
@@ -247,7 +258,9 @@ impl Monitor {
 
     /// Waits until something happens, and does what follows.
     fn wait(&mut self) -> Result<()> {
-        for source in self.ready()? {
+        let next = [self.start_at, self.kill_at, self.keep_at].into_iter().flatten().min();
+        let left = next.map(|at| at.saturating_duration_since(Instant::now()));
+        for source in ready(&self.sources(), left)? {
             match source {
                 Source::Children => self.reap()?,
                 Source::Listener => self.accept(),
@@ -260,6 +273,7 @@ impl Monitor {
                         process.master = None;
                     }
                 }
+                Source::Typed => self.feed(),
                 Source::Process => self.adopted_has_ended()?,
                 Source::Client(at) => self.serve(at),
             }
@@ -280,10 +294,10 @@ impl Monitor {
         Ok(())
     }
 
-    /// What is ready.
-    fn ready(&self) -> Result<Vec<Source>> {
+    /// What is waited for.
+    fn sources(&self) -> Sources<'_> {
         let input = PollFlags::IN;
-        let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = vec![
+        let mut sources = vec![
             (Source::Children, self.children.as_fd(), input),
             (Source::Listener, self.listener.as_fd(), input),
         ];
@@ -296,27 +310,32 @@ impl Monitor {
                 sources.push((Source::Master, master.as_fd(), input));
             }
         }
+        if let Some(to) = self.input().filter(|_| !self.typed.is_empty()) {
+            sources.push((Source::Typed, to.as_fd(), PollFlags::OUT));
+        }
         if let Some(process) = self.process.as_ref().filter(|_| !self.ours) {
             sources.push((Source::Process, process.pidfd.as_fd(), input));
         }
-        for (at, client) in self.clients.iter().enumerate() {
+        sources.extend(self.client_sources());
+        sources
+    }
+
+    fn client_sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>, PollFlags)> {
+        // Whoever types faster than the payload reads has to wait.
+        let full = self.typed.len() >= TYPED;
+        self.clients.iter().enumerate().filter_map(move |(at, client)| {
+            let waits = full && matches!(client.mode, Mode::Attached(_));
+            let input = if waits { PollFlags::empty() } else { PollFlags::IN };
             let output = if client.has_output() { PollFlags::OUT } else { PollFlags::empty() };
-            sources.push((Source::Client(at), client.stream.as_fd(), input | output));
-        }
-        let mut fds: Vec<PollFd<'_>> =
-            sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let next = [self.start_at, self.kill_at, self.keep_at].into_iter().flatten().min();
-        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = timeout.map(|left| Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        });
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).at("wait for", "events"),
-        }
-        let ready = sources.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-        Ok(ready.map(|((source, ..), _)| *source).collect())
+            let flags = input | output;
+            (!flags.is_empty()).then(|| (Source::Client(at), client.stream.as_fd(), flags))
+        })
+    }
+
+    /// Where what is typed goes.
+    fn input(&self) -> Option<&OwnedFd> {
+        let process = self.process.as_ref()?;
+        process.master.as_ref().or(process.input.as_ref())
     }
 
     /// Reads once; how many bytes.
@@ -401,7 +420,8 @@ impl Monitor {
             }
             // Somebody has killed the keeper: here is another.
             if self.keeper.as_ref().is_some_and(|keeper| keeper.pid == pid.as_raw_nonzero().get()) {
-                self.keeper = None;
+                // Its number may be somebody else's from now on.
+                std::mem::forget(self.keeper.take());
                 self.keep();
             }
         }
@@ -420,6 +440,9 @@ impl Monitor {
     /// The payload has ended: the record is written before anybody is told.
     fn ends(&mut self, code: Option<i32>, signal: Option<i32>) -> Result<()> {
         self.drain();
+        self.log.end();
+        self.typed = Vec::new();
+        self.end_of_input = false;
         self.keeper = None;
         self.keep_at = None;
         self.kill_at = None;
@@ -522,15 +545,13 @@ impl Monitor {
     fn hear(&mut self, at: usize, frame: &Frame) {
         let attached = matches!(self.clients[at].mode, Mode::Attached(_));
         match frame.kind {
-            Kind::Input if attached => self.type_in(&frame.data),
+            Kind::Input if attached => {
+                self.typed.extend_from_slice(&frame.data);
+                self.feed();
+            }
             Kind::EndOfInput if attached => {
-                if let Some(process) = &mut self.process {
-                    process.input = None;
-                }
-                // The keeper's copy is one too many: another has none.
-                if self.keeper.take().is_some() {
-                    self.keep();
-                }
+                self.end_of_input = true;
+                self.feed();
             }
             Kind::Resize if attached => {
                 if let Some(master) =
@@ -579,6 +600,13 @@ impl Monitor {
         }
     }
 
+    /// Whether the payload has ended, though nobody has said so yet.
+    fn has_ended(&self) -> bool {
+        let Some(process) = &self.process else { return true };
+        let sources = [(Source::Process, process.pidfd.as_fd(), PollFlags::IN)];
+        ready(&sources, Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
+    }
+
     fn signal(&mut self, signal: &str) -> Result<()> {
         signal_number(signal)?;
         self.runtime.kill(&self.record.id, signal, false)
@@ -615,29 +643,37 @@ impl Monitor {
         let signal = signal.or_else(|| self.record.stop_signal.clone());
         let seconds = seconds.or(self.record.stop_timeout).unwrap_or(GRACE);
         let signal = if seconds == 0 { "KILL".to_owned() } else { signal.unwrap_or("TERM".into()) };
-        self.signal(&signal)?;
+        if let Err(error) = self.signal(&signal)
+            && !self.has_ended()
+        {
+            return Err(error);
+        }
         self.kill_at = Some(Instant::now() + Duration::from_secs(u64::from(seconds)));
         Ok(())
     }
 
-    /// Input that somebody has typed. The payload that does not read loses what does not fit.
-    fn type_in(&mut self, mut data: &[u8]) {
-        let Some(process) = &self.process else { return };
-        let Some(to): Option<&OwnedFd> = process.master.as_ref().or(process.input.as_ref()) else {
-            return;
-        };
-        while !data.is_empty() {
-            match rustix::io::write(to, data) {
-                Ok(count) => data = &data[count..],
+    /// Gives the payload of what was typed as much as it takes now.
+    fn feed(&mut self) {
+        while !self.typed.is_empty() {
+            let Some(to) = self.input() else {
+                self.typed.clear();
+                break;
+            };
+            match rustix::io::write(to, &self.typed) {
+                Ok(count) => drop(self.typed.drain(..count)),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let mut fds = [PollFd::new(to, PollFlags::OUT)];
-                    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-                    if poll(&mut fds, Some(&second)).is_ok_and(|count| count == 0) {
-                        return;
-                    }
-                }
-                Err(_) => return,
+                Err(rustix::io::Errno::WOULDBLOCK) => return,
+                // Nobody reads any more.
+                Err(_) => self.typed.clear(),
+            }
+        }
+        if std::mem::take(&mut self.end_of_input) {
+            if let Some(process) = &mut self.process {
+                process.input = None;
+            }
+            // The keeper's copy is one too many: another has none.
+            if self.keeper.take().is_some() {
+                self.keep();
             }
         }
     }
@@ -655,7 +691,8 @@ impl Monitor {
         }
         let forgotten = if self.record.remove { forget(&self.dirs, &self.record) } else { Ok(()) };
         while self.clients.iter().any(|client| client.has_output() && client.is_waited_for()) {
-            for source in self.ready()? {
+            let clients: Sources<'_> = self.client_sources().collect();
+            for source in ready(&clients, None)? {
                 if let Source::Client(at) = source {
                     self.serve(at);
                 }
@@ -664,4 +701,24 @@ impl Monitor {
         }
         forgotten
     }
+}
+
+/// Waits until one of these is ready, or no time is left; which are.
+fn ready(
+    sources: &[(Source, BorrowedFd<'_>, PollFlags)],
+    left: Option<Duration>,
+) -> Result<Vec<Source>> {
+    let mut fds: Vec<PollFd<'_>> =
+        sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+    let left = left.map(|left| Timespec {
+        tv_sec: left.as_secs() as i64,
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    match poll(&mut fds, left.as_ref()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+        Err(error) => return Err(error).at("wait for", "events"),
+    }
+    let ready = sources.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+    Ok(ready.map(|((source, ..), _)| *source).collect())
 }

@@ -168,6 +168,8 @@ pub fn next(answer: &mut Answer) -> Result<Option<PodStatus>> {
     let mut line = String::new();
     match answer.read_line(&mut line) {
         Ok(0) | Err(_) => Ok(None),
+        // Its end came in the middle: whoever goes on says it again.
+        Ok(_) if !line.ends_with('\n') => Ok(None),
         Ok(_) => serde_json::from_str(&line).map(Some).at("read", "the supervisor's answer"),
     }
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::ProcessId;
 use crate::error::{Error, Kind, Result};
-use crate::sys::pidfd;
+use crate::sys::pidfd::{self, Told};
 
 /// The kernel tells an exit status when the parent has taken it; so long is waited for a parent.
 const TAKEN: Duration = Duration::from_secs(5);
@@ -43,12 +43,13 @@ pub fn wait_for_end(process: ProcessId, bound: Option<Duration>) -> Result<Optio
 fn status(fd: BorrowedFd<'_>) -> Option<i32> {
     let until = Instant::now() + TAKEN;
     loop {
-        if let Some(status) = pidfd::exit_status(fd) {
-            let signal = status & 0x7f;
-            return Some(if signal == 0 { (status >> 8) & 0xff } else { 128 + signal });
-        }
-        if Instant::now() >= until || !pidfd::knows_exits(fd) {
-            return None;
+        match pidfd::end_of(fd) {
+            Told::Status(status) => {
+                let signal = status & 0x7f;
+                return Some(if signal == 0 { (status >> 8) & 0xff } else { 128 + signal });
+            }
+            Told::NotYet if Instant::now() < until => {}
+            Told::NotYet | Told::Never => return None,
         }
         std::thread::sleep(Duration::from_millis(1));
     }

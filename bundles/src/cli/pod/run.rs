@@ -233,12 +233,12 @@ fn foreground(begun: &[Setup]) -> Result<u8> {
     let logs: Vec<(String, PathBuf)> = begun.iter().flat_map(tail::logs_of).collect();
     let (stop, prefix) = (Arc::clone(&over), logs.len() > 1);
     let tailing = thread::spawn(move || {
-        let mut tails = tail::Tails::new(logs, prefix);
+        let mut tails = tail::Tails::new(logs, prefix, None);
         while !stop.load(Ordering::Acquire) {
-            tails.print();
+            tails.print(false);
             thread::sleep(Duration::from_millis(100));
         }
-        tails.print();
+        tails.print(true);
     });
     for setup in begun {
         let (dirs, tell) = (setup.dirs(), tell.clone());

@@ -236,23 +236,10 @@ pub(super) fn logs(global: &Global, args: &LogsArgs) -> Result<u8> {
         }
     }
     let prefix = logs.len() > 1;
-    let mut tails = match args.tail {
-        None => tail::Tails::new(logs, prefix),
-        Some(count) => {
-            for (name, path) in &logs {
-                for line in tail::last_lines(path, count) {
-                    match prefix {
-                        true => println!("{name}: {line}"),
-                        false => println!("{line}"),
-                    }
-                }
-            }
-            tail::Tails::from_ends(logs, prefix)
-        }
-    };
+    let mut tails = tail::Tails::new(logs, prefix, args.tail);
     loop {
         let over = !args.follow || client::status(&dirs)?.over;
-        if !tails.print() || over {
+        if !tails.print(over) || over {
             return Ok(0);
         }
         thread::sleep(Duration::from_millis(200));
