@@ -8,6 +8,7 @@
 //! - [`store`]: where things are kept, and the records of containers
 //! - [`runtime`]: the OCI runtime as typed calls
 //! - [`spec`]: from options to `config.json`, pure
+//! - [`users`]: those of an image, and the caller's own ids
 //! - [`source`]: what can be run, as a prepared root file system
 //! - [`image`]: images as sources
 //! - [`monitor`]: the process that holds a container
@@ -29,5 +30,6 @@ pub mod source;
 pub mod spec;
 pub mod store;
 pub mod sys;
+pub mod users;
 
 pub use error::{Error, Kind, Result};

@@ -91,6 +91,16 @@ pub struct PreparedRoot {
     pub undo: Vec<Undo>,
 }
 
+impl PreparedRoot {
+    /// Directories with its files, the topmost first.
+    pub fn files(&self) -> Vec<&Path> {
+        match self.layers.is_empty() {
+            true => vec![&self.root],
+            false => self.layers.iter().map(PathBuf::as_path).collect(),
+        }
+    }
+}
+
 /// What a source may use while it prepares.
 #[derive(Debug, Clone)]
 pub struct Workshop {

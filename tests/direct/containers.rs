@@ -13,6 +13,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(BOTH, "names_ids_prefixes_labels", names_ids_prefixes_labels);
     suite.on(BOTH, "stop_kill_restart_wait", stop_kill_restart_wait);
     suite.on(BOTH, "restart_policies", restart_policies);
+    suite.on(ROOT, "groups_leave_nothing", groups_leave_nothing);
     suite.on(ROOT, "memory_kills_are_told", memory_kills_are_told);
     suite.on(BOTH, "a_bundle_as_it_stands", a_bundle_as_it_stands);
     suite.on(BOTH, "refusals_leave_nothing", refusals_leave_nothing);
@@ -196,7 +197,36 @@ fn memory_kills_are_told(t: &Trial) {
     d.ctl(&["wait", "hungry"]).ok().prints("0");
     let state = d.inspect("hungry")["State"].clone();
     assert_eq!(state["OomKills"], 1, "{state}");
+    // The kernel's log says which.
+    if std::fs::File::open("/dev/kmsg").is_ok() {
+        assert_eq!(state["OomKilled"][0]["Name"], "tail", "{state}");
+        let list = d.ctl(&["list", "--filter", "name=hungry"]).ok();
+        assert!(list.out.contains("exited (0, out of memory: tail)"), "{}", list.out);
+    }
+    // The first process itself.
+    d.background("first", &["--memory", "20m"], "exec tail /dev/zero");
+    d.ctl(&["wait", "first"]).ok().prints("137");
+    let state = d.inspect("first")["State"].clone();
+    assert_eq!((&state["Signal"], &state["OomKills"]), (&9.into(), &1.into()), "{state}");
     d.clean();
+}
+
+/// A container's group has no parent that it shares with others: nobody could say who is to
+/// remove that.
+fn groups_leave_nothing(t: &Trial) {
+    needs_controllers(t);
+    let d = Direct::new(t);
+    d.background("a", &["--memory", "64m"], "exec sleep 1000");
+    let inspected = d.inspect("a");
+    let id = inspected["Id"].as_str().expect("an id");
+    let group = inspected["State"]["Cgroup"].as_str().expect("a group").to_owned();
+    assert!(group.ends_with(&format!("/richctl-{id}")), "{group}");
+    d.clean();
+    for dir in std::fs::read_dir("/sys/fs/cgroup").expect("the hierarchies").flatten() {
+        let left = dir.path().join(format!("richctl-{id}"));
+        assert!(!left.exists(), "left: {}", left.display());
+    }
+    assert!(!std::path::Path::new(&group).exists(), "left: {group}");
 }
 
 fn a_bundle_as_it_stands(t: &Trial) {

@@ -26,6 +26,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(ONE, "what_is_wrong_is_said_and_nothing_is_left", refused);
     suite.on(ONE, "pods_end_with_the_machine", restarted);
     suite.on(ONE, "long_logs_are_shown_whole", long_logs);
+    suite.on(ONE, "lists_and_exec_know_them", listed);
     suite.on(ONE, "several_pods_of_three_containers", several);
 }
 
@@ -559,5 +560,37 @@ fn long_logs(t: &Trial) {
     let shown = ctl(t, &["pod", "logs", &name]).ok().out;
     assert!(shown == wanted, "{} bytes of {}", shown.len(), wanted.len());
     ctl(t, &["pod", "logs", "-n", "2", &name]).ok().prints("399999\n400000");
+    remove(t, &name);
+}
+
+/// `list` has pods' containers too, and `exec` reaches them.
+fn listed(t: &Trial) {
+    let spec = "  restartPolicy: Never\n  initContainers:\n  - {name: i, command: ['true']}\n  containers:\n  - {name: a, command: [sleep, '1000']}\n  - {name: b, command: [sh, -c, 'exit 3']}\n";
+    let (path, name) = manifest(t, "listed", spec);
+    run(t, &["--detach", &path]).ok();
+    wait_until("the end of b", || one(&status(t, &name), "b")["state"] == "FAILED");
+    let format = ["list", "--filter", &format!("pod={name}"), "--format"].map(str::to_owned);
+    let list = |with: &str| {
+        let words: Vec<&str> = format.iter().map(String::as_str).chain([with]).collect();
+        ctl(t, &words).ok().out
+    };
+    let shown = list("{{.Name}} {{.Pod}} {{.Status}} {{.ExitCode}}");
+    let wanted =
+        format!("{name}/a {name} running \n{name}/b {name} exited 3\n{name}/i {name} exited 0\n");
+    assert_eq!(shown, wanted);
+    let table = ctl(t, &["list"]).ok().out;
+    assert!(table.contains(&format!("{name}/a")) && table.contains("sleep 1000"), "{table}");
+    ctl(t, &["--namespace", "other", "list", "-q"]).ok().prints("");
+    // By the pod, by both names, by the id that a list shows.
+    let hostname = |words: &[&str]| ctl(t, &[words, &["hostname"]].concat()).ok().prints(&name);
+    hostname(&["pod", "exec", &name]);
+    hostname(&["pod", "exec", "-c", "a", &name]);
+    hostname(&["exec", &format!("{name}/a")]);
+    hostname(&["exec", &format!("default_{name}_a")]);
+    ctl(t, &["pod", "exec", "-e", "A=7", &name, "sh", "-c", "exit $A"]).run().exits(7);
+    ctl(t, &["pod", "exec", "-i", &name, "cat"]).input("typed").ok().prints("typed");
+    ctl(t, &["pod", "exec", "-c", "b", &name, "true"]).run().exits(125).says("does not run");
+    ctl(t, &["exec", &format!("{name}/x"), "true"]).run().exits(125).says("it has i, a, b");
+    ctl(t, &["exec", "nothing", "true"]).run().exits(125).says("no container nothing");
     remove(t, &name);
 }

@@ -3,12 +3,13 @@
 use clap::Args;
 
 use super::Global;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::pod::listed;
 use crate::runtime::{Exec, Streams};
 
-/// `exec`
+/// How a process is run beside a payload.
 #[derive(Debug, Clone, Args)]
-pub struct ExecArgs {
+pub struct ExecOptions {
     /// Keep standard input open
     #[arg(short, long)]
     pub interactive: bool,
@@ -24,7 +25,34 @@ pub struct ExecArgs {
     /// The directory
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
-    /// The container: a name, an id, or the beginning of an id
+}
+
+impl ExecOptions {
+    /// The process, and its streams.
+    pub(super) fn process(&self, command: &[String]) -> (Exec, Streams) {
+        let exec = Exec {
+            id: String::new(),
+            args: command.to_vec(),
+            env: self.env.clone(),
+            cwd: self.workdir.clone(),
+            user: self.user.clone(),
+            tty: self.tty,
+        };
+        let mut streams = Streams::inherit();
+        if !self.interactive && !self.tty {
+            streams.input = std::process::Stdio::null();
+        }
+        (exec, streams)
+    }
+}
+
+/// `exec`
+#[derive(Debug, Clone, Args)]
+pub struct ExecArgs {
+    /// How.
+    #[command(flatten)]
+    pub options: ExecOptions,
+    /// The container: a name, an id, or the beginning of an id; POD/CONTAINER for one of a pod
     #[arg(value_name = "CONTAINER")]
     pub container: String,
     /// The command
@@ -40,19 +68,23 @@ pub struct ExecArgs {
 /// Runs another process in a container.
 pub(super) fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     let containers = global.containers()?;
-    let record = containers.find(&args.container)?;
-    let exec = Exec {
-        id: String::new(),
-        args: args.command.clone(),
-        env: args.env.clone(),
-        cwd: args.workdir.clone(),
-        user: args.user.clone(),
-        tty: args.tty,
+    let (exec, streams) = args.options.process(&args.command);
+    let status = match containers.find(&args.container) {
+        Ok(record) => containers.exec(&record, &exec, streams)?,
+        Err(none) if none.kind == Kind::NotFound => {
+            let place = &containers.store.place;
+            match listed::find(place, &containers.namespace, &args.container) {
+                Ok((setup, container)) => listed::exec(&setup, &container, &exec, streams)?,
+                Err(error) if args.container.contains('/') => return Err(error),
+                Err(_) => return Err(none),
+            }
+        }
+        Err(error) => return Err(error),
     };
-    let mut streams = Streams::inherit();
-    if !args.interactive && !args.tty {
-        streams.input = std::process::Stdio::null();
-    }
-    let status = containers.exec(&record, &exec, streams)?;
+    exit(status)
+}
+
+/// The exit status as this program can have it.
+pub(super) fn exit(status: i32) -> Result<u8> {
     u8::try_from(status).map_err(|_| Error::system(format!("exec: odd exit status {status}")))
 }

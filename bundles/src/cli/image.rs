@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 
 use super::Global;
+use super::output::size;
 use crate::error::{At, Error, Kind, Result};
 use crate::image::fetch::{self, Options};
 use crate::image::store::Store;
@@ -178,21 +179,4 @@ fn list(store: &Store, json: bool) -> Result<()> {
     }
     table.lines().for_each(|line| println!("{}", line.trim_end()));
     Ok(())
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    let mut value = bytes;
-    let mut rest = 0;
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    while value >= 1024 && unit + 1 < units.len() {
-        (value, rest) = (value / 1024, value % 1024);
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{value} B")
-    } else {
-        format!("{value}.{} {}", rest * 10 / 1024, units[unit])
-    }
 }

@@ -70,6 +70,7 @@ pub(super) fn document(found: &Found) -> Value {
             "ExitCode": exit.and_then(|exit| exit.code),
             "Signal": exit.and_then(|exit| exit.signal),
             "OomKills": exit.map(|exit| exit.oom_kills),
+            "OomKilled": exit.map(|exit| &exit.oom_killed),
             "Restarts": life.restarts,
             "LogLost": life.log_lost,
             "Error": life.error,

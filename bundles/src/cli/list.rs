@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::output::{Style, ago, print_documents, print_table, span, style};
 use super::{Global, runtimes};
 use crate::error::{Error, Result};
-use crate::store::{CONDITIONS, Filter, Found, Phase};
+use crate::pod::listed;
+use crate::store::{CONDITIONS, Filter, Found, Phase, Record};
 
 /// `list`
 #[derive(Debug, Clone, Args)]
@@ -31,7 +32,7 @@ pub struct ListArgs {
     pub quiet: bool,
 }
 
-/// Prints the containers that there are.
+/// Prints the containers that there are, those of pods as POD/CONTAINER.
 pub(super) fn run(global: &Global, args: &ListArgs) -> Result<u8> {
     let containers = global.containers()?;
     let style = style(&args.format)?;
@@ -53,7 +54,11 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Result<u8> {
         conditions.push(("status".to_owned(), "running".to_owned()));
     }
     let namespace = (!args.all_namespaces).then(|| containers.namespace.clone());
-    let found = containers.list(&Filter { namespace, conditions })?;
+    let filter = Filter { namespace, conditions };
+    let mut found = containers.list(&filter)?;
+    let of_pods = listed::containers(&containers.store.place, filter.namespace.as_deref());
+    found.extend(of_pods.into_iter().filter(|one| filter.lets_through(one)));
+    found.sort_by(|a, b| (a.record.created, &a.record.id).cmp(&(b.record.created, &b.record.id)));
     if args.quiet {
         for one in &found {
             println!("{}", one.record.id);
@@ -77,7 +82,7 @@ pub(super) fn run(global: &Global, args: &ListArgs) -> Result<u8> {
 fn row(found: &Found, namespace: bool) -> Vec<String> {
     let record = &found.record;
     let mut row = vec![
-        record.id[..12.min(record.id.len())].to_owned(),
+        short(record),
         record.name.clone(),
         record.source.clone(),
         shown(&record.command),
@@ -88,6 +93,12 @@ fn row(found: &Found, namespace: bool) -> Vec<String> {
         row.insert(0, record.namespace.clone());
     }
     row
+}
+
+/// The id, as far as it is needed; that of a pod's container is made of names.
+fn short(record: &Record) -> String {
+    let length = if record.pod.is_some() { record.id.len() } else { 12.min(record.id.len()) };
+    record.id[..length].to_owned()
 }
 
 /// A command in one line, without what would change the terminal.
@@ -109,8 +120,14 @@ fn status(found: &Found) -> String {
         Phase::Exited | Phase::Restarting => {
             let code = exit.and_then(|exit| exit.code);
             let code = code.map_or("unknown".to_owned(), |code| code.to_string());
-            let memory = exit.is_some_and(|exit| exit.oom_kills > 0);
-            let memory = if memory { ", out of memory" } else { "" };
+            let memory = exit.filter(|exit| exit.oom_kills > 0).map(|exit| {
+                let names = exit.oom_killed.iter().map(|one| one.name.as_str());
+                match &names.collect::<Vec<_>>()[..] {
+                    [] => ", out of memory".to_owned(),
+                    names => format!(", out of memory: {}", names.join(", ")),
+                }
+            });
+            let memory = memory.unwrap_or_default();
             let when = exit.map(|exit| ago(exit.finished)).unwrap_or_default();
             format!("{} ({code}{memory}) {when}", life.phase.name())
         }

@@ -98,7 +98,7 @@ pub enum Verb {
     Create(Box<create::CreateArgs>),
     /// Start containers that do not run
     Start(start::StartArgs),
-    /// List containers
+    /// List containers, pods' too
     #[command(visible_alias = "ps")]
     List(list::ListArgs),
     /// Print all that is known of containers, as JSON
@@ -118,7 +118,7 @@ pub enum Verb {
     /// Forget containers
     #[command(visible_alias = "delete")]
     Rm(rm::RmArgs),
-    /// Run another process in a container
+    /// Run another process in a container, a pod's too
     Exec(exec::ExecArgs),
     /// List a container's processes
     Top(top::TopArgs),
@@ -191,7 +191,7 @@ pub fn main() -> ExitCode {
 /// Whether a command's exit status may be that of what it runs.
 fn runs(verb: &Verb) -> bool {
     match verb {
-        Verb::Run(_) | Verb::Env(_) => true,
+        Verb::Run(_) | Verb::Env(_) | Verb::Exec(_) => true,
         Verb::Pod(args) => args.runs(),
         _ => false,
     }

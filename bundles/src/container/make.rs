@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::request::check_name;
-use super::{Containers, Request, prepare, user};
+use super::{Containers, Request, prepare};
 use crate::error::{At, Error, Result};
 use crate::monitor;
 use crate::runtime::{Program, program};
 use crate::source::{PreparedRoot, SourceKind, Workshop};
-use crate::spec::{self, Bind, IdMaps, NetworkNamespace, Options};
+use crate::spec::{self, Bind, Ids, NetworkNamespace, Options};
 use crate::store::{LogOptions, Network, Record, write_json};
+use crate::users;
 
 /// Where logs are rotated when nothing is said.
 const LOG_SIZE: u64 = 64 << 20;
@@ -66,7 +67,7 @@ impl Containers {
         let shop = Workshop { place: self.store.place.clone(), dir: record.bundle.clone() };
         let prepared = prepare(kind, &shop)?;
         record.undo.clone_from(&prepared.undo);
-        record.network = network(request, &prepared);
+        record.network = request.network.clone().unwrap_or_default();
         if let Some(signal) = &prepared.config.stop_signal {
             record.stop_signal.get_or_insert_with(|| signal.clone());
         }
@@ -99,15 +100,6 @@ impl Containers {
     }
 }
 
-/// The network that was asked for; a bundle's own is left as it is.
-fn network(request: &Request, prepared: &PreparedRoot) -> Network {
-    match &request.network {
-        Some(network) => network.clone(),
-        None if prepared.base.is_some() => Network::None,
-        None => Network::None,
-    }
-}
-
 /// The options of the request with what follows from the source and the user.
 fn options(record: &Record, request: &Request, prepared: &PreparedRoot) -> Result<Options> {
     let mut options = request.options.clone();
@@ -121,7 +113,7 @@ fn options(record: &Record, request: &Request, prepared: &PreparedRoot) -> Resul
         options.hostname.or_else(|| prepared.base.is_none().then(|| record.name.clone()));
     let who = request.user.as_deref().or(image.user.as_deref()).filter(|who| !who.is_empty());
     if let Some(who) = who {
-        options.user = Some(identity(who, prepared)?);
+        options.user = Some(users::look_up(&prepared.files(), who)?);
     }
     if request.network.is_some() || prepared.base.is_none() {
         options.network = Some(match &record.network {
@@ -137,21 +129,13 @@ fn options(record: &Record, request: &Request, prepared: &PreparedRoot) -> Resul
         if prepared.base.as_ref().is_none_or(|base| {
             base.linux().as_ref().is_none_or(|linux| linux.cgroups_path().is_none())
         }) {
-            options.cgroup.get_or_insert_with(|| Path::new("/richctl").join(&record.id));
+            // Not below a group that several have: nobody would know whose it is to remove.
+            options.cgroup.get_or_insert_with(|| format!("/richctl-{}", record.id).into());
         }
     } else {
         options.rootless = Some(own_ids());
     }
     Ok(options)
-}
-
-/// Who a name is, by the image's own files.
-fn identity(who: &str, prepared: &PreparedRoot) -> Result<spec::Identity> {
-    if prepared.layers.is_empty() {
-        return user::identity(who, &prepared.root);
-    }
-    let found = crate::image::user::resolve(&prepared.layers, who)?;
-    Ok(spec::Identity { uid: found.uid, gid: found.gid, groups: found.groups })
 }
 
 fn arguments(request: &Request, prepared: &PreparedRoot) -> Vec<String> {
@@ -177,20 +161,10 @@ fn names(prepared: &PreparedRoot) -> Option<Bind> {
 }
 
 /// The ids of who calls: subordinate ones too, where they can be mapped.
-fn own_ids() -> IdMaps {
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
-    let name = user.map(|user| user.name).unwrap_or_default();
-    let ranges = |path: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        spec::id_maps(&text, &name, uid)
-    };
+fn own_ids() -> Ids {
+    let ids = users::own_ids();
     let can = program("newuidmap".into()).is_ok() && program("newgidmap".into()).is_ok();
-    let (users, groups) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
-    if can && !users.is_empty() && !groups.is_empty() {
-        return IdMaps { uid, gid, users, groups };
-    }
-    IdMaps { uid, gid, users: Vec::new(), groups: Vec::new() }
+    if can && ids.is_range() { ids } else { ids.alone() }
 }
 
 /// 32 hexadecimal digits.

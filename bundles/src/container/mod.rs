@@ -21,7 +21,6 @@ mod prepare;
 mod request;
 mod stats;
 mod supervise;
-mod user;
 
 pub use ask::Connection;
 pub use events::{EventFilter, events};

@@ -6,8 +6,7 @@ use oci_spec::runtime::Mount;
 use serde_json::{Value, json};
 
 use super::template::Bind;
-use crate::image::ids::{Ids, Range};
-use crate::image::user::Identity;
+use crate::spec::{Identity, Ids, mappings, rights};
 
 /// What a container of the environment is.
 #[derive(Debug, Clone, Default)]
@@ -44,73 +43,13 @@ pub struct Document {
     pub cgroup: Option<String>,
 }
 
-/// What podman gives a container that asks for nothing.
-const CAPS: [&str; 11] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
-/// All that Linux has (the runtime leaves out what this kernel does not know).
-const ALL_CAPS: [&str; 41] = [
-    "CAP_AUDIT_CONTROL",
-    "CAP_AUDIT_READ",
-    "CAP_AUDIT_WRITE",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_KILL",
-    "CAP_LEASE",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_MAC_ADMIN",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MKNOD",
-    "CAP_NET_ADMIN",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_RAW",
-    "CAP_PERFMON",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYSLOG",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_NICE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_WAKE_ALARM",
-];
-
 impl Document {
     /// The whole document.
     #[must_use]
     pub fn json(&self) -> Value {
         let caps = self.capabilities();
         // The ambient set would make every program of an ordinary user mighty.
-        let own: &[&str] = if self.identity.uid == 0 { &caps } else { &[] };
+        let own: &[String] = if self.identity.uid == 0 { &caps } else { &[] };
         let mut linux = json!({ "namespaces": self.namespaces() });
         if !self.privileged {
             linux["maskedPaths"] = json!(MASKED);
@@ -118,8 +57,8 @@ impl Document {
         }
         linux["resources"] = json!({ "devices": self.devices() });
         if let (Some(ids), None) = (&self.ids, self.join) {
-            linux["uidMappings"] = mappings(&ids.users);
-            linux["gidMappings"] = mappings(&ids.groups);
+            linux["uidMappings"] = json!(mappings(&ids.users));
+            linux["gidMappings"] = json!(mappings(&ids.groups));
         }
         if let Some(cgroup) = &self.cgroup {
             linux["cgroupsPath"] = json!(cgroup);
@@ -154,11 +93,12 @@ impl Document {
         document
     }
 
-    fn capabilities(&self) -> Vec<&str> {
+    fn capabilities(&self) -> Vec<String> {
         let (more, less) = &self.caps;
-        let is = |list: &[String], name: &str| list.iter().any(|one| one == name || one == "ALL");
-        let base = |name: &&str| self.privileged || CAPS.contains(name) && !is(less, name);
-        ALL_CAPS.into_iter().filter(|name| base(name) || is(more, name)).collect()
+        rights::names(&match self.privileged {
+            true => rights::all(),
+            false => rights::granted(&rights::PODMANS, more, less),
+        })
     }
 
     fn namespaces(&self) -> Vec<Value> {
@@ -212,11 +152,6 @@ impl Document {
     }
 }
 
-fn mappings(ranges: &[Range]) -> Value {
-    let one = |range: &Range| json!({ "containerID": range.inside, "hostID": range.outside, "size": range.count });
-    ranges.iter().map(one).collect()
-}
-
 /// What runtimes mask and make read-only by default.
 const MASKED: [&str; 10] = [
     "/proc/acpi",
@@ -239,8 +174,11 @@ mod tests {
 
     #[test]
     fn joins_all_of_the_pod() {
-        let document =
-            Document { join: Some(7), ids: Some(Ids::of_caller()), ..Document::default() };
+        let document = Document {
+            join: Some(7),
+            ids: Some(Ids::of(None, 1, 1, "", "")),
+            ..Document::default()
+        };
         let json = document.json();
         let paths: Vec<&str> = json["linux"]["namespaces"]
             .as_array()
@@ -256,12 +194,12 @@ mod tests {
     #[test]
     fn rights() {
         let plain = Document::default();
-        assert_eq!(plain.capabilities().len(), CAPS.len());
+        assert_eq!(plain.capabilities().len(), rights::PODMANS.len());
         let more =
             Document { caps: (vec!["CAP_SYS_PTRACE".into()], vec!["ALL".into()]), ..plain.clone() };
         assert_eq!(more.capabilities(), ["CAP_SYS_PTRACE"]);
         let all = Document { privileged: true, ..plain };
-        assert_eq!(all.capabilities().len(), ALL_CAPS.len());
+        assert_eq!(all.capabilities().len(), rights::all().len());
         assert!(all.json()["linux"].get("maskedPaths").is_none());
     }
 }

@@ -16,14 +16,14 @@ use super::{Environment, foreground, forward};
 use crate::error::{At, Error, Kind, Result};
 use crate::image::digest::{Digest, hex};
 use crate::image::fetch::{self, Options};
-use crate::image::ids::Ids;
 use crate::image::rootfs::{self, Rootfs};
 use crate::image::store::{Record, Store};
-use crate::image::user::{self, Identity};
 use crate::image::userns;
 use crate::runtime::program;
 use crate::source::{Reference, SourceKind};
+use crate::spec::{Identity, Ids};
 use crate::store::Place;
+use crate::users;
 
 /// Environments of the caller, by the OCI runtime `runtime`.
 #[derive(Debug, Clone)]
@@ -158,7 +158,7 @@ impl Native {
     }
 
     fn ids(&self) -> Option<Ids> {
-        (!userns::is_root()).then(Ids::of_caller)
+        (!userns::is_root()).then(users::own_ids)
     }
 
     fn cgroup(&self, id: &str) -> Option<String> {
@@ -374,7 +374,7 @@ impl Native {
         let identity = match user {
             // An ordinary user's files are root's in his namespace, and nobody else's.
             Some(name) if !name.is_empty() && userns::is_root() => {
-                user::resolve(&root.layers, name)?
+                users::look_up(&root.layers, name)?
             }
             _ => Identity { home: Some("/root".to_owned()), ..Identity::default() },
         };

@@ -3,6 +3,7 @@
 
 use super::template::{Bind, Mount};
 use crate::error::{Error, Kind, Result};
+use crate::spec::rights;
 
 /// What they come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,8 +64,8 @@ pub fn parse(words: &[String]) -> Result<RunOptions> {
             "--entrypoint" => {
                 options.entrypoint = Some(take()?.split_whitespace().map(str::to_owned).collect());
             }
-            "--cap-add" => options.cap_add.push(capability(&take()?)),
-            "--cap-drop" => options.cap_drop.push(capability(&take()?)),
+            "--cap-add" => options.cap_add.push(capability(take()?)?),
+            "--cap-drop" => options.cap_drop.push(capability(take()?)?),
             // What is so here anyway, or has no meaning in a pod.
             "--security-opt" | "--pull" | "--name" | "--network" | "--net" => drop(take()?),
             _ => {
@@ -103,9 +104,12 @@ fn flag(options: &mut RunOptions, name: &str, value: Option<&str>) -> bool {
     true
 }
 
-fn capability(name: &str) -> String {
-    let name = name.to_uppercase();
-    if name.starts_with("CAP_") || name == "ALL" { name } else { format!("CAP_{name}") }
+fn capability(name: String) -> Result<String> {
+    if rights::is_known(&name) {
+        return Ok(name);
+    }
+    let words = format!("template: defaultRunArgs: nobody knows the capability {name:?}");
+    Err(Error::new(Kind::Refused, words))
 }
 
 #[cfg(test)]
@@ -125,13 +129,13 @@ mod tests {
                 .unwrap();
         assert_eq!(options.environment, ["A=1", "B=2"]);
         assert_eq!((options.mounts[0].target.as_str(), options.mounts[0].read_only), ("/b", true));
-        assert_eq!(options.cap_add, ["CAP_NET_ADMIN"]);
+        assert_eq!(options.cap_add, ["net_admin"]);
         assert_eq!(
             (options.user.as_deref(), options.directory.as_deref()),
             (Some("1:2"), Some("/x"))
         );
         assert!(!options.tty);
-        for bad in ["--gpus all", "-e", "-x", "word"] {
+        for bad in ["--gpus all", "--cap-add nosuch", "-e", "-x", "word"] {
             assert!(parse(&words(bad)).is_err(), "{bad}");
         }
     }

@@ -6,8 +6,8 @@
 //!               -> store             layers unpacked once by content, records, garbage
 //!                  -> unpack         one layer's tar stream to one directory
 //! rootfs        layers under a writable one, by overlayfs
-//! config, user  what an image says about how it is run
-//! ids, userns   the same for an ordinary user
+//! config        what an image says about how it is run
+//! userns        the same for an ordinary user
 //! ```
 //!
 //! All of an image is somebody else's: documents are bounded and held to their digests,
@@ -17,7 +17,6 @@ pub mod archive;
 pub mod config;
 pub mod digest;
 pub mod fetch;
-pub mod ids;
 pub mod layout;
 pub mod limits;
 pub mod progress;
@@ -26,7 +25,6 @@ mod source;
 pub mod store;
 mod sys;
 pub mod unpack;
-pub mod user;
 pub mod userns;
 
 pub use source::ImageSource;

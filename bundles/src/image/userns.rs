@@ -10,9 +10,10 @@ use std::thread;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::ids::{Ids, Range};
 use super::sys;
 use crate::error::{Error, Kind, Result};
+use crate::spec::{Ids, Range};
+use crate::users;
 
 /// Whether this process may act as any user: the superuser of the host, or of a user
 /// namespace.
@@ -48,7 +49,7 @@ pub fn has_range() -> bool {
 /// No user namespace is allowed; `newuidmap` is missing or refuses; the command cannot
 /// be started.
 pub fn output(mut command: Command) -> Result<Output> {
-    let ids = Ids::of_caller();
+    let ids = users::own_ids();
     let what = || format!("{}: start it in a user namespace", command_name(&command));
     let name = what();
     let run = || -> io::Result<Output> {

@@ -195,12 +195,3 @@ fn cgroup_of(pid: i32) -> Option<PathBuf> {
     let whole = top.join("cgroup.controllers").exists();
     Some(if whole { top.join(path) } else { top.join("unified").join(path) })
 }
-
-/// How many processes of the group the kernel has killed for memory.
-pub fn oom_kills(cgroup: &Path) -> u64 {
-    let count = |file: &str| {
-        let text = fs::read_to_string(cgroup.join(file)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    };
-    count("memory.events").or_else(|| count("memory.oom_control")).unwrap_or(0)
-}

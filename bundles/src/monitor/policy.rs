@@ -43,7 +43,13 @@ mod tests {
     use super::*;
 
     fn exit(code: Option<i32>) -> Exit {
-        Exit { code, signal: None, oom_kills: 0, finished: jiff::Timestamp::UNIX_EPOCH }
+        Exit {
+            code,
+            signal: None,
+            oom_kills: 0,
+            oom_killed: Vec::new(),
+            finished: jiff::Timestamp::UNIX_EPOCH,
+        }
     }
 
     #[test]

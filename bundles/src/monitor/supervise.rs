@@ -14,12 +14,14 @@ use rustix::process::{Pid, WaitOptions, wait};
 
 use super::client::{Client, Mode};
 use super::keeper::{self, Keeper};
-use super::launch::{Lock, Pipes, Process, launch, oom_kills};
+use super::launch::{Lock, Pipes, Process, launch};
 use super::lines::Stream;
 use super::log::Log;
+use super::memory::{oom_kills, victims};
 use super::policy::{self, Next};
 use super::protocol::{Frame, Kind, Request};
 use super::signal::signal_number;
+use super::sources::{Source, Sources, ready};
 use super::terminal::{address, resize};
 use super::undo::forget;
 use crate::error::{At, Error, Result};
@@ -148,21 +150,6 @@ struct Monitor {
     reported: u64,
     _lock: Lock,
 }
-
-/// What can be ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Children,
-    Listener,
-    Output,
-    Errors,
-    Master,
-    Typed,
-    Process,
-    Client(usize),
-}
-
-type Sources<'a> = Vec<(Source, BorrowedFd<'a>, PollFlags)>;
 
 impl Monitor {
     fn run(&mut self, mut starter: Client, start: &Start) -> Result<()> {
@@ -451,6 +438,7 @@ impl Monitor {
             code: code.or(signal.map(|signal| 128 + signal)),
             signal,
             oom_kills,
+            oom_killed: self.life.cgroup.as_deref().map_or(Vec::new(), |it| victims(it, oom_kills)),
             finished: Timestamp::now(),
         };
         self.process = None;
@@ -701,24 +689,4 @@ impl Monitor {
         }
         forgotten
     }
-}
-
-/// Waits until one of these is ready, or no time is left; which are.
-fn ready(
-    sources: &[(Source, BorrowedFd<'_>, PollFlags)],
-    left: Option<Duration>,
-) -> Result<Vec<Source>> {
-    let mut fds: Vec<PollFd<'_>> =
-        sources.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-    let left = left.map(|left| Timespec {
-        tv_sec: left.as_secs() as i64,
-        tv_nsec: i64::from(left.subsec_nanos()),
-    });
-    match poll(&mut fds, left.as_ref()) {
-        Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
-        Err(error) => return Err(error).at("wait for", "events"),
-    }
-    let ready = sources.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-    Ok(ready.map(|((source, ..), _)| *source).collect())
 }

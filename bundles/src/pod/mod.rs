@@ -9,6 +9,7 @@ pub mod client;
 pub mod controller;
 pub mod generate;
 pub mod kept;
+pub mod listed;
 pub mod machine;
 pub mod metrics;
 pub mod model;

@@ -1,7 +1,9 @@
 //! From options to `config.json`: pure.
 
+mod identity;
 mod ids;
 mod options;
+pub mod rights;
 mod rootless;
 
 use std::collections::HashSet;
@@ -12,30 +14,11 @@ use oci_spec::runtime::{
     LinuxNamespaceType, LinuxPids, LinuxResources, Mount, Process, Root, Spec, User,
 };
 
-pub use ids::{IdMaps, Range, id_maps};
-pub use options::{
-    Bind, Identity, NetworkNamespace, Options, memory_size, parse_mount, parse_volume,
-};
+pub use identity::{Identity, identity};
+pub use ids::{Ids, Range, mappings};
+pub use options::{Bind, NetworkNamespace, Options, memory_size, parse_mount, parse_volume};
 
 use crate::error::{Error, Result};
-
-/// What a container's root may do where nothing else is said: as Docker has it.
-const CAPABILITIES: &[Capability] = &[
-    Capability::AuditWrite,
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Mknod,
-    Capability::NetBindService,
-    Capability::NetRaw,
-    Capability::Setfcap,
-    Capability::Setgid,
-    Capability::Setpcap,
-    Capability::Setuid,
-    Capability::SysChroot,
-];
 
 /// The search path where the image has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -54,7 +37,7 @@ pub fn configuration(base: Option<Spec>, root: &Path, options: &Options) -> Resu
     let mut process = spec.process().clone().unwrap_or_default();
     command(&mut process, options)?;
     environment(&mut process, options, own);
-    identity(&mut process, options, own);
+    rights_of(&mut process, options);
     process.set_terminal(Some(options.terminal));
     if let Some(cwd) = &options.cwd {
         process.set_cwd(cwd.into());
@@ -85,14 +68,7 @@ fn fresh() -> Spec {
     process.set_env(Some(vec![PATH.to_owned()]));
     process.set_rlimits(None);
     process.set_no_new_privileges(Some(false));
-    let all: HashSet<Capability> = CAPABILITIES.iter().copied().collect();
-    let mut sets = LinuxCapabilities::default();
-    sets.set_bounding(Some(all.clone()));
-    sets.set_permitted(Some(all.clone()));
-    sets.set_effective(Some(all));
-    sets.set_inheritable(None);
-    sets.set_ambient(None);
-    process.set_capabilities(Some(sets));
+    process.set_capabilities(Some(sets(&rights::USUAL)));
     spec.set_process(Some(process));
     spec.set_hostname(None);
     spec
@@ -122,7 +98,7 @@ fn environment(process: &mut Process, options: &Options, own: bool) {
     process.set_env(Some(all));
 }
 
-fn identity(process: &mut Process, options: &Options, own: bool) {
+fn rights_of(process: &mut Process, options: &Options) {
     if let Some(who) = &options.user {
         let mut user = User::default();
         user.set_uid(who.uid);
@@ -134,17 +110,22 @@ fn identity(process: &mut Process, options: &Options, own: bool) {
         process.set_no_new_privileges(Some(true));
     }
     if let Some(all) = &options.capabilities {
-        let all: HashSet<Capability> = all.iter().copied().collect();
-        let mut sets = LinuxCapabilities::default();
-        sets.set_bounding(Some(all.clone()));
-        sets.set_permitted(Some(all.clone()));
-        sets.set_effective(Some(all));
-        sets.set_inheritable(None);
-        sets.set_ambient(None);
-        process.set_capabilities(Some(sets));
+        process.set_capabilities(Some(sets(all)));
     }
-    // To an ordinary user the kernel gives none of them at the execve.
-    let _ = own;
+}
+
+/// The sets of a root that holds these. To an ordinary user the kernel gives none of them at the
+/// execve.
+fn sets(held: &[caps::Capability]) -> LinuxCapabilities {
+    let typed = |one: &caps::Capability| one.to_string().strip_prefix("CAP_")?.parse().ok();
+    let all: HashSet<Capability> = held.iter().filter_map(typed).collect();
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(Some(all.clone()));
+    sets.set_permitted(Some(all.clone()));
+    sets.set_effective(Some(all));
+    sets.set_inheritable(None);
+    sets.set_ambient(None);
+    sets
 }
 
 fn mounts(spec: &mut Spec, options: &Options) {
@@ -269,6 +250,17 @@ mod tests {
             all.iter().filter(|mount| mount.destination() == Path::new("/dev/shm")).collect();
         assert_eq!(there.len(), 1);
         assert_eq!(there[0].typ().as_deref(), Some("bind"));
+    }
+
+    #[test]
+    fn rights_by_name() {
+        let held = |spec: &Spec| {
+            let process = spec.process().clone().expect("process");
+            process.capabilities().clone().expect("sets").bounding().clone().expect("a set")
+        };
+        assert_eq!(held(&made(&with(|_| {}))).len(), rights::USUAL.len());
+        let every = made(&with(|o| o.capabilities = Some(rights::all())));
+        assert_eq!(held(&every).len(), rights::all().len());
     }
 
     #[test]

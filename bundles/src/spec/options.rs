@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Capability, Hooks, LinuxNamespaceType};
+use caps::Capability;
+use oci_spec::runtime::{Hooks, LinuxNamespaceType};
 
-use super::IdMaps;
+use super::{Identity, Ids};
 use crate::error::{Error, Result};
 
 /// What a container is asked to be. What is not said is the source's, else the usual.
@@ -48,18 +49,7 @@ pub struct Options {
     /// Hooks, instead of the source's.
     pub hooks: Option<Hooks>,
     /// An ordinary user's ids.
-    pub rootless: Option<IdMaps>,
-}
-
-/// A user and groups, by number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The user.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// More groups.
-    pub groups: Vec<u32>,
+    pub rootless: Option<Ids>,
 }
 
 /// Which network namespace.

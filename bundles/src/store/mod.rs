@@ -15,7 +15,7 @@ pub use files::{read_json, write_atomically, write_json};
 pub use find::{CONDITIONS, Filter, Found};
 pub use place::Place;
 pub use record::{
-    Driver, Exit, Format, Life, LogOptions, Network, Phase, Port, Record, Restart, Undo,
+    Driver, Exit, Format, Life, LogOptions, Network, Phase, Port, Record, Restart, Undo, Victim,
 };
 
 use std::fs;

@@ -220,6 +220,19 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// How many of its processes the kernel killed for memory.
     pub oom_kills: u64,
+    /// Which these were, where the kernel's log may be read.
+    #[serde(default)]
+    pub oom_killed: Vec<Victim>,
     /// When.
     pub finished: Timestamp,
+}
+
+/// A process that the kernel killed for memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Victim {
+    /// Its id, as the host has it.
+    pub pid: i32,
+    /// Its name, as `ps` has it: 15 bytes at most.
+    pub name: String,
 }

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Global;
+use super::exec::{self, ExecOptions};
 use crate::error::Result;
-use crate::pod::client;
 use crate::pod::setup::PodDirs;
+use crate::pod::{client, listed};
 use crate::store::Place;
 
 /// `pod`
@@ -25,7 +26,7 @@ pub struct PodArgs {
 impl PodArgs {
     /// Whether pods are to be run.
     pub(super) fn runs(&self) -> bool {
-        matches!(self.verb, Verb::Run(_))
+        matches!(self.verb, Verb::Run(_) | Verb::Exec(_))
     }
 }
 
@@ -40,6 +41,8 @@ enum Verb {
     List(show::ListArgs),
     /// Print what a pod's containers have written
     Logs(show::LogsArgs),
+    /// Run another process in a pod's container
+    Exec(ExecArgs),
     /// Wait until a pod is over; its exit status is printed and returned
     Wait(NameArgs),
     /// End a pod: its hooks, TERM, and KILL after the grace period
@@ -60,6 +63,21 @@ enum Verb {
 struct NameArgs {
     /// The pod
     name: String,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ExecArgs {
+    /// How.
+    #[command(flatten)]
+    options: ExecOptions,
+    /// The container [default: the pod's first one that is no init container]
+    #[arg(short, long)]
+    container: Option<String>,
+    /// The pod
+    name: String,
+    /// The command
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -95,6 +113,12 @@ pub(super) fn run(global: &Global, args: &PodArgs) -> Result<u8> {
         Verb::Logs(args) => show::logs(global, args),
         Verb::Health(args) => show::health(global, args),
         Verb::Generate(args) => generate::run(global, args),
+        Verb::Exec(args) => {
+            let setup = dirs(global, &args.name)?.read_setup()?;
+            let container = listed::named(&setup, args.container.as_deref())?;
+            let (process, streams) = args.options.process(&args.command);
+            exec::exit(listed::exec(&setup, &container, &process, streams)?)
+        }
         Verb::Wait(args) => {
             let status = client::follow(&dirs(global, &args.name)?, |_| false)?;
             let code = status.exit_status.unwrap_or(0);

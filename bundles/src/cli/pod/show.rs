@@ -38,7 +38,7 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct ListArgs {
     /// Of all namespaces
-    #[arg(long)]
+    #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// The names only
     #[arg(short, long)]

@@ -5,73 +5,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::ground::Ground;
-use super::{account, seccomp};
+use super::seccomp;
 use crate::error::{At, Error, Kind, Result};
 use crate::pod::model::{Container, Pod, Seccomp, Security};
 use crate::pod::setup::Setup;
 use crate::source::PreparedRoot;
+use crate::spec::{Identity, rights};
+use crate::users;
 
-/// What containers may without a word, with every engine.
-const CAPABILITIES: [&str; 14] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FSETID",
-    "FOWNER",
-    "MKNOD",
-    "NET_RAW",
-    "SETGID",
-    "SETUID",
-    "SETFCAP",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "SYS_CHROOT",
-    "KILL",
-    "AUDIT_WRITE",
-];
-/// All that the kernel has, in the order of their numbers.
-const ALL: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A scheduler period in microseconds.
 const PERIOD: u64 = 100_000;
@@ -146,27 +87,26 @@ fn process(
         return Err(Error::usage(what));
     }
     let security = &own.security;
-    let (image_user, image_group) =
-        match root.config.user.as_deref().filter(|user| !user.is_empty()) {
-            Some(user) if !root.layers.is_empty() => {
-                let found = crate::image::user::resolve(&root.layers, user)?;
-                (found.uid, found.gid)
-            }
-            Some(user) => account::look_up(&root.root, user)?,
-            None => (0, 0),
-        };
-    let uid = security.user.unwrap_or(image_user);
+    let image = match root.config.user.as_deref().filter(|user| !user.is_empty()) {
+        Some(user) => users::look_up(&root.files(), user)?,
+        None => Identity::default(),
+    };
+    let uid = security.user.unwrap_or(image.uid);
     if security.non_root && uid == 0 {
         let what = format!("container {}: runAsNonRoot, and its image's user is root", own.name);
         return Err(Error::new(Kind::Refused, what));
     }
-    let gid = security.group.unwrap_or(if security.user.is_some() { 0 } else { image_group });
+    let gid = security.group.unwrap_or(if security.user.is_some() { 0 } else { image.gid });
+    // Those of the image that list the user count too (the policy Merge).
+    let of_image = users::look_up(&root.files(), &uid.to_string())?.groups;
+    let mut groups = security.groups.clone();
+    groups.extend(of_image.into_iter().filter(|group| !security.groups.contains(group)));
     let capabilities = capabilities(security);
     // As in Kubernetes, a user other than root has them only in the bounding set.
     let held: Vec<&String> = if uid == 0 { capabilities.iter().collect() } else { Vec::new() };
     let mut process = json!({
         "terminal": false,
-        "user": { "uid": uid, "gid": gid, "additionalGids": security.groups },
+        "user": { "uid": uid, "gid": gid, "additionalGids": groups },
         "args": words,
         "env": env(setup, pod, own, root, base),
         "cwd": own.cwd.clone().or(root.config.cwd.clone()).filter(|cwd| !cwd.is_empty())
@@ -184,18 +124,11 @@ fn process(
     Ok(process)
 }
 
-/// Capabilities with their `CAP_`.
 fn capabilities(security: &Security) -> Vec<String> {
-    let all = |list: &[String]| list.iter().any(|name| name == "ALL");
-    let named = |list: &[String], name: &str| list.iter().any(|one| one == name);
-    let held = |name: &&str| {
-        if security.privileged || named(&security.add, name) {
-            return true;
-        }
-        let default = all(&security.add) || CAPABILITIES.contains(name);
-        default && !named(&security.drop, name) && (all(&security.add) || !all(&security.drop))
-    };
-    ALL.iter().filter(|name| held(name)).map(|name| format!("CAP_{name}")).collect()
+    rights::names(&match security.privileged {
+        true => rights::all(),
+        false => rights::granted(&rights::USUAL, &security.add, &security.drop),
+    })
 }
 
 fn env(
@@ -358,20 +291,6 @@ fn without_nulls(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn capabilities_are_added_and_dropped_as_kubernetes_does() {
-        let held = |add: &[&str], drop: &[&str]| {
-            let list = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-            let security = Security { add: list(add), drop: list(drop), ..Security::default() };
-            capabilities(&security)
-        };
-        assert_eq!(held(&[], &[]).len(), CAPABILITIES.len());
-        assert_eq!(held(&[], &["ALL"]), Vec::<String>::new());
-        assert_eq!(held(&["NET_ADMIN"], &["ALL"]), ["CAP_NET_ADMIN"]);
-        assert_eq!(held(&["ALL"], &["SYS_ADMIN"]).len(), ALL.len() - 1);
-        assert!(!held(&[], &["KILL"]).contains(&"CAP_KILL".to_owned()));
-    }
 
     #[test]
     fn a_part_is_laid_over() {

@@ -1,6 +1,5 @@
 //! Containers of pods by an OCI runtime.
 
-mod account;
 mod config;
 mod ground;
 mod holder;

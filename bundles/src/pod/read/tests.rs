@@ -67,7 +67,7 @@ fn a_manifest_with_what_it_refers_to() {
     assert_eq!(main.pre_stop, Some(Handler::Sleep(3)));
     assert_eq!((main.resources.memory, main.resources.cpu), (Some(64 << 20), Some(500)));
     assert_eq!((main.security.user, main.security.groups.as_slice()), (Some(1000), &[2000][..]));
-    assert_eq!(main.security.add, ["NET_RAW"]);
+    assert_eq!(main.security.add, ["CAP_NET_RAW"]);
     assert_eq!(main.security.seccomp, Seccomp::Unconfined);
     let Volume::Files(files) = &pod.volumes["files"] else { panic!("not files") };
     let names: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.mode)).collect();
@@ -115,6 +115,11 @@ fn what_is_wrong_is_named_with_its_line() {
         ("", "  ephemeralContainers: []", "spec.ephemeralContainers: not supported"),
         ("    resources: {limits: {memory: lots}}", "", "\"lots\": not a quantity"),
         ("    securityContext: {runAsUser: -1}", "", "not a user or group number"),
+        (
+            "    securityContext: {capabilities: {add: [net_admin, NO_SUCH]}}",
+            "",
+            "nobody knows the capability \"NO_SUCH\"",
+        ),
         ("    stdin: true", "", "not supported here"),
         ("  - {name: c, image: x}", "", "two containers are named \"c\""),
         (

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1 as api;
 
 use super::super::Object;
 use crate::pod::model::{Seccomp, Security};
+use crate::spec::rights;
 
 pub(super) fn security(
     object: &mut Object<'_>,
@@ -83,8 +84,8 @@ pub(super) fn security(
         groups,
         non_root,
         privileged,
-        add: names(capabilities.add),
-        drop: names(capabilities.drop),
+        add: names(object, &path, capabilities.add),
+        drop: names(object, &path, capabilities.drop),
         read_only_root: read_only_root_filesystem == Some(true),
         escalation: allow_privilege_escalation != Some(false),
         seccomp: seccomp(object, &path, seccomp_profile.or(pod_seccomp.clone())),
@@ -94,12 +95,13 @@ pub(super) fn security(
     }
 }
 
-fn names(names: Option<Vec<String>>) -> Vec<String> {
-    let bare = |name: String| {
-        let upper = name.to_ascii_uppercase();
-        upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
-    };
-    names.into_iter().flatten().map(bare).collect()
+fn names(object: &mut Object<'_>, path: &str, names: Option<Vec<String>>) -> Vec<String> {
+    let names = names.unwrap_or_default();
+    for name in names.iter().filter(|name| !rights::is_known(name)) {
+        let what = format!("nobody knows the capability {name:?}");
+        object.error(&format!("{path}.capabilities"), &what);
+    }
+    names
 }
 
 fn seccomp(object: &mut Object<'_>, path: &str, typed: Option<api::SeccompProfile>) -> Seccomp {
