@@ -320,8 +320,10 @@ impl First<'_> {
     /// for everybody to write to.
     fn hooks_before_the_root(&self, callers_umask: Mode) -> Result<()> {
         let Order { plan, state, .. } = self.order;
-        // With a class, nothing that stays is started before this process is in it.
-        let waits = !plan.net_devices.is_empty() || plan.rdt.is_some();
+        // What stays of those that are started from here on (init scripts) has what the runtime
+        // gives to this process: its class, its limits, its score.
+        let scripts = plan.rich.as_ref().is_some_and(|rich| !rich.scripts.is_empty());
+        let waits = scripts || !plan.net_devices.is_empty() || plan.rdt.is_some();
         if !waits && !hooks::any(&plan.hooks, &HOOKED) {
             return Ok(());
         }
