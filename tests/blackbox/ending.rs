@@ -33,6 +33,8 @@ fn codes_are_told() -> bool {
 fn wait_prints_the_status(t: &Trial) {
     let bundle = started(t, "true");
     let waiting = t.rt(&["wait", &bundle.id]).spawn();
+    // Who comes after the end is told nothing.
+    wait_until("it to wait", || holds_a_process(waiting.pid()));
     std::fs::write(bundle.rootfs().join("go"), "").expect("say go");
     let word = waiting.wait().ok().out;
     // Before that kernel nobody can know, and nobody makes one up.
@@ -40,6 +42,13 @@ fn wait_prints_the_status(t: &Trial) {
     t.rt(&["wait", &bundle.id]).ok().prints("unknown");
     t.rt(&["delete", &bundle.id]).ok();
     t.rt(&["wait", &bundle.id]).run().fails().says("does not exist");
+}
+
+/// Whether it has a pidfd open.
+fn holds_a_process(pid: i32) -> bool {
+    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut all = all.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    all.any(|what| what.to_string_lossy().contains("pidfd"))
 }
 
 fn stop_asks_and_kills(t: &Trial) {
