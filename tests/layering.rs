@@ -112,7 +112,7 @@ const BUNDLES: &[(&str, &[&str])] = &[
             "env",
         ],
     ),
-    ("bin", &["error", "store", "monitor", "cli"]),
+    ("bin", &["error", "sys", "store", "monitor", "cli"]),
     ("lib", &["error"]),
 ];
 

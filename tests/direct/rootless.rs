@@ -1,6 +1,7 @@
 //! What is special about an ordinary user's containers, and networks.
 
-use richrun_tests::suite::{BOTH, ONE, USER};
+use richrun_tests::command::wait_until;
+use richrun_tests::suite::{BOTH, ONE, ROOT, USER};
 use richrun_tests::{Suite, Trial};
 
 use super::setup::Direct;
@@ -9,6 +10,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(USER, "root_inside_is_the_user", root_inside_is_the_user);
     suite.on(BOTH, "networks", networks);
     suite.on(ONE, "a_named_network", a_named_network);
+    suite.on(ROOT, "a_network_by_pasta", a_network_by_pasta);
 }
 
 fn root_inside_is_the_user(t: &Trial) {
@@ -21,6 +23,8 @@ fn root_inside_is_the_user(t: &Trial) {
     let mut lines = out.lines();
     assert_eq!(lines.next(), Some("0"));
     assert!(lines.next().is_some_and(|line| line.trim().starts_with("0 20001 1")), "{out}");
+    let refused = d.ctl(&["run", "--rm", "--netns", "pasta", &rootfs, "true"]).run().exits(125);
+    refused.says("--netns pasta: as an ordinary user");
     d.clean();
 }
 
@@ -54,4 +58,37 @@ fn a_named_network(t: &Trial) {
         .out;
     assert_eq!(seen, inside);
     d.clean();
+}
+
+/// An interface of its own, and a port that the host's leads to.
+fn a_network_by_pasta(t: &Trial) {
+    if !std::path::Path::new("/usr/bin/pasta").exists() {
+        t.skip("pasta is not installed (Debian's package passt)");
+    }
+    let d = Direct::new(t);
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+        free.local_addr().expect("an address").port()
+    };
+    let publish = format!("127.0.0.1:{port}:80");
+    let script = "ls /sys/class/net; echo up; while :; do echo from inside | nc -l -p 80; done";
+    d.background("c", &["--netns", "pasta", "-p", &publish], script);
+    d.wait_for_log("c", "up");
+    let shown = d.ctl(&["logs", "c"]).ok().out;
+    assert!(shown.lines().count() > 2, "nothing but lo: {shown}");
+    wait_until("an answer from inside", || {
+        use std::io::Read;
+        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+            return false;
+        };
+        let mut answer = String::new();
+        let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(5)));
+        stream.read_to_string(&mut answer).is_ok() && answer == "from inside\n"
+    });
+    d.ctl(&["stop", "-t", "0", "c"]).ok();
+    d.clean();
+    wait_until("the end of pasta", || {
+        let all = richrun_tests::leftovers::processes();
+        !all.iter().any(|(_, stat)| stat.contains("(pasta"))
+    });
 }

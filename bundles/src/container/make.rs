@@ -28,6 +28,12 @@ impl Containers {
         let name = request.name.clone().unwrap_or_else(|| id[..12].to_owned());
         check_name("name", &name)?;
         let kind = SourceKind::parse(&request.source)?;
+        if request.network == Some(Network::Pasta) && !rustix::process::geteuid().is_root() {
+            return Err(Error::usage(
+                "--netns pasta: as an ordinary user nobody reaches a container's network before it \
+                 starts: use --netns host, or a network namespace that is there",
+            ));
+        }
         let program = Program::find(self.runtime.as_deref(), &self.store.place)?;
         let mut record = Record {
             id,

@@ -31,11 +31,15 @@ pub use stats::{Stats, stats};
 pub use supervise::Started;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 use crate::monitor;
 use crate::runtime::{Exec, Program, Runtime, Streams};
 use crate::store::{Exit, Filter, Found, Life, Phase, Place, Record, Store};
+
+/// How long a monitor may take to answer when it begins or ends.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The containers of one tenant.
 #[derive(Debug, Clone)]
@@ -140,11 +144,14 @@ impl Containers {
     /// # Errors
     /// Its monitor's failures. One that does not run is no error.
     pub fn stop(&self, record: &Record, signal: Option<&str>, seconds: Option<u32>) -> Result<()> {
-        if !self.is_active(record)? {
-            return Ok(());
-        }
         let request = monitor::protocol::Request::Stop(signal.map(str::to_owned), seconds);
-        self.connect(record)?.ask(&request).map(drop)
+        // Without a word the monitor was killed: the next one is asked.
+        while let Some(mut monitor) = self.reach(record)? {
+            if monitor.ask(&request)?.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Sends a signal to a container's first process.
@@ -154,7 +161,10 @@ impl Containers {
     pub fn kill(&self, record: &Record, signal: &str) -> Result<()> {
         self.running(record)?;
         let request = monitor::protocol::Request::Kill(signal.to_owned());
-        self.connect(record)?.ask(&request).map(drop)
+        match self.reach(record)? {
+            Some(mut monitor) => monitor.ask(&request).map(drop),
+            None => self.running(record).map(drop),
+        }
     }
 
     /// Stops a container and starts it anew; one that does not run is started.
@@ -162,11 +172,11 @@ impl Containers {
     /// # Errors
     /// Its monitor's failures.
     pub fn restart(&self, record: &Record, seconds: Option<u32>) -> Result<()> {
-        if !self.is_active(record)? {
-            return self.start(record, false).map(drop);
-        }
         let request = monitor::protocol::Request::Restart(seconds);
-        self.connect(record)?.ask(&request).map(drop)
+        match self.reach(record)? {
+            Some(mut monitor) => monitor.ask(&request).map(drop),
+            None => self.start(record, false).map(drop),
+        }
     }
 
     /// Forgets a container; with `force` one that runs is killed first.
@@ -224,6 +234,20 @@ impl Containers {
             return Ok(life);
         }
         Err(Error::new(Kind::State, format!("container {} does not run", record.name)))
+    }
+
+    /// The monitor of a container that runs; nothing where it has ended, also just now.
+    fn reach(&self, record: &Record) -> Result<Option<Connection>> {
+        let until = Instant::now() + PATIENCE;
+        while self.is_active(record)? {
+            match self.connect(record) {
+                Ok(monitor) => return Ok(Some(monitor)),
+                Err(error) if Instant::now() >= until => return Err(error),
+                // Its socket goes before the last word is written, or is not there yet.
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        }
+        Ok(None)
     }
 
     fn is_active(&self, record: &Record) -> Result<bool> {

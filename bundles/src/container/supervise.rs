@@ -92,8 +92,10 @@ fn begin(dirs: &Dirs, more: &[&str]) -> Result<Started> {
     let mut command = Command::new(&path);
     command.arg("--data").arg(&dirs.data).arg("--run").arg(&dirs.run).args(more);
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().at("run", path.display())?;
+    let mut child = command.spawn().at("run", path.display())?;
     drop(command);
+    // What stays is not this one.
+    child.wait().at("wait for", path.display())?;
     let mut monitor = Connection::of(ours);
     match monitor.receive()? {
         Some(frame) if frame.kind == protocol::Kind::Ready => {

@@ -148,7 +148,7 @@ pub fn launch(record: &Record, dirs: &Dirs, runtime: &dyn Runtime) -> Result<Pro
     asked.options.retain(|option| !option.is_empty());
     if record.network == Network::Pasta {
         runtime.create(&asked, streams)?;
-        network::connect(record, read_pid(&pid_file)?)?;
+        network::connect(record, dirs, read_pid(&pid_file)?)?;
         runtime.start(&record.id)?;
     } else {
         runtime.run(&asked, streams)?;

@@ -1,22 +1,27 @@
 //! A network by passt's `pasta`: connects a network namespace with the host's sockets, without a
 //! privilege and without a bridge.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::error::{At, Error, Kind, Result};
-use crate::store::{Port, Record};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
-/// Connects the network namespace of a created container.
-pub fn connect(record: &Record, pid: i32) -> Result<()> {
+use crate::error::{At, Error, Kind, Result};
+use crate::store::{Dirs, Port, Record};
+
+/// The name of the namespace in the run directory.
+const NAME: &str = "net";
+
+/// Connects the network namespace of a created container, as root.
+pub fn connect(record: &Record, dirs: &Dirs, pid: i32) -> Result<()> {
     let mut command = Command::new("pasta");
     command.arg("--config-net").arg("--quiet");
     command.args(arguments(&record.ports));
-    command.arg("--netns").arg(format!("/proc/{pid}/ns/net"));
-    if !rustix::process::geteuid().is_root() {
-        command.arg("--userns").arg(format!("/proc/{pid}/ns/user"));
-    } else {
-        command.arg("--runas").arg("0");
-    }
+    // pasta gives up the rights to look into another process before it opens the namespace.
+    let file = dirs.run.join(NAME);
+    fs::write(&file, "").at("write", file.display())?;
+    mount_bind(format!("/proc/{pid}/ns/net"), &file).at("mount", file.display())?;
+    command.arg("--netns").arg(file).arg("--runas").arg("0");
     command.stdin(Stdio::null());
     let output = command.output().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(
@@ -33,6 +38,13 @@ pub fn connect(record: &Record, pid: i32) -> Result<()> {
     let last = said.trim().lines().last().unwrap_or("it failed and said nothing");
     Err(Error::new(Kind::Program, format!("pasta: {last}")))
         .at("connect the network:", record.name.as_str())
+}
+
+/// Takes away what [`connect`] has made: pasta ends with it.
+pub fn disconnect(dirs: &Dirs) {
+    let file = dirs.run.join(NAME);
+    let _ = unmount(&file, UnmountFlags::DETACH);
+    let _ = fs::remove_file(file);
 }
 
 /// Which ports pasta forwards; none but these.

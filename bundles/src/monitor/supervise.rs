@@ -18,6 +18,7 @@ use super::launch::{Lock, Pipes, Process, launch};
 use super::lines::Stream;
 use super::log::Log;
 use super::memory::{oom_kills, victims};
+use super::network;
 use super::policy::{self, Next};
 use super::protocol::{Frame, Kind, Request};
 use super::signal::signal_number;
@@ -236,6 +237,7 @@ impl Monitor {
     fn fail(&mut self, error: &Error) {
         self.life.phase = Phase::Failed;
         self.life.error = Some(error.message.clone());
+        network::disconnect(&self.dirs);
         let _ = self.runtime.delete(&self.record.id, true);
         let _ = self.dirs.save_life(&self.life);
         if self.record.remove {
@@ -465,6 +467,7 @@ impl Monitor {
                 self.ended = true;
             }
         }
+        network::disconnect(&self.dirs);
         // Its groups and namespaces go in any case; what is in the way now is, when it is started
         // or removed, said again.
         if let Err(error) = self.runtime.delete(&self.record.id, true) {
