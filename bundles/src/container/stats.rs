@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::monitor::oom_kills;
 use crate::store::{Life, Record};
 
 /// What a container uses.
@@ -57,13 +58,12 @@ pub fn stats(record: &Record, life: &Life) -> Result<Stats> {
         let nanoseconds = number(&beside("cpuacct").join("cpuacct.usage"));
         found.cpu_usec = nanoseconds.map(|time| time / 1000);
         found.pids = number(&beside("pids").join("pids.current"));
-        found.oom_kills = row(&memory.join("memory.oom_control"), "oom_kill").unwrap_or(0);
     } else {
         found.memory = number(&memory.join("memory.current"));
         found.memory_limit = number(&memory.join("memory.max"));
         found.cpu_usec = row(&memory.join("cpu.stat"), "usage_usec");
         found.pids = number(&memory.join("pids.current"));
-        found.oom_kills = row(&memory.join("memory.events"), "oom_kill").unwrap_or(0);
     }
+    found.oom_kills = oom_kills(memory);
     Ok(found)
 }

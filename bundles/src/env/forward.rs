@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -16,6 +17,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::template::{Port, Published};
 use crate::error::{At, Error, Kind, Result};
+
+/// How long nobody is let in when there is no room.
+const BUSY: Duration = Duration::from_millis(50);
 
 /// Starts the process for a pod whose first process is `pid`, and returns when it listens.
 /// It ends with the pod.
@@ -54,8 +58,12 @@ pub fn main(pid: i32, ports: &[String]) -> Result<()> {
     let (pod, listeners) = prepared?;
     for (listener, inside) in listeners {
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                thread::spawn(move || carry(stream, inside));
+            for stream in listener.incoming() {
+                match stream {
+                    Ok(stream) => drop(thread::spawn(move || carry(stream, inside))),
+                    // No descriptor is left: some will be.
+                    Err(_) => thread::sleep(BUSY),
+                }
             }
         });
     }

@@ -178,7 +178,7 @@ pub fn started(pid: i32) -> Option<u64> {
 }
 
 /// The directory of a process's control group for memory: v1's, else v2's.
-fn cgroup_of(pid: i32) -> Option<PathBuf> {
+pub fn cgroup_of(pid: i32) -> Option<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path_in = |wanted: &dyn Fn(&str) -> bool| {
         groups.lines().find_map(|line| {

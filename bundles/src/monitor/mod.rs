@@ -28,8 +28,9 @@ mod supervise;
 mod terminal;
 mod undo;
 
-pub use launch::{Lock, is_held};
+pub use launch::{Lock, cgroup_of, is_held};
 pub use log::numbered;
+pub use memory::oom_kills;
 pub use signal::signal_number;
 pub use supervise::{Start, main};
 pub use undo::{forget, undo};

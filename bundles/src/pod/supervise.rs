@@ -28,6 +28,8 @@ const GUESTS: usize = 64;
 /// How long a question may be, in bytes, and take.
 const LONGEST_QUESTION: u64 = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nobody is let in when there is no room.
+const BUSY: Duration = Duration::from_millis(50);
 
 /// Looks after the pod whose setup is in this file, until it is over.
 ///
@@ -78,7 +80,12 @@ fn look_after(setup: Setup, dirs: &PodDirs) -> Result<()> {
 
 fn answer_all(listener: &UnixListener, controller: &Controller) {
     let guests = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming().flatten() {
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            // No descriptor is left: some will be.
+            thread::sleep(BUSY);
+            continue;
+        };
         if guests.fetch_add(1, Ordering::Relaxed) >= GUESTS {
             guests.fetch_sub(1, Ordering::Relaxed);
             continue;

@@ -88,7 +88,14 @@ impl Store {
                 ),
             )
         };
-        if word.is_empty() || word.contains('/') || word.starts_with('.') {
+        if let Some((pod, container)) = word.split_once('/') {
+            let words = format!(
+                "no container {word}: for one of a pod there are 'richctl exec', 'richctl list', \
+                 'richctl pod logs {pod} -c {container}' and 'richctl pod stop {pod}'"
+            );
+            return Err(Error::new(Kind::NotFound, words));
+        }
+        if word.is_empty() || word.starts_with('.') {
             return Err(none());
         }
         if let Ok(id) = fs::read_link(self.name_link(namespace, word)) {
@@ -143,6 +150,8 @@ mod tests {
         assert_eq!(found("aa1").expect("by prefix"), "web");
         assert_eq!(found("aa").expect_err("two").kind, Kind::Usage);
         assert_eq!(found("../x").expect_err("no name").kind, Kind::NotFound);
+        let of_pod = found("shop/web").expect_err("a pod's").message;
+        assert!(of_pod.contains("'richctl pod logs shop -c web'"), "{of_pod}");
         assert_eq!(store.add(&record("bb", "web")).expect_err("taken").kind, Kind::Exists);
         let mut renamed = record("aa11", "web");
         store.rename(&mut renamed, "www").expect("rename");

@@ -1,7 +1,6 @@
 //! One life of a container at the OCI runtime.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -17,6 +16,7 @@ use rustix::process::{pidfd_open, pidfd_send_signal, waitid};
 use super::trial;
 use super::volumes::Held;
 use crate::error::{At, Error, Result};
+use crate::monitor;
 use crate::pod::plugin::{Container, End};
 use crate::runtime::{Launch, Program, Runtime, Streams};
 use crate::sys;
@@ -37,7 +37,8 @@ pub struct Life {
 
 struct Process {
     pidfd: OwnedFd,
-    memory: Option<File>,
+    /// Where its memory is counted.
+    cgroup: Option<PathBuf>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -76,7 +77,7 @@ impl Life {
     fn hold(&self, pid: i32) -> Result<()> {
         let id = Pid::from_raw(pid).ok_or_else(|| Error::system("no process id"))?;
         let pidfd = pidfd_open(id, PidfdFlags::empty()).at("open a process", pid)?;
-        *lock(&self.process) = Some(Process { pidfd, memory: kills(pid) });
+        *lock(&self.process) = Some(Process { pidfd, cgroup: monitor::cgroup_of(pid) });
         Ok(())
     }
 
@@ -93,29 +94,6 @@ impl Life {
     fn pidfd(&self) -> Option<OwnedFd> {
         lock(&self.process).as_ref().and_then(|process| process.pidfd.try_clone().ok())
     }
-}
-
-/// The file in which the kernel counts what it killed for memory in a process's group.
-fn kills(pid: i32) -> Option<File> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    text.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?);
-        let v1 = controllers.split(',').any(|name| name == "memory");
-        let file = match (v1, controllers.is_empty()) {
-            (true, _) => format!("/sys/fs/cgroup/memory{path}/memory.oom_control"),
-            (false, true) => format!("/sys/fs/cgroup{path}/memory.events"),
-            (false, false) => return None,
-        };
-        File::open(file).ok()
-    })
-}
-
-fn was_killed_for_memory(file: Option<File>) -> bool {
-    let mut text = String::new();
-    let read = file.map(|mut file| file.read_to_string(&mut text));
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    matches!(read, Some(Ok(_))) && count.is_some_and(|count| count.trim() != "0")
 }
 
 /// How long whoever must may take to reap a process that has ended.
@@ -168,8 +146,9 @@ impl Container for Life {
 
     fn wait(&self) -> End {
         let status = self.pidfd().and_then(|pidfd| status_of(&pidfd));
-        let memory = lock(&self.process).as_mut().and_then(|process| process.memory.take());
-        let killed = status == Some(137) && was_killed_for_memory(memory);
+        let cgroup = lock(&self.process).as_mut().and_then(|process| process.cgroup.take());
+        let kills = cgroup.as_deref().map_or(0, monitor::oom_kills);
+        let killed = status == Some(137) && kills > 0;
         if let Err(error) = self.runtime.delete(&self.id, true) {
             eprintln!("container {}: {error}", self.id);
         }
