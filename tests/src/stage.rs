@@ -39,8 +39,15 @@ pub const SUB_COUNT: u32 = 65_536;
 
 /// Builds the stage and runs `act` on it; never returns.
 ///
-/// `pure_v1` leaves a hybrid host's cgroup2 tree out of the v1 view.
-pub fn enter(view: View, user: User, pure_v1: bool, id: &str, act: impl FnOnce(PathBuf)) -> ! {
+/// `peer`: the runtime is not ours, and has a null device of its own; `pure_v1` leaves a hybrid
+/// host's cgroup2 tree out of the v1 view.
+pub fn enter(
+    (view, user): (View, User),
+    peer: bool,
+    pure_v1: bool,
+    id: &str,
+    act: impl FnOnce(PathBuf),
+) -> ! {
     sys::cloexec_all();
     check(unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID), "unshare");
     let keeper_child = sys::fork();
@@ -51,6 +58,9 @@ pub fn enter(view: View, user: User, pure_v1: bool, id: &str, act: impl FnOnce(P
     sys::die_with_parent();
     private_mounts(view, pure_v1);
     let dir = prepare(user);
+    if peer {
+        own_null(&dir);
+    }
     let trial = sys::fork();
     if trial == 0 {
         act(dir);
@@ -124,6 +134,18 @@ fn prepare(user: User) -> PathBuf {
         account(&dir);
     }
     dir
+}
+
+/// A null device of the trial's own: crun gives the one that it has as a stream to the
+/// container's user, and that would be the machine's.
+fn own_null(dir: &Path) {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+    let node = dir.join("bin/null");
+    let all = Mode::from_bits_truncate(0o666);
+    check(mknod(&node, SFlag::S_IFCHR, all, makedev(1, 3)), "make a null device");
+    check(fs::set_permissions(&node, fs::Permissions::from_mode(0o666)), "chmod the null device");
+    let bound = mount(Some(&node), "/dev/null", NONE, MsFlags::MS_BIND, NONE);
+    check(bound, "bind the null device");
 }
 
 /// An account with subordinate ids, seen in this mount namespace only.

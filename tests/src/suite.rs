@@ -177,9 +177,10 @@ impl Suite {
         let runtime = entry.under.find().expect("the trial's runtime");
         let (view, user) = entry.case;
         let view = view.settled(&runtime);
+        let peer = runtime.kind != Kind::Richrun;
         // crun refuses a hybrid host whose cgroup2 tree has controllers.
         let pure_v1 = runtime.kind == Kind::Crun || entry.under != Under::Test;
-        stage::enter(view, user, pure_v1, id, |dir| {
+        stage::enter((view, user), peer, pure_v1, id, |dir| {
             let trial = Trial::new(runtime, view, user, id, dir);
             (entry.act)(&trial);
             trial.finish();

@@ -31,6 +31,9 @@ if [ -e /dev/net/tun ]; then
     mknod -m 666 "$work/private/tun" c 10 200
     mount --bind "$work/private/tun" /dev/net/tun
 fi
+# crun gives the null device that a container has as a stream to its user.
+mknod -m 666 "$work/private/null" c 1 3
+mount --bind "$work/private/null" /dev/null
 # Engines expect a shared root, as hosts have it.
 mount --make-rshared /
 ip link set lo up

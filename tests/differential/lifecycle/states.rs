@@ -1,9 +1,9 @@
 //! What a container's life looks like from outside.
 
-use richrun_tests::bundle::{caps, sh};
+use richrun_tests::bundle::{caps, sh, user_namespace};
 use richrun_tests::command::wait_until;
 use richrun_tests::container::IDLE;
-use richrun_tests::suite::{ALL, BOTH};
+use richrun_tests::suite::{ALL, BOTH, ONE};
 use richrun_tests::{Kind, Suite, Trial};
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ pub fn register(suite: &mut Suite) {
     suite.compare(BOTH, "list_document", list_document);
     suite.compare(ALL, "life", life);
     suite.compare(BOTH, "exec_status", exec_status);
+    suite.compare(ONE, "the_machines_null_device", the_machines_null_device);
 }
 
 /// The commands that the trials of this module use.
@@ -26,6 +27,34 @@ fn keys(document: &Value) -> Vec<&str> {
         document.as_object().expect("an object").keys().map(String::as_str).collect();
     keys.sort_unstable();
     keys
+}
+
+/// Whatever a runtime does with its streams, the machine's own devices stay as they are.
+fn the_machines_null_device(t: &Trial) {
+    let bundle = t.bundle(|c| {
+        sh(c, "true");
+        user_namespace(c);
+    });
+    // The machine's, whatever is mounted over it here.
+    let devices = t.dir.join("devices");
+    std::fs::create_dir(&devices).expect("make a directory");
+    let kind = Some("devtmpfs");
+    nix::mount::mount(kind, &devices, kind, nix::mount::MsFlags::empty(), None::<&str>)
+        .expect("mount a devtmpfs");
+    let owner = || {
+        use std::os::unix::fs::MetadataExt;
+        let null = std::fs::metadata(devices.join("null")).expect("a null device");
+        (null.uid(), null.gid(), null.mode())
+    };
+    let before = owner();
+    t.run(&bundle);
+    let after = owner();
+    if before != after {
+        // Not for whoever comes next.
+        let _ours = std::os::unix::fs::chown(devices.join("null"), Some(before.0), Some(before.1));
+    }
+    nix::mount::umount(&devices).expect("unmount the devtmpfs");
+    assert_eq!(after, before);
 }
 
 /// The keys of `state` and those of its values that the configuration decides.
