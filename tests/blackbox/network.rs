@@ -15,6 +15,10 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "a_template_gets_a_number", a_template_gets_a_number)
         .on(ROOT, "a_taken_name_moves_nothing", a_taken_name_moves_nothing)
         .on(ROOT, "a_device_that_is_not_there_moves_nothing", not_there)
+        .on(ROOT, "a_loopback_device_stays", a_loopback_device_stays)
+        .on(ROOT, "two_names_of_one_device", two_names_of_one_device)
+        .on(ROOT, "what_cannot_go_leaves_all_where_they_were", what_cannot_go)
+        .on(ROOT, "the_runtime_stays_in_its_namespace", the_runtime_stays_in_its_namespace)
         .on(ROOT, "hooks_find_them_and_delete_leaves_them", hooks_find_them)
         .on(ROOT, "without_a_network_of_its_own", without_a_network_of_its_own);
 }
@@ -144,6 +148,97 @@ fn not_there(t: &Trial) {
     );
     let out = on_a_host(t, &script).exits(0).shows("inet 10.1.2.3/24");
     out.says("find it: no such device");
+}
+
+/// The kernel moves none; switched off it would be missed by all of the host.
+fn a_loopback_device_stays(t: &Trial) {
+    can(t);
+    let bundle = with_devices(t, json!({"lo": {"name": "lo2"}}));
+    let script = format!(
+        "ip link set lo up
+         ! RUN run -b {bundle} {name} || exit 7
+         ip -o link show lo",
+        bundle = bundle.path(),
+        name = t.name("lo"),
+    );
+    on_a_host(t, &script).exits(0).shows("LOOPBACK,UP").says("a loopback device stays");
+}
+
+fn two_names_of_one_device(t: &Trial) {
+    can(t);
+    let bundle = with_devices(t, json!({"d0": {}, "other": {"name": "x"}}));
+    let script = format!(
+        "ip link property add dev d0 altname other || {{ echo no other names; exit 0; }}
+         ! RUN run -b {bundle} {name} || exit 7
+         ip -o addr show d0",
+        bundle = bundle.path(),
+        name = t.name("twice"),
+    );
+    let out = on_a_host(t, &script).exits(0);
+    if out.out.contains("no other names") {
+        t.skip("ip or the kernel knows no other names of a device");
+    }
+    out.shows("inet 10.1.2.3/24").says("another name");
+}
+
+/// A bridge never leaves its namespace; what was moved before it comes back as it was.
+fn what_cannot_go(t: &Trial) {
+    can(t);
+    let bundle = with_devices(t, json!({"d0": {"name": "c0"}, "e": {"name": "c1"}}));
+    let script = format!(
+        "ip link add e type bridge || {{ echo no bridges; exit 0; }}
+         ip addr add fd01::5/64 dev e nodad
+         ip link set e up
+         ! RUN run -b {bundle} {name} || exit 7
+         ip -o addr; ip -o link",
+        bundle = bundle.path(),
+        name = t.name("bridge"),
+    );
+    let out = on_a_host(t, &script).exits(0);
+    if out.out.contains("no bridges") {
+        t.skip("the kernel has no bridges");
+    }
+    let out = out.says("linux.netDevices");
+    for what in [
+        "inet 10.1.2.3/24 brd 10.1.2.255 scope global d0:x",
+        "inet 10.9.9.1 peer 10.9.9.2/32 scope global d0",
+        "inet6 fd00::5/64 scope global",
+        "inet6 fd01::5/64 scope global",
+        "link/ether 02:00:00:00:00:05",
+    ] {
+        assert!(out.out.contains(what), "{what}: {}", out.out);
+    }
+    let up = |name: &str| {
+        let line = |line: &&str| line.contains(name) && line.contains("mtu");
+        out.out.lines().find(line).is_some_and(|line| line.contains("UP"))
+    };
+    assert!(up(": d0@") && up(": e:"), "{}", out.out);
+}
+
+/// A kernel that lets nobody enter a network namespace again: hooks run in the host's.
+fn the_runtime_stays_in_its_namespace(t: &Trial) {
+    can(t);
+    let bundle = with_devices(t, json!({"d0": {}}));
+    let seen = bundle.dir.join("seen");
+    let hook = bundle.script("hook.sh", "#!/bin/sh\nreadlink /proc/self/ns/net >\"$1\"\n");
+    bundle.edit(|c| {
+        let args = json!(["hook.sh", seen.to_str().expect("utf-8")]);
+        c["hooks"] = json!({"poststop": [{"path": hook, "args": args}]});
+        sh(c, "true");
+    });
+    let script = format!(
+        "readlink /proc/self/ns/net
+         strace -qq -o /dev/null -e trace=setns -e inject=setns:error=ENOMEM:when=2+ \
+             RUN run -b {bundle} {name} || true",
+        bundle = bundle.path(),
+        name = t.name("stays"),
+    );
+    if !std::path::Path::new("/usr/bin/strace").exists() {
+        t.skip("strace is not installed");
+    }
+    let out = on_a_host(t, &script).exits(0);
+    let seen = std::fs::read_to_string(seen).expect("where the hook was");
+    assert_eq!(out.out.lines().next(), Some(seen.trim()), "{}", out.err);
 }
 
 /// The runtime's hooks see them inside already; what happens to them afterwards is the

@@ -41,15 +41,26 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(Vec<u8>);
 
+/// A socket for the calling process's network namespace.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn socket() -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+}
+
 impl Rtnetlink {
     /// Opens a socket in the calling process's network namespace.
     ///
     /// # Errors
     /// The kernel's answer.
     pub fn open() -> Result<Rtnetlink, Errno> {
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        Ok(Rtnetlink { socket, sequence: 0 })
+        socket().map(Rtnetlink::of)
+    }
+
+    /// Talks over a socket that somebody has opened.
+    pub fn of(socket: OwnedFd) -> Rtnetlink {
+        Rtnetlink { socket, sequence: 0 }
     }
 
     /// The device of a name.
