@@ -17,6 +17,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "poststop_does_not_run_again", poststop_does_not_run_again)
         .on(ONE, "poststop_without_the_bundle", poststop_without_the_bundle)
         .on(ROOT, "others_in_the_cgroup_survive", others_in_the_cgroup_survive)
+        .on(ROOT, "another_has_the_group_by_now", another_has_the_group_by_now)
         .on(ROOT, "what_outlives_init_is_ended", what_outlives_init_is_ended)
         .on(ROOT, "a_forged_start_time_kills_nobody", a_forged_start_time_kills_nobody)
         .on(ROOT, "an_unreadable_state", an_unreadable_state)
@@ -184,6 +185,25 @@ fn others_in_the_cgroup_survive(t: &Trial) {
     assert!(!t.root().join(&id).exists());
     assert_eq!(c.status(), "running");
     c.remove();
+}
+
+/// A container has ended and was not deleted; another one has its group by now.
+fn another_has_the_group_by_now(t: &Trial) {
+    t.only(&[Kind::Richrun], "says an error");
+    let first = t.bundle(|c| sh(c, "exit 0"));
+    t.rt(&["run", "-d", "-b", first.path(), &first.id]).ok();
+    let c = t.take(&first);
+    c.wait("stopped");
+    let other = t.idle_with(|config| {
+        config["linux"]["cgroupsPath"] = first.config()["linux"]["cgroupsPath"].clone();
+    });
+    c.verb("kill", &["KILL"]).run().exits(1).says("container not running");
+    c.verb("kill", &["--all", "KILL"]).run();
+    assert_eq!(other.status(), "running");
+    c.verb("delete", &[]).ok().says("left alone, others run in it");
+    assert!(!t.root().join(&first.id).exists());
+    assert_eq!(other.status(), "running");
+    other.remove();
 }
 
 /// Without a pid namespace, processes outlive the first one.

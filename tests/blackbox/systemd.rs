@@ -28,6 +28,11 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "nobody_there", nobody_there)
         .on(ROOT, "failures_leave_nothing", failures_leave_nothing)
         .on(ROOT, "silence_is_not_waited_for", silence_is_not_waited_for)
+        .on(ONE, "a_request_to_end_is_heard", a_request_to_end_is_heard)
+        .on(ONE, "what_is_no_message_is_passed_over", what_is_no_message_is_passed_over)
+        .on(ONE, "who_does_not_answer_keeps_the_unit", who_does_not_answer_keeps_the_unit)
+        .on(ROOT, "another_has_the_scope_by_now", another_has_the_scope_by_now)
+        .on(V1, "an_update_that_fails_late", an_update_that_fails_late)
         .on(ROOT, "a_manager_that_restarts", a_manager_that_restarts)
         .on(ROOT, "names_in_use", names_in_use)
         .on(ROOT, "delete_without_systemd", delete_without_systemd)
@@ -218,6 +223,10 @@ fn few_tasks(t: &Trial) {
         assert_eq!(later.first().map(|call| &call.body[2]), (limit < 3).then_some(&expected));
         bus.remove_groups(t);
     }
+    // Where the limit cannot come down to what is asked for, there is no container.
+    fails_with(t, Manner::WillNotChange, "no, never", |c| {
+        c["linux"]["resources"]["pids"] = json!({"limit": 1});
+    });
 }
 
 /// systemd inside moves itself below the scope, and hands controllers on.
@@ -285,7 +294,14 @@ fn nobody_there(t: &Trial) {
 
 /// The run fails in time with this word, nothing is left, and the name can be used.
 fn fails(t: &Trial, manner: Manner, word: &str) {
-    let b = bundle(t, |c| args(c, &["true"]));
+    fails_with(t, manner, word, |_| {});
+}
+
+fn fails_with(t: &Trial, manner: Manner, word: &str, edit: impl FnOnce(&mut Value)) {
+    let b = bundle(t, |c| {
+        args(c, &["true"]);
+        edit(c);
+    });
     let bus = Bus::new(t, manner);
     let began = Instant::now();
     run(t, &bus, &b).exits(1).says("systemd cgroup manager: ").says(word);
@@ -324,6 +340,77 @@ fn silence_is_not_waited_for(t: &Trial) {
     ] {
         fails(t, manner, word);
     }
+}
+
+/// However much there is to read.
+fn a_request_to_end_is_heard(t: &Trial) {
+    let bus = Bus::new(t, Manner::Deluges);
+    let b = bundle(t, |c| args(c, &["true"]));
+    let running = rt(t, &bus, &["run", "-b", b.path(), &b.id]).spawn();
+    richrun_tests::command::wait_until("the call", || !bus.calls("StartTransientUnit").is_empty());
+    running.kill(libc::SIGTERM);
+    running.wait().exits(128 + libc::SIGTERM).says("ended by SIGTERM");
+}
+
+fn what_is_no_message_is_passed_over(t: &Trial) {
+    let bus = Bus::new(t, Manner::Babbles);
+    let b = bundle(t, |c| sh(c, "exit 6"));
+    run(t, &bus, &b).exits(6);
+    bus.remove_groups(t);
+}
+
+/// The call may never have come to be looked at: a unit of that name may be anybody's.
+fn who_does_not_answer_keeps_the_unit(t: &Trial) {
+    let bus = Bus::new(t, Manner::SilentAtStart);
+    let b = bundle(t, |c| args(c, &["true"]));
+    run(t, &bus, &b).exits(1).says("no answer in time");
+    assert!(bus.calls("StopUnit").is_empty(), "it is not known to be ours");
+}
+
+/// A container has ended, its scope with it, and one of another store has the name.
+fn another_has_the_scope_by_now(t: &Trial) {
+    let bus = Bus::new(t, Manner::Works);
+    let b = bundle(t, |c| args(c, &["true"]));
+    rt(t, &bus, &["run", "-d", "-b", b.path(), &b.id]).ok();
+    t.take(&b).wait("stopped");
+    bus.forget(&unit(&b));
+    let store = t.dir.join("other");
+    let store = store.to_str().expect("utf-8");
+    let in_store = |words: &[&str]| rt(t, &bus, &[&["--root", store], words].concat());
+    b.edit(|c| sh(c, "sleep 1000"));
+    in_store(&["run", "-d", "-b", b.path(), &b.id]).ok();
+    let status = || in_store(&["state", &b.id]).ok().json()["status"].clone();
+    rt(t, &bus, &["kill", &b.id, "KILL"]).run().exits(1).says("container not running");
+    rt(t, &bus, &["kill", "--all", &b.id, "KILL"]).run();
+    assert_eq!(status(), "running");
+    rt(t, &bus, &["delete", "-f", &b.id]).ok();
+    assert_eq!(status(), "running");
+    assert_eq!(bus.units(), [unit(&b)], "the scope is somebody else's");
+    in_store(&["delete", "-f", &b.id]).ok();
+    assert!(bus.units().is_empty(), "{:?}", bus.units());
+    bus.remove_groups(t);
+}
+
+fn an_update_that_fails_late(t: &Trial) {
+    let b = bundle(t, |c| {
+        sh(c, "sleep 100");
+        c["linux"]["resources"]["memory"] = json!({"limit": 64 << 20});
+        c["linux"]["resources"]["pids"] = json!({"limit": 77});
+    });
+    let bus = Bus::new(t, Manner::Spoils);
+    rt(t, &bus, &["run", "-d", "-b", b.path(), &b.id]).ok();
+    let words = ["update", "--memory", "32M", "--pids-limit", "50", &b.id];
+    rt(t, &bus, &words).run().exits(1).says("could not be taken back").says("pids.max");
+    let calls = bus.calls("SetUnitProperties");
+    let back = calls.last().expect("a call").body[2].as_array().expect("a list").clone();
+    assert!(back.contains(&json!(["MemoryLimit", 64 << 20])), "{back:?}");
+    assert!(back.contains(&json!(["TasksMax", 77])), "{back:?}");
+    let file = t.cgroup("memory", &t.name("fake.slice")).join(unit(&b));
+    let limit = fs::read_to_string(file.join("memory.limit_in_bytes")).expect("read");
+    assert_eq!(limit.trim(), (64 << 20).to_string());
+    bus.mend();
+    rt(t, &bus, &["delete", "-f", &b.id]).ok();
+    bus.remove_groups(t);
 }
 
 fn a_manager_that_restarts(t: &Trial) {

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::{Cgroup, ScopeRecord, file};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::knob::{Absent, Knob, Knobs};
-use crate::plan::cgroup::scope::of_knobs;
+use crate::plan::cgroup::scope::{Property, of_knobs};
 use crate::plan::update::undoing;
 
 /// A file as it was, and what is written to it.
@@ -24,18 +24,39 @@ impl Cgroup {
     /// The field, the file and the cause; and what could not be taken back.
     pub fn update(&self, knobs: &Knobs, scope: Option<&ScopeRecord>) -> Result<()> {
         let before = self.before(&knobs.rows);
-        let told = || match scope {
+        let mut told = None;
+        let changed = self.apply_checked(knobs).and_then(|()| match scope {
             None => Ok(()),
-            // systemd rounds some of them: what the files say is exact.
-            Some(scope) => scope
-                .set(&of_knobs(&knobs.rows, self.mode))
-                .and_then(|()| self.apply_checked(&Knobs { check: None, ..knobs.clone() })),
-        };
-        let changed = self.apply_checked(knobs).and_then(|()| told());
-        changed.map_err(|error| match self.take_back(&before) {
-            left if left.is_empty() => error,
-            left => error.within(format!("{} could not be taken back", left.join(", "))),
+            Some(scope) => {
+                scope.set(&of_knobs(&knobs.rows, self.mode))?;
+                told = Some(scope);
+                // systemd rounds some of them: what the files say is exact.
+                self.apply_checked(&Knobs { check: None, ..knobs.clone() })
+            }
+        });
+        changed.map_err(|error| {
+            // First systemd, which writes files, too.
+            let untold = told.and_then(|scope| scope.set(&self.undoing(&before)).err());
+            let untold = untold.map(|error| format!("its properties ({error})"));
+            let left: Vec<String> = untold.into_iter().chain(self.take_back(&before)).collect();
+            match left.is_empty() {
+                true => error,
+                false => error.within(format!("{} could not be taken back", left.join(", "))),
+            }
         })
+    }
+
+    /// The properties that a unit had when the files were as they were.
+    fn undoing(&self, before: &[Before<'_>]) -> Vec<Property> {
+        let rows = before.iter().flat_map(|one| {
+            let values = undoing(one.file, &one.text, one.value);
+            values.into_iter().map(|value| Knob {
+                file: one.file.to_owned(),
+                value,
+                ..one.row.clone()
+            })
+        });
+        of_knobs(&rows.collect::<Vec<_>>(), self.mode)
     }
 
     /// What the files are now: those that cannot be read will refuse the write as well.

@@ -200,6 +200,7 @@ impl Job {
             poststop_next: hooks::any(&self.plan.hooks, &[Phase::Poststop]).then_some(0),
             rich: self.plan.rich.clone(),
             stop_signal: self.stop_signal,
+            ends_whole: self.plan.namespaces.has_new(LinuxNamespaceType::Pid),
         }
     }
 

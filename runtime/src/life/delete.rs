@@ -156,8 +156,8 @@ fn ends_within(pidfd: impl AsFd, bound: Duration) -> std::result::Result<bool, E
 }
 
 fn remove_cgroups(state: &State) -> Result<()> {
-    remove_groups(state)?;
-    if let Some(groups) = &state.cgroup {
+    let gone = remove_groups(state)?;
+    if let Some(groups) = state.cgroup.as_ref().filter(|_| gone) {
         stop_scope(groups, state.init.is_some());
     }
     Ok(())
@@ -177,24 +177,36 @@ fn remove_class(state: &State) -> Result<()> {
     state.rdt.as_ref().map_or(Ok(()), RdtRecord::remove)
 }
 
-fn remove_groups(state: &State) -> Result<()> {
-    let Some(cgroup) = cgroup(state)? else { return Ok(()) };
-    if state.init.is_none() && !empties(&cgroup)? {
-        // `create` was cut off before it had a process that we know of, perhaps
-        // before it saw that the group is somebody else's.
+/// Whether they are gone; others may be in them.
+fn remove_groups(state: &State) -> Result<bool> {
+    let Some(cgroup) = cgroup(state)? else { return Ok(true) };
+    // `create` was cut off before it had a process that we know of, perhaps before it saw that
+    // the group is somebody else's. Or all that were the container's have ended, and another
+    // container has the group now, or systemd's unit of that name.
+    let unknown = state.init.is_none();
+    let others = || -> Result<bool> {
+        if empties(&cgroup)? {
+            return Ok(false);
+        }
         let pids = cgroup.pids()?;
         log::warn(format!("cgroup of {}: left alone, others run in it: {pids:?}", state.id));
-        return Ok(());
+        Ok(true)
+    };
+    if unknown && others()? {
+        return Ok(false);
     }
     if cgroup.remove_empty() {
-        return Ok(());
+        return Ok(true);
+    }
+    if !unknown && state.none_left() && others()? {
+        return Ok(false);
     }
     let own = std::process::id() as i32;
     let leftovers = match cgroup.pids()?.contains(&own) {
         true => Leftovers::Refuse,
         false => Leftovers::Kill,
     };
-    cgroup.remove(leftovers)
+    cgroup.remove(leftovers).map(|()| true)
 }
 
 /// Whether nobody is in the group, or soon nobody any more: the processes of a

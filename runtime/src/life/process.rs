@@ -27,7 +27,15 @@ struct Stat {
     state: u8,
     parent: i32,
     flags: u32,
+    threads: u32,
     start_time: u64,
+}
+
+impl Stat {
+    /// A first thread that has ended is a zombie beside others that run.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
 }
 
 impl ProcessId {
@@ -36,24 +44,29 @@ impl ProcessId {
     /// # Errors
     /// [`Kind::NoSuchProcess`] when there is none.
     pub fn of(pid: i32) -> Result<Self> {
-        match read_stat(pid) {
+        match look_at(pid)? {
             Some(stat) => Ok(ProcessId { pid, start_time: stat.start_time }),
             None => Err(Error::new(Kind::NoSuchProcess, format!("process {pid}: no such process"))),
         }
     }
 
     /// Whether this very process still runs: same pid, same start time, and
-    /// neither a zombie nor dead.
+    /// no thread of it left but a zombie. One that cannot be looked at (no descriptor or memory is
+    /// left for that) has not ended: what it has is not to be taken away.
     pub fn is_alive(&self) -> bool {
-        matches!(read_stat(self.pid), Some(stat)
-            if stat.start_time == self.start_time && !matches!(stat.state, b'Z' | b'X' | b'x'))
+        self.lives().unwrap_or(true)
+    }
+
+    fn lives(&self) -> Result<bool> {
+        let stat = look_at(self.pid)?;
+        Ok(stat.is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended()))
     }
 
     /// A pidfd for this very process: opened first and checked afterwards, so
     /// that the descriptor can never name a recycled pid.
     ///
     /// # Errors
-    /// [`Kind::NoSuchProcess`] when it has ended.
+    /// [`Kind::NoSuchProcess`] when it has ended; another one when that cannot be told.
     pub fn pidfd(&self) -> Result<OwnedFd> {
         let gone = || Error::new(Kind::NoSuchProcess, "container not running");
         let pid = Pid::from_raw(self.pid).ok_or_else(gone)?;
@@ -62,7 +75,7 @@ impl ProcessId {
             Err(Errno::SRCH | Errno::INVAL) => return Err(gone()),
             Err(errno) => return Err(Error::os(format!("pidfd_open {}", self.pid), errno)),
         };
-        if self.is_alive() { Ok(fd) } else { Err(gone()) }
+        if self.lives()? { Ok(fd) } else { Err(gone()) }
     }
 
     /// Whether it is the first process of a pid namespace, with which all
@@ -125,16 +138,27 @@ pub fn is_zombie(pid: i32) -> bool {
 }
 
 fn read_stat(pid: i32) -> Option<Stat> {
-    let path = format!("/proc/{pid}/stat");
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    // The kernel gives the whole line at once, and it has some 50 numbers.
-    let mut line = [0; 1024];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut line)).ok()?;
-    parse_stat(&line[..length])
+    look_at(pid).ok().flatten()
 }
 
-/// Field 3 (state), field 4 (parent), field 9 (flags) and field 22 (start time); the command in field 2 may hold
-/// blanks and parentheses, so fields are counted after the last `)`.
+/// `None`: there is no such process.
+fn look_at(pid: i32) -> Result<Option<Stat>> {
+    let path = format!("/proc/{pid}/stat");
+    // The kernel gives the whole line at once, and it has some 50 numbers.
+    let mut line = [0; 1024];
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let read = rustix::fs::open(path.as_str(), flags, Mode::empty())
+        .and_then(|file| rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut line)));
+    match read {
+        Ok(length) => Ok(parse_stat(&line[..length])),
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+        Err(errno) => Err(Error::os(format!("read {path}"), errno)),
+    }
+}
+
+/// Field 3 (state), field 4 (parent), field 9 (flags), field 20 (threads) and field 22 (start
+/// time); the command in field 2 may hold blanks and parentheses, so fields are counted after
+/// the last `)`.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
@@ -142,8 +166,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     let flags = fields.nth(4)?.parse().ok()?;
-    let start_time = fields.nth(12)?.parse().ok()?;
-    Some(Stat { state, parent, flags, start_time })
+    let threads = fields.nth(10)?.parse().ok()?;
+    let start_time = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, parent, flags, threads, start_time })
 }
 
 #[cfg(test)]
@@ -155,9 +180,21 @@ mod tests {
         let text = b"7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1";
         assert_eq!(
             parse_stat(text),
-            Some(Stat { state: b'S', parent: 1, flags: 4194560, start_time: 4711 })
+            Some(Stat { state: b'S', parent: 1, flags: 4194560, threads: 1, start_time: 4711 })
         );
         assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_lives_with_the_others() {
+        for (state, threads, ended) in
+            [('S', 1, false), ('Z', 1, true), ('Z', 0, true), ('Z', 2, false), ('X', 1, true)]
+        {
+            let text =
+                format!("7 (a) {state} 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 {threads} 0 4711 1 1");
+            let stat = parse_stat(text.as_bytes()).unwrap();
+            assert_eq!(stat.has_ended(), ended, "{state} {threads}");
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn real_time(name: &str) -> Option<i32> {
 /// "container not running" where the first process is gone, unless `all`.
 pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()> {
     if all {
-        return kill_all(state, number);
+        return if state.none_left() { Ok(()) } else { kill_all(state, number) };
     }
     if number == KILL && status == Status::Stopped && end_what_is_left(state)? {
         return Ok(());
@@ -103,8 +103,9 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
 /// Where the first process did not lead the pid namespace, the others outlive it. Whether there
 /// was any.
 fn end_what_is_left(state: &State) -> Result<bool> {
-    // Without a recorded first process the group may be somebody else's.
-    let Some(cgroup) = cgroup(state)?.filter(|_| state.init.is_some()) else { return Ok(false) };
+    // Without a recorded first process the group may be somebody else's, or be by now.
+    let ours = state.init.is_some() && !state.none_left();
+    let Some(cgroup) = cgroup(state)?.filter(|_| ours) else { return Ok(false) };
     let killed = cgroup.signal(KILL)?;
     cgroup.thaw_to_die()?;
     Ok(killed == Killed::Some)

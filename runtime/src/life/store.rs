@@ -74,6 +74,17 @@ pub struct State {
     /// What its first process gets in the place of TERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<i32>,
+    /// Its first process leads a pid namespace that was made for it: all of its processes end
+    /// with that one (pid_namespaces(7)), and who is in its groups then is somebody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_whole: bool,
+}
+
+impl State {
+    /// Whether none of its processes can be left: its first one is dead, and it was made whole.
+    pub fn none_left(&self) -> bool {
+        self.ready && self.ends_whole && self.init.is_some_and(|init| !init.is_alive())
+    }
 }
 
 /// The directory below which all containers of this user live.

@@ -35,6 +35,13 @@ pub enum Manner {
     SilentAtJob,
     /// Signals of others, and nothing else.
     Floods,
+    /// The same, faster than anybody reads them.
+    Deluges,
+    /// A signal that breaks rules of the protocol, and then as systemd.
+    Babbles,
+    /// As systemd; but once it has been told of a change, the file with the limit of
+    /// processes takes no value any more.
+    Spoils,
     /// The call is refused.
     Refuses,
     /// The job ends like this.
@@ -64,6 +71,7 @@ struct Known {
     units: BTreeMap<String, Vec<PathBuf>>,
     connections: u32,
     left: bool,
+    spoilt: Option<PathBuf>,
 }
 
 /// The stand-in; it ends with this value.
@@ -133,6 +141,18 @@ impl Bus {
         let found: Vec<&Value> = list.iter().filter(|pair| pair[0] == name).collect();
         assert!(found.len() <= 1, "{name} once: {found:?}");
         found.first().map_or(Value::Null, |pair| pair[1].clone())
+    }
+
+    /// As systemd when everybody in a unit has ended.
+    pub fn forget(&self, unit: &str) {
+        let groups = self.known.lock().expect("known").units.remove(unit);
+        groups.iter().flatten().for_each(|group| end_group(group));
+    }
+
+    /// Undoes what [`Manner::Spoils`] has done.
+    pub fn mend(&self) {
+        let file = self.known.lock().expect("known").spoilt.take().expect("it was spoilt");
+        nix::mount::umount(&file).expect("unmount");
     }
 
     /// Takes its groups away, which have to be empty.
@@ -246,6 +266,12 @@ impl Client {
                     "no, never",
                 ))?;
             }
+            "SetUnitProperties" if self.manner == Manner::Spoils => {
+                if self.known.lock().expect("known").spoilt.is_none() {
+                    self.spoil(&unit);
+                }
+                self.say(&wire::answer(to, &[]))?;
+            }
             "ResetFailedUnit" | "SetUnitProperties" => self.say(&wire::answer(to, &[]))?,
             other => panic!("call of {other}"),
         }
@@ -259,6 +285,7 @@ impl Client {
     fn start(&mut self, call: &Call, unit: &str) -> std::io::Result<bool> {
         let job = "/org/freedesktop/systemd1/job/7";
         let exists = match self.manner {
+            Manner::SilentAtStart => false,
             Manner::Taken => true,
             Manner::Leaving => !self.known.lock().expect("known").left,
             _ => self.known.lock().expect("known").units.contains_key(unit),
@@ -292,6 +319,15 @@ impl Client {
                 let other = "/org/freedesktop/systemd1/job/1";
                 self.say(&wire::signal("JobRemoved", true, &[other, "other.scope", "done"]))?;
             },
+            Manner::Deluges => {
+                let other = "/org/freedesktop/systemd1/job/1";
+                let many = wire::signal("JobRemoved", true, &[other, "other.scope", "done"]);
+                let many = many.repeat(4096);
+                loop {
+                    self.say(&many)?;
+                }
+            }
+            Manner::Babbles => self.say(&wire::babble())?,
             _ => {}
         }
         if self.manner != Manner::Lies {
@@ -307,6 +343,19 @@ impl Client {
             _ => self.say(&wire::signal("JobRemoved", true, &[job, unit, "done"]))?,
         }
         Ok(true)
+    }
+
+    /// Has the group's limit of processes refuse every value.
+    fn spoil(&self, unit: &str) {
+        let mut known = self.known.lock().expect("known");
+        let groups = known.units.get(unit).expect("a unit");
+        let file = groups.iter().map(|group| group.join("pids.max")).find(|file| file.exists());
+        let file = file.expect("a limit of processes");
+        let bind = nix::mount::MsFlags::MS_BIND;
+        // A file that can be read, and takes nothing.
+        nix::mount::mount(Some("/proc/version"), &file, None::<&str>, bind, None::<&str>)
+            .expect("bind over the file");
+        known.spoilt = Some(file);
     }
 
     /// Makes the groups and moves the processes there.

@@ -227,3 +227,10 @@ pub fn signal(member: &str, number: bool, body: &[&str]) -> Vec<u8> {
     ];
     message(4, &fields, None, texts(body, number))
 }
+
+/// A signal whose signature names types that are none, and are more than a byte each.
+pub fn babble() -> Vec<u8> {
+    let fields = [(1, 'o', "/org/freedesktop/systemd1"), (3, 's', "JobRemoved")];
+    let (bytes, _) = texts(&["x"], true);
+    message(4, &fields, None, (bytes, "u\u{e9}\u{20ac}".to_owned()))
+}

@@ -95,18 +95,19 @@ fn start_once(plan: &ScopePlan, bus: Knocked, holder: &Holder, again: bool) -> A
     bus.listen("JobRemoved", 2, unit);
     let known = known_version(&mut bus, &plan.properties)?;
     let body = || start_body(plan, holder.pid(), known);
-    let job = match job_of(&mut bus, body()) {
+    let job = match job_of(&mut bus, unit, body()) {
         Err(Fault::Refused(name, text)) if name == UNIT_EXISTS => {
             if again || !leaves(&mut bus, unit)? {
                 return Err(Fault::Refused(name, text));
             }
-            job_of(&mut bus, body())
+            job_of(&mut bus, unit, body())
         }
         job => job,
     };
-    job.and_then(|(job, seen)| done(&mut bus, &job, seen)).inspect_err(|fault| {
-        // What is refused has not begun, and a unit of that name is not ours.
-        if matches!(fault, Fault::Other(_)) {
+    let begun = job.is_ok();
+    job.and_then(|job| done(&mut bus, unit, job)).inspect_err(|fault| {
+        // What is refused, or was not answered, has not begun: a unit of that name is not ours.
+        if matches!(fault, Fault::Other(_)) && (begun || holds(holder, unit)) {
             let _best_effort = clean(&mut bus, unit);
         }
     })
@@ -138,16 +139,18 @@ fn start_body(plan: &ScopePlan, pid: i32, known: u32) -> Vec<Value> {
     ]
 }
 
-/// Jobs that have ended, and how.
+/// Jobs of a unit that have ended, and how.
 type Seen = Vec<(String, String)>;
+/// How many of them are remembered: a unit has one or two at a time.
+const MOST_SEEN: usize = 64;
 
 /// The job of a `StartTransientUnit`; its end may be told before it.
-fn job_of(bus: &mut Bus, body: Vec<Value>) -> Attempt<(String, Seen)> {
+fn job_of(bus: &mut Bus, unit: &str, body: Vec<Value>) -> Attempt<(String, Seen)> {
     let asked = bus.ask("StartTransientUnit", body);
-    job_for(bus, asked)
+    job_for(bus, unit, asked)
 }
 
-fn job_for(bus: &mut Bus, asked: u32) -> Attempt<(String, Seen)> {
+fn job_for(bus: &mut Bus, unit: &str, asked: u32) -> Attempt<(String, Seen)> {
     let mut seen = Vec::new();
     loop {
         match bus.next()? {
@@ -159,20 +162,22 @@ fn job_for(bus: &mut Bus, asked: u32) -> Attempt<(String, Seen)> {
             Event::Refusal(to, name, text) if to == asked => {
                 return Err(Fault::Refused(name, text));
             }
-            Event::Signal(name, texts) => seen.extend(ended(&name, texts)),
+            Event::Signal(name, texts) if seen.len() < MOST_SEEN => {
+                seen.extend(ended(&name, unit, texts));
+            }
             _ => {}
         }
     }
 }
 
-/// `JobRemoved`: the job and its result.
-fn ended(name: &str, texts: Vec<String>) -> Option<(String, String)> {
-    let [job, _unit, result] = <[String; 3]>::try_from(texts).ok()?;
-    (name == "JobRemoved").then_some((job, result))
+/// `JobRemoved` of this unit: the job and its result.
+fn ended(name: &str, unit: &str, texts: Vec<String>) -> Option<(String, String)> {
+    let [job, whose, result] = <[String; 3]>::try_from(texts).ok()?;
+    (name == "JobRemoved" && whose == unit).then_some((job, result))
 }
 
 /// Waits for a job's end.
-fn done(bus: &mut Bus, job: &str, seen: Seen) -> Attempt<()> {
+fn done(bus: &mut Bus, unit: &str, (job, seen): (String, Seen)) -> Attempt<()> {
     let mut seen = seen.into_iter();
     let result = loop {
         match seen.next() {
@@ -181,7 +186,7 @@ fn done(bus: &mut Bus, job: &str, seen: Seen) -> Attempt<()> {
             None => {}
         }
         if let Event::Signal(name, texts) = bus.next()?
-            && let Some((one, result)) = ended(&name, texts)
+            && let Some((one, result)) = ended(&name, unit, texts)
             && one == job
         {
             break result;
@@ -252,7 +257,7 @@ fn stop_once(unit: &str, user: bool) -> Attempt<()> {
     let mut bus = Bus::open(user)?;
     bus.listen("JobRemoved", 2, unit);
     let asked = bus.ask("StopUnit", vec![Value::text(unit), Value::text("replace")]);
-    match job_for(&mut bus, asked).and_then(|(job, seen)| done(&mut bus, &job, seen)) {
+    match job_for(&mut bus, unit, asked).and_then(|job| done(&mut bus, unit, job)) {
         Err(Fault::Refused(name, _)) if name == NO_SUCH_UNIT => return Ok(()),
         stopped => stopped?,
     }

@@ -119,14 +119,14 @@ impl<'a> Message<'a> {
     pub fn texts(&self) -> Vec<&'a str> {
         let mut reader = self.body;
         let mut texts = Vec::new();
-        let mut signature = self.signature;
-        while let Some(kind) = signature.bytes().next() {
-            signature = &signature[1..];
+        let mut signature = self.signature.as_bytes();
+        while let Some((kind, rest)) = signature.split_first() {
+            signature = rest;
             let taken = match kind {
                 b'u' | b'i' | b'b' => reader.u32().map(drop),
                 b's' | b'o' => reader.text().map(|text| texts.push(text)),
                 // Only the variant's own type counts from here.
-                b'v' => reader.signature().map(|inner| signature = inner),
+                b'v' => reader.signature().map(|inner| signature = inner.as_bytes()),
                 _ => None,
             };
             if taken.is_none() {
@@ -217,6 +217,18 @@ mod tests {
                 let _told = Message::decode(&changed).map(|message| message.texts().len());
             }
         }
+    }
+
+    /// A signature is any text until it is read.
+    #[test]
+    fn a_signature_of_no_types_has_no_texts() {
+        let mut changed = REMOVED.to_vec();
+        let at = changed.windows(4).position(|bytes| bytes == b"uoss").unwrap();
+        changed[at..at + 4].copy_from_slice("\u{e9}ss".as_bytes());
+        let length = frame(&changed).unwrap().unwrap();
+        assert!(Message::decode(&changed[..length]).unwrap().texts().is_empty());
+        changed[at..at + 4].copy_from_slice("u\u{20ac}".as_bytes());
+        assert!(Message::decode(&changed[..length]).unwrap().texts().is_empty());
     }
 
     #[test]
