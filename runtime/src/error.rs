@@ -73,6 +73,11 @@ impl Error {
         self
     }
 
+    /// Another error in its place where it is that a process has ended.
+    pub fn if_gone(self, instead: impl FnOnce() -> Error) -> Self {
+        if self.kind == Kind::NoSuchProcess { instead() } else { self }
+    }
+
     /// Step and object, without the errno's words.
     pub fn message(&self) -> &str {
         &self.message

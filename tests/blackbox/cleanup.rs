@@ -18,6 +18,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "poststop_without_the_bundle", poststop_without_the_bundle)
         .on(ROOT, "others_in_the_cgroup_survive", others_in_the_cgroup_survive)
         .on(ROOT, "another_has_the_group_by_now", another_has_the_group_by_now)
+        .on(ROOT, "deleted_from_another_pid_namespace", deleted_from_another_pid_namespace)
         .on(ROOT, "what_outlives_init_is_ended", what_outlives_init_is_ended)
         .on(ROOT, "a_forged_start_time_kills_nobody", a_forged_start_time_kills_nobody)
         .on(ROOT, "an_unreadable_state", an_unreadable_state)
@@ -204,6 +205,35 @@ fn another_has_the_group_by_now(t: &Trial) {
     assert!(!t.root().join(&first.id).exists());
     assert_eq!(other.status(), "running");
     other.remove();
+}
+
+/// An engine that is in a container itself counts processes in another way than the host, from
+/// where the container is deleted.
+fn deleted_from_another_pid_namespace(t: &Trial) {
+    t.only(&[Kind::Richrun], "looks for processes by their numbers");
+    let bundle = t.bundle(|c| sh(c, "touch /tmp/up; exec sleep 12345"));
+    let (path, root) = (t.runtime_path(), t.root());
+    let script = format!(
+        "{} --root {} run -d -b {} {} && exec sleep 1000",
+        path.display(),
+        root.display(),
+        bundle.path(),
+        bundle.id
+    );
+    let engine = t.cmd("unshare", &["-pf", "--kill-child", "--mount-proc", "sh", "-c", &script]);
+    let engine = engine.spawn();
+    let up = bundle.rootfs().join("tmp/up");
+    wait_until("the payload", || up.exists());
+    let runs = || {
+        let all = fs::read_dir("/proc").expect("/proc").flatten();
+        all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+            .any(|line| line == b"sleep\x0012345\0")
+    };
+    wait_until("the payload to be itself", runs);
+    t.rt(&["delete", "--force", &bundle.id]).ok();
+    wait_until("its end", || !runs());
+    engine.kill(libc::SIGKILL);
+    engine.wait();
 }
 
 /// Without a pid namespace, processes outlive the first one.

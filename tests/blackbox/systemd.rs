@@ -150,7 +150,15 @@ fn names_and_slices(t: &Trial) {
         assert_eq!(bus.property("Slice"), json!(slice), "{path}");
     }
     let calls = bus.calls("StartTransientUnit").len();
-    for path in ["/a/b", "a:b", "a.slice:b:c:d", "a--b.slice:x:y", "x:y:z", "a.slice:b:../c"] {
+    for path in [
+        "/a/b",
+        "a:b",
+        "a.slice:b:c:d",
+        "a--b.slice:x:y",
+        "x:y:z",
+        "a.slice:b:../c",
+        "a.slice:x:b.slice",
+    ] {
         b.edit(|c| c["linux"]["cgroupsPath"] = json!(path));
         run(t, &bus, &b).exits(1).says("linux.cgroupsPath: ");
     }

@@ -25,7 +25,7 @@ use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify_relay, own_image};
 use crate::life::delete::destroy;
-use crate::life::{Entry, State, Store, hooks, signal};
+use crate::life::{Entry, State, Store, hooks, process, signal};
 use crate::plan::boot::{BootHost, Family};
 use crate::plan::cgroup::{CgroupPlan, ScopeAsked};
 use crate::plan::process::deduplicated;
@@ -200,7 +200,12 @@ impl Job {
             poststop_next: hooks::any(&self.plan.hooks, &[Phase::Poststop]).then_some(0),
             rich: self.plan.rich.clone(),
             stop_signal: self.stop_signal,
-            ends_whole: self.plan.namespaces.has_new(LinuxNamespaceType::Pid),
+            ends_whole_in: self
+                .plan
+                .namespaces
+                .has_new(LinuxNamespaceType::Pid)
+                .then(process::own_pid_namespace)
+                .flatten(),
         }
     }
 

@@ -62,7 +62,7 @@ pub fn run(global: &Global, args: &EventsArgs) -> Result<u8> {
         tell(&args.id, "stats", Some(statistics(&cgroup.ok_or_else(none)?, init.pid)))?;
         return Ok(0);
     }
-    let pidfd = init.pidfd().map_err(|_| gone())?;
+    let pidfd = init.pidfd().map_err(|error| error.if_gone(gone))?;
     let control = match Control::connect(&store, &args.id) {
         Ok(control) => Some(control),
         // No services; where nothing else could be told either, that is the answer.

@@ -39,7 +39,7 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         super::service::need(&store, &args.id, &args.needs)?;
     }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
-    let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+    let pidfd = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
     let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;
     let plan = ExecPlan::new(&config, asked(args, passed.count)?, &passed.env)?;
     plan.warnings.iter().for_each(log::warn);

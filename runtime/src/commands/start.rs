@@ -20,7 +20,7 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
         return Err(refusal(status));
     }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
-    let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+    let pidfd = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
     let config = Config::from_saved(&state.bundle, entry.read_config()?)?;
     validate::startable(&config.spec)?;
     let host = notify_relay::host_address();
@@ -28,7 +28,11 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
         Some(host) => NotifySocket::open(&entry.path(), host, init.pid)?,
         None => None,
     };
-    let opened = gate::open(&entry, pidfd.as_fd());
+    let opened = match gate::Reached::new(&entry) {
+        // Nothing has happened: the container is as it was, and can be started.
+        Err(error) if error.kind() != Kind::WrongState => return Err(error),
+        reached => reached.and_then(|gate| gate.open(pidfd.as_fd())),
+    };
     gate::remove(&entry)?;
     if let Err(error) = opened {
         // It is on its way: who deletes the container next shall find it dead.

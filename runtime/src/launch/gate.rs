@@ -105,27 +105,50 @@ impl Gate {
     }
 }
 
-/// `start`: opens the gate and waits until the payload is executed.
-///
-/// # Errors
-/// The init process is gone, or could not execute the payload.
-pub fn open(entry: &Entry, pidfd: BorrowedFd<'_>) -> Result<()> {
-    let dead = || Error::new(Kind::WrongState, "cannot start a container that has stopped");
-    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let result = openat(entry.dir(), RESULT_FIFO, OFlags::RDONLY | flags, Mode::empty())
-        .step(|| format!("open {RESULT_FIFO}"))?;
-    let start = match openat(entry.dir(), EXEC_FIFO, OFlags::WRONLY | flags, Mode::empty()) {
-        Err(Errno::NXIO) => return Err(dead()),
-        opened => opened.step(|| format!("open {EXEC_FIFO}"))?,
-    };
-    rustix::io::write(&start, b"0").step(|| format!("write {EXEC_FIFO}"))?;
-    drop(start);
-    let said = read_to_end(&result, pidfd)?;
-    match said.split_first() {
-        Some((&EXECUTING, [])) => Ok(()),
-        Some((&EXECUTING, error)) => Err(decode_error(error)),
-        Some(_) => Err(decode_error(&said)),
-        None => Err(dead()),
+/// `start`'s side: the gate, still closed.
+#[derive(Debug)]
+pub struct Reached {
+    start: OwnedFd,
+    result: OwnedFd,
+}
+
+fn dead() -> Error {
+    Error::new(Kind::WrongState, "cannot start a container that has stopped")
+}
+
+impl Reached {
+    /// Stands before the gate of a container: nothing has happened yet.
+    ///
+    /// # Errors
+    /// [`Kind::WrongState`] when the init process is gone; what hinders this process.
+    pub fn new(entry: &Entry) -> Result<Reached> {
+        let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let result = openat(entry.dir(), RESULT_FIFO, OFlags::RDONLY | flags, Mode::empty())
+            .step(|| format!("open {RESULT_FIFO}"))?;
+        match openat(entry.dir(), EXEC_FIFO, OFlags::WRONLY | flags, Mode::empty()) {
+            Err(Errno::NXIO) => Err(dead()),
+            opened => {
+                let start = opened.step(|| format!("open {EXEC_FIFO}"))?;
+                Ok(Reached { start, result })
+            }
+        }
+    }
+
+    /// Opens it and waits until the payload is executed.
+    ///
+    /// # Errors
+    /// The init process is gone, or could not execute the payload.
+    pub fn open(self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let Reached { start, result } = self;
+        rustix::io::write(&start, b"0").step(|| format!("write {EXEC_FIFO}"))?;
+        drop(start);
+        let said = read_to_end(&result, pidfd)?;
+        match said.split_first() {
+            Some((&EXECUTING, [])) => Ok(()),
+            Some((&EXECUTING, error)) => Err(decode_error(error)),
+            Some(_) => Err(decode_error(&said)),
+            None => Err(dead()),
+        }
     }
 }
 

@@ -120,7 +120,7 @@ mod tests {
             poststop_next: None,
             rich: None,
             stop_signal: None,
-            ends_whole: false,
+            ends_whole_in: None,
         }
     }
 

@@ -121,6 +121,11 @@ pub fn parent(pid: i32) -> Option<i32> {
     (stat.parent > 0).then_some(stat.parent)
 }
 
+/// The pid namespace in which this process counts others: its number in nsfs (namespaces(7)).
+pub fn own_pid_namespace() -> Option<u64> {
+    rustix::fs::stat("/proc/self/ns/pid").ok().map(|stat| stat.st_ino)
+}
+
 /// Every process that can be seen.
 pub fn all_pids() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -14,8 +14,9 @@ use rustix::fs::{self, AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::Status;
 use super::lock::{self, Copies, Holder};
-use super::{ProcessId, Status};
+use super::process::{ProcessId, own_pid_namespace};
 use crate::cgroup::CgroupRecord;
 use crate::cgroup::rdt::RdtRecord;
 use crate::config::rich::RichConfig;
@@ -74,16 +75,20 @@ pub struct State {
     /// What its first process gets in the place of TERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<i32>,
-    /// Its first process leads a pid namespace that was made for it: all of its processes end
-    /// with that one (pid_namespaces(7)), and who is in its groups then is somebody else.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ends_whole: bool,
+    /// Where its first process leads a pid namespace that was made for it, the one in which that
+    /// process is counted (its number in nsfs): seen from there, all of the container's processes
+    /// end with the first one (pid_namespaces(7)), and who is in its groups then is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_whole_in: Option<u64>,
 }
 
 impl State {
-    /// Whether none of its processes can be left: its first one is dead, and it was made whole.
+    /// Whether none of its processes can be left: the first one is dead, and all the others
+    /// ended with it.
     pub fn none_left(&self) -> bool {
-        self.ready && self.ends_whole && self.init.is_some_and(|init| !init.is_alive())
+        self.ready
+            && self.init.is_some_and(|init| !init.is_alive())
+            && self.ends_whole_in.is_some_and(|counted| own_pid_namespace() == Some(counted))
     }
 }
 

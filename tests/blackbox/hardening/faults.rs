@@ -19,6 +19,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "one_container_many_starts", one_container_many_starts)
         .on(ONE, "many_at_once", many_at_once)
         .on(ONE, "full_disk", full_disk)
+        .on(ONE, "few_descriptors", few_descriptors)
         .on(ONE, "readers_see_whole_states", readers_see_whole_states)
         .on(ROOT, "no_memory", no_memory)
         .on(ROOT, "frozen_and_nested", frozen_and_nested)
@@ -45,6 +46,38 @@ fn one_id_many_creates(t: &Trial) {
         c.remove();
         assert_eq!(leftovers::state(&t.root()), Vec::<String>::new());
     }
+}
+
+/// Who has no descriptors left for looking takes nobody for dead, and loses nothing.
+fn few_descriptors(t: &Trial) {
+    t.only(&[Kind::Richrun], "says what it likes");
+    let (path, root) = (t.runtime_path(), t.root());
+    let (path, root) = (path.to_str().expect("utf-8"), root.to_str().expect("utf-8"));
+    let limited = |count: u32, words: &[&str]| {
+        let script = format!("ulimit -n {count}; exec \"$@\"");
+        let out = t.cmd("sh", &["-c", &script, "sh", path, "--root", root]).args(words).run();
+        for wrong in ["not running", "has stopped", "a stopped container"] {
+            assert!(!out.err.contains(wrong), "{words:?} with {count} descriptors: {}", out.err);
+        }
+        out
+    };
+    let c = t.idle();
+    for count in 4..=16 {
+        limited(count, &["kill", &c.id, "0"]);
+        limited(count, &["exec", &c.id, "true"]);
+        limited(count, &["events", "--stats", &c.id]);
+        limited(count, &["delete", &c.id]).fails();
+    }
+    assert_eq!(c.status(), "running");
+    c.remove();
+    let c = t.create(&t.bundle(|c| sh(c, IDLE)));
+    let started = (4..=16).find(|count| {
+        let started = limited(*count, &["start", &c.id]).code == 0;
+        assert_eq!(c.status(), if started { "running" } else { "created" }, "{count}");
+        started
+    });
+    assert!(started.is_some_and(|count| count > 4), "{started:?}");
+    c.remove();
 }
 
 /// R23: the payload is started once.
