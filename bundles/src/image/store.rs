@@ -175,19 +175,26 @@ impl Store {
         Ok(all)
     }
 
-    /// The image that was asked for by `name`, or whose id begins so (12 digits or more).
+    /// The image that was asked for by `name`, or whose id begins so (4 digits or more).
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// [`Kind::Usage`] for the beginning of several ids; the store cannot be read.
     pub fn find(&self, name: &str) -> Result<Option<Record>> {
+        let mut all = self.records()?;
+        if let Some(at) = all.iter().position(|record| record.names.iter().any(|one| one == name)) {
+            return Ok(Some(all.swap_remove(at)));
+        }
         let hex = name.strip_prefix("sha256:").unwrap_or(name);
-        let is = |record: &Record| {
-            let known = record.names.iter().any(|one| one == name);
-            known
-                || (hex.len() >= 4
-                    && record.id.split(':').nth(1).is_some_and(|id| id.starts_with(hex)))
-        };
-        Ok(self.records()?.into_iter().find(is))
+        if hex.len() < 4 {
+            return Ok(None);
+        }
+        all.retain(|record| record.id.split(':').nth(1).is_some_and(|id| id.starts_with(hex)));
+        match all.len() {
+            0 | 1 => Ok(all.pop()),
+            count => Err(Error::usage(format!(
+                "{name} is the beginning of the ids of {count} images: give more of it"
+            ))),
+        }
     }
 
     /// Unpacks what is missing of an image, and records it under `name`. The caller is
@@ -460,4 +467,39 @@ fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{name}-{}-{next}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_before_ids_and_no_guess_between_two() {
+        let dir = std::env::temp_dir().join(format!("rich-images-{}", std::process::id()));
+        let store = Store::open(&dir).expect("a store");
+        let add = |hex: &str, name: &str| {
+            let id = format!("sha256:{hex}{}", "0".repeat(64 - hex.len()));
+            let record = Record {
+                names: vec![name.to_owned()],
+                unpacked: 0,
+                size: 0,
+                layers: Vec::new(),
+                config: ImageConfig::default(),
+                id,
+            };
+            let digest = record.digest().expect("a digest");
+            store.write(&store.record_path(&digest), &record).expect("written");
+        };
+        add("cafe1", "one");
+        add("cafe2", "two");
+        add("beef1", "cafe");
+        let found =
+            |word: &str| store.find(word).map(|found| found.map(|one| one.names[0].clone()));
+        assert_eq!(found("cafe").expect("by name").as_deref(), Some("cafe"));
+        assert_eq!(found("cafe1").expect("by id").as_deref(), Some("one"));
+        assert_eq!(found("sha256:cafe2").expect("by id").as_deref(), Some("two"));
+        assert_eq!(found("sha256:cafe").expect_err("two of them").kind, Kind::Usage);
+        assert_eq!(found("caf").expect("too short"), None);
+        fs::remove_dir_all(dir).expect("removed");
+    }
 }

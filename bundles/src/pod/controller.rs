@@ -4,7 +4,7 @@
 //! a hook or a start has one as long as it takes. They tell the first one over a channel,
 //! so nothing wakes while nothing happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -87,6 +87,7 @@ impl Controller {
             tell: tell.clone(),
             seen: None,
             asking: 0,
+            waiting: VecDeque::new(),
         };
         let status = keeper.status();
         let seen = Arc::new(Seen { status: Mutex::new((0, status)), changed: Condvar::new() });
@@ -150,22 +151,23 @@ struct Keeper {
     tell: Sender<News>,
     seen: Option<Arc<Seen>>,
     asking: usize,
+    /// Probes and hooks that begin when others have ended; nothing else waits for them.
+    waiting: VecDeque<Box<dyn FnOnce() + Send>>,
 }
 
 impl Keeper {
     fn keep(mut self, hear: &Receiver<News>) {
         self.take_over();
         loop {
-            while self.asking < AT_ONCE
-                && let Some(act) = self.kept.machine.next(now())
-            {
+            while let Some(act) = self.kept.machine.next(now()) {
                 self.act(act);
             }
+            self.begin_asking();
             self.publish();
             if self.kept.machine.is_over() {
                 return;
             }
-            let news = match self.kept.machine.deadline().filter(|_| self.asking < AT_ONCE) {
+            let news = match self.kept.machine.deadline() {
                 None => hear.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => {
                     let wait = Duration::from_millis(deadline.saturating_sub(now()));
@@ -313,6 +315,15 @@ impl Keeper {
         }
     }
 
+    fn begin_asking(&mut self) {
+        while self.asking < AT_ONCE
+            && let Some(begin) = self.waiting.pop_front()
+        {
+            self.asking += 1;
+            begin();
+        }
+    }
+
     /// Asks in a thread of its own; the news it makes carries the container's life.
     fn ask(
         &mut self,
@@ -322,20 +333,20 @@ impl Keeper {
         news: impl Fn(u32, Result<()>) -> News + Send + Sync + 'static,
     ) {
         let life = self.life(at);
-        self.asking += 1;
-        let (Some(container), Some(handler)) = (self.lives[at].clone(), handler) else {
-            let gone = Error::new(Kind::State, "it does not run");
-            return drop(self.tell.send(news(life, Err(gone))));
-        };
-        let tell = self.tell.clone();
+        let asked = self.lives[at].clone().zip(handler);
+        let (tell, told) = (self.tell.clone(), self.tell.clone());
         let news = Arc::new(news);
         let again = Arc::clone(&news);
-        let work = move || {
-            let _ = tell.send(news(life, ask(&*container, &handler, limit)));
-        };
-        if let Err(error) = spawn("ask", work) {
-            let _ = self.tell.send(again(life, Err(error)));
-        }
+        self.waiting.push_back(Box::new(move || {
+            let Some((container, handler)) = asked else {
+                let gone = Error::new(Kind::State, "it does not run");
+                return drop(told.send(again(life, Err(gone))));
+            };
+            let work = move || drop(tell.send(news(life, ask(&*container, &handler, limit))));
+            if let Err(error) = spawn("ask", work) {
+                let _ = told.send(again(life, Err(error)));
+            }
+        }));
     }
 
     fn publish(&mut self) {
@@ -411,5 +422,91 @@ impl Keeper {
             since: self.kept.since.get(&at).copied().unwrap_or(0),
             probes: probes.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::pod::read;
+
+    /// What it runs, its hooks too, ends when it is killed.
+    #[derive(Default)]
+    struct Stubborn {
+        killed: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Stubborn {
+        fn until_killed(&self) {
+            let killed = lock(&self.killed);
+            drop(self.changed.wait_while(killed, |killed| !*killed));
+        }
+    }
+
+    impl Container for Stubborn {
+        fn start(&self) -> Result<Option<i32>> {
+            Ok(None)
+        }
+
+        fn wait(&self) -> End {
+            self.until_killed();
+            End { status: 137, reason: None }
+        }
+
+        fn kill(&self, signal: &str) -> Result<()> {
+            *lock(&self.killed) |= signal == "KILL";
+            self.changed.notify_all();
+            Ok(())
+        }
+
+        fn exec(&self, _: &[String], _: Duration) -> Result<i32> {
+            self.until_killed();
+            Ok(0)
+        }
+
+        fn network(&self) -> Option<PathBuf> {
+            None
+        }
+    }
+
+    struct Many;
+
+    impl Plugin for Many {
+        fn container(&self, _: &Pod, _: usize) -> Result<Arc<dyn Container>> {
+            Ok(Arc::new(Stubborn::default()))
+        }
+
+        fn adopt(&self, _: &Pod, _: usize, _: Option<i32>) -> Option<Arc<dyn Container>> {
+            None
+        }
+
+        fn changed(&self, _: &Kept, _: &PodStatus) {}
+    }
+
+    #[test]
+    fn hooks_without_end_hold_up_no_end() {
+        let each = (0..AT_ONCE + 6).map(|number| {
+            format!("  - {{name: c{number}, image: x, lifecycle: {{preStop: {{exec: {{command: [a]}}}}}}}}\n")
+        });
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: many}}\nspec:\n  restartPolicy: Never\n  containers:\n{}",
+            each.collect::<String>()
+        );
+        let pod = read::pods("many.yaml", &text, "many").expect("a pod").pods.remove(0);
+        let controller = Controller::start(pod, Arc::new(Many)).expect("started");
+        let mut seen = 0;
+        loop {
+            let (number, status) = controller.next_status(seen, Duration::from_secs(60));
+            if status.containers.iter().all(|one| one.running) {
+                break;
+            }
+            assert_ne!(number, seen, "not all were started");
+            seen = number;
+        }
+        controller.stop("Asked", Some(1));
+        assert!(controller.wait().over);
     }
 }
