@@ -11,6 +11,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "no_user", no_user)
         .on(BOTH, "uid_gid", uid_gid)
         .on(ONE, "additional_gids", additional_gids)
+        .on(ONE, "groups_are_kept_where_that_is_allowed", groups_are_kept)
         .on(USER, "additional_gids_rootless", additional_gids_rootless)
         .on(BOTH, "umask", umask)
         .on(ONE, "rlimits", rlimits)
@@ -400,4 +401,38 @@ fn no_user(t: &Trial) {
         let named = |c: &mut Value| c["process"]["user"] = json!("root");
         t.sh_with("id -u; id -g", named).fails().says("user");
     }
+}
+
+/// podman's `--group-add keep-groups`; an image can write the annotation as well.
+fn groups_are_kept(t: &Trial) {
+    t.only(&[Kind::Richrun], "crun takes it from everybody, runc from nobody");
+    let bundle = t.bundle(|c| {
+        sh(c, "grep Groups: /proc/self/status; sleep 1000");
+        c["process"]["user"] = json!({"uid": 0, "gid": 0, "additionalGids": [9]});
+        c["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    });
+    let settings = t.dir.join("settings.toml");
+    let (runtime, root) = (t.runtime_path().display().to_string(), t.root().display().to_string());
+    let script = format!(
+        "set -e
+         run() {{ setpriv --groups 5,7 {runtime} --root {root} \"$@\"; }}
+         run run -d -b {bundle} {name}
+         run exec {name} grep Groups: /proc/self/status
+         run delete -f {name}",
+        bundle = bundle.path(),
+        name = t.name("groups"),
+    );
+    let with = |allowed: &str| {
+        std::fs::write(&settings, format!("[annotations]\nallow = [{allowed}]\n")).expect("write");
+        let path = settings.to_str().expect("a path");
+        t.cmd("sh", &["-c", &script]).env("RICHRUN_CONFIG", path).run()
+    };
+    let out = with("").exits(0).says("keep_original_groups: ignored: annotations.allow");
+    assert!(!out.out.contains('5') && out.out.contains('9'), "{}", out.out);
+    let out = with("\"run.oci.keep_original_groups\"").exits(0);
+    let out = out.says("additionalGids is passed over");
+    let lines: Vec<&str> = out.out.lines().map(str::trim_end).collect();
+    assert!(lines.contains(&"Groups:\t5 7"), "{lines:?}");
+    assert!(!out.out.contains('9'), "{lines:?}");
+    with("\"run.oci.keep_original_group\"").exits(1).says("did you mean");
 }

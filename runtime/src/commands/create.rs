@@ -14,6 +14,7 @@ use super::{pid_file, rich};
 use crate::cgroup::rdt::Resctrl;
 use crate::cgroup::{self, Cgroup, CgroupRecord, ScopeRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
+use crate::config::annotations::KEEP_GROUPS;
 use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::rich::{RichConfig, RichMode};
@@ -26,6 +27,7 @@ use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify_relay, own_image};
 use crate::life::delete::destroy;
 use crate::life::{Entry, State, Store, hooks, process, signal};
+use crate::plan::annotations;
 use crate::plan::boot::{BootHost, Family};
 use crate::plan::cgroup::{CgroupPlan, ScopeAsked};
 use crate::plan::process::deduplicated;
@@ -149,7 +151,17 @@ impl Job {
         let directory = store.root().join(&args.id);
         let notify = notify_relay::host_address().map(|_| notify_relay::directory(&directory));
         let notifies = notify.is_some();
+        let (keep_groups, told) =
+            annotations::keeps_groups(&config.spec, &settings.annotations.allow);
+        config.warnings.extend(told);
+        if keep_groups && init.is_some() {
+            // The init gives the payload its groups, and knows those of config.json.
+            let what = "ignored beside an init of the image";
+            config.warnings.push(format!("annotation {KEEP_GROUPS}: {what}"));
+        }
+        let keep_groups = keep_groups && init.is_none();
         let asked = Asked {
+            keep_groups,
             id: args.id.clone(),
             no_pivot: args.no_pivot,
             no_new_keyring: args.no_new_keyring,

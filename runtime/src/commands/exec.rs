@@ -6,6 +6,8 @@ use super::terminal::{self, Terminal};
 use super::{descriptors, pid_file};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{ExecArgs, Global};
+use crate::config::annotations::KEEP_GROUPS;
+use crate::config::file::Settings;
 use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
 use crate::launch::exec::{ExecOrder, enter, meeting_the_end};
@@ -14,6 +16,7 @@ use crate::launch::terminal_relay::TerminalRelay;
 use crate::launch::{Launched, console, own_image};
 use crate::life::{State, Status, Store};
 use crate::log;
+use crate::plan::annotations;
 use crate::plan::cgroup::Place;
 use crate::plan::exec::{ExecAsked, ExecPlan};
 
@@ -41,7 +44,12 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
     let pidfd = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
     let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;
-    let plan = ExecPlan::new(&config, asked(args, passed.count)?, &passed.env)?;
+    let mut plan = ExecPlan::new(&config, asked(args, passed.count)?, &passed.env)?;
+    if state.annotations.contains_key(KEEP_GROUPS) {
+        let allowed = Settings::load()?.annotations.allow;
+        // What is to be told was told by who made the container.
+        plan.process.user.keep_groups = annotations::keeps_groups(&config.spec, &allowed).0;
+    }
     plan.warnings.iter().for_each(log::warn);
     if let Some(filter) = &plan.seccomp {
         filter.warnings.iter().for_each(log::warn);

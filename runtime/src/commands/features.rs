@@ -106,7 +106,7 @@ fn features() -> Features {
         annotations: annotations(),
         // What of them gives rights only does so where the administrator trusts annotations
         // (config.toml, `trust`); what is run in front of the payload anybody may ask for.
-        potentially_unsafe_config_annotations: &["io.richrun."],
+        potentially_unsafe_config_annotations: &["io.richrun.", "run.oci.keep_original_groups"],
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::Deserialize;
 
+use super::annotations::Annotations;
 use super::properties::check_property;
 use super::rich::Request;
 use crate::error::{Error, Result};
@@ -80,6 +81,14 @@ pub const KEYS: &[Key] = &[
          (an init without the payload's limits); without one, all four.",
     ),
     key(
+        "annotations.allow",
+        "[\"ANNOTATION\", ...]",
+        "[]",
+        "Which annotations count that give a payload more than config.json does; whoever writes \
+         annotations, images among them, decides on these. run.oci.keep_original_groups (podman's \
+         --group-add keep-groups): the payload keeps the supplementary groups of who runs the engine.",
+    ),
+    key(
         "systemd.properties",
         "[\"PROPERTY\", ...]",
         "[]",
@@ -99,6 +108,8 @@ pub struct Settings {
     pub rich: Request,
     /// What systemd's scopes may have.
     pub systemd: Systemd,
+    /// Which annotations may grant something.
+    pub annotations: Annotations,
 }
 
 /// The table `systemd`.
@@ -139,6 +150,7 @@ impl Settings {
             wrong(&format!("{place}{}", error.message().replace('\n', " ")))
         })?;
         settings.rich.check().map_err(|what| wrong(&format!("rich.{what}")))?;
+        settings.annotations.check().map_err(|what| wrong(&what))?;
         for name in &settings.systemd.properties {
             check_property(name).map_err(|what| wrong(&format!("systemd.properties: {what}")))?;
         }
@@ -180,10 +192,13 @@ mod tests {
     #[test]
     fn every_key_is_documented_and_no_other() {
         let tables = [("x_x = 1", ""), ("[rich]\nx_x = 1", "rich.")];
-        for (text, prefix) in tables.into_iter().chain([("[systemd]\nx_x = 1", "systemd.")]) {
+        let more = [("[systemd]\nx_x = 1", "systemd."), ("[annotations]\nx_x = 1", "annotations.")];
+        for (text, prefix) in tables.into_iter().chain(more) {
             let error = parse(text).unwrap_err().to_string();
             let mut known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-            known.retain(|name| !prefix.is_empty() || !["rich", "systemd"].contains(name));
+            known.retain(|name| {
+                !prefix.is_empty() || !["rich", "systemd", "annotations"].contains(name)
+            });
             let mut told: Vec<&str> = KEYS
                 .iter()
                 .filter_map(|key| match (prefix, key.name.split_once('.')) {

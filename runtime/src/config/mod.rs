@@ -1,5 +1,6 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
+pub mod annotations;
 pub mod file;
 mod finding;
 pub mod hooks;

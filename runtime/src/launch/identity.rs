@@ -88,11 +88,8 @@ pub fn check_directory() -> Result<()> {
 pub fn become_user(process: &ProcessPlan) -> Result<()> {
     let user = &process.user;
     rustix::thread::set_keep_capabilities(true).step(|| "keep capabilities")?;
-    let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    match rustix::thread::set_thread_groups(&groups) {
-        // A user namespace of an ordinary user's own making.
-        Err(Errno::PERM) if groups.is_empty() && setgroups_denied()? => {}
-        set => set.step(|| format!("process.user.additionalGids: setgroups {:?}", user.groups))?,
+    if !user.keep_groups {
+        set_groups(&user.groups)?;
     }
     let gid = Gid::from_raw(user.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid)
@@ -101,6 +98,15 @@ pub fn become_user(process: &ProcessPlan) -> Result<()> {
     rustix::thread::set_thread_res_uid(uid, uid, uid)
         .step(|| format!("process.user.uid: setresuid {}", user.uid))?;
     rustix::thread::set_keep_capabilities(false).step(|| "keep capabilities")
+}
+
+fn set_groups(ids: &[u32]) -> Result<()> {
+    let groups: Vec<Gid> = ids.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    match rustix::thread::set_thread_groups(&groups) {
+        // A user namespace of an ordinary user's own making.
+        Err(Errno::PERM) if groups.is_empty() && setgroups_denied()? => Ok(()),
+        set => set.step(|| format!("process.user.additionalGids: setgroups {ids:?}")),
+    }
 }
 
 /// Whether this user namespace has given setgroups(2) up (user_namespaces(7)).

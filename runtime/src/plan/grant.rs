@@ -40,7 +40,7 @@ pub fn script_process(script: &Script, payload: &ProcessPlan) -> Result<ProcessP
         ..payload.clone()
     };
     if script.as_root {
-        own.user = UserPlan { uid: 0, gid: 0, groups: Vec::new(), umask: None };
+        own.user = UserPlan { uid: 0, gid: 0, groups: Vec::new(), keep_groups: false, umask: None };
         own.caps = payload.caps.as_ref().map(whole);
         (own.scheduler, own.io_priority) = (None, None);
     }

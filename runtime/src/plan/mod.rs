@@ -3,6 +3,7 @@
 //! A [`Plan`] is made of the configuration, the command line and the facts
 //! about the host, and of nothing else: no file is opened here.
 
+pub mod annotations;
 pub mod boot;
 pub mod cgroup;
 pub mod cgroup_view;
@@ -79,6 +80,8 @@ pub struct Asked {
     pub no_new_keyring: bool,
     /// Descriptors from 3 on that the payload gets.
     pub descriptors: u32,
+    /// The payload keeps the caller's supplementary groups.
+    pub keep_groups: bool,
     /// A rich container.
     pub rich: Option<RichConfig>,
     /// What a rich container runs beside its payload.
@@ -230,6 +233,7 @@ impl Plan {
         let mut process = process.map_or(Ok(ProcessPlan::none()), ProcessPlan::new)?;
         // What `init` does without a word of the specification: runc's default.
         process.user.umask.get_or_insert(0o022);
+        process.user.keep_groups = asked.keep_groups;
         Ok(Plan {
             root: root(config, asked.no_pivot)?,
             mounts: mounts(config, &namespaces, asked.notify)?,
@@ -318,9 +322,11 @@ fn mount_root(config: &Config) -> PathBuf {
 }
 
 /// What all mounts of a configuration have in common.
-fn mount_from<'c>(config: &'c Config, root: &'c Path) -> mounts::From<'c> {
+fn mount_from<'c>(config: &'c Config, root: &'c Path) -> Result<mounts::From<'c>> {
     let label = config.spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
-    mounts::From { bundle: &config.bundle, root, label: label.filter(|label| !label.is_empty()) }
+    let kind = annotations::context_type(&config.spec)?;
+    let label = label.filter(|label| !label.is_empty()).map(|label| (kind, label));
+    Ok(mounts::From { bundle: &config.bundle, root, label })
 }
 
 fn mounts(
@@ -330,7 +336,7 @@ fn mounts(
 ) -> Result<Vec<MountStep>> {
     let spec = &config.spec;
     let root = mount_root(config);
-    let from = mount_from(config, &root);
+    let from = mount_from(config, &root)?;
     let mut steps = Vec::with_capacity(spec.mounts().as_ref().map_or(0, Vec::len) + 1);
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let mut step = MountStep::new(index, mount, &from)?;

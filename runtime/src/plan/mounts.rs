@@ -1,7 +1,7 @@
 //! The mounts of a container, as data: what a `mounts` entry comes to is a
 //! [`MountStep`].
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -100,8 +100,8 @@ pub struct From<'a> {
     pub bundle: &'a Path,
     /// The root's path on the host, absolute and cleaned.
     pub root: &'a Path,
-    /// `linux.mountLabel`.
-    pub label: Option<&'a str>,
+    /// `linux.mountLabel`, and the option that it is given by.
+    pub label: Option<(&'static CStr, &'a str)>,
 }
 
 impl From<'_> {
@@ -154,9 +154,9 @@ impl MountStep {
                 .as_deref()
                 .map_or(kind.as_bytes(), |path| path.as_os_str().as_bytes());
             let mut params = read.params(&field)?;
-            if let (Some(label), "tmpfs" | "devpts") = (from.label, kind) {
+            if let (Some((option, label)), "tmpfs" | "devpts") = (from.label, kind) {
                 params.push(FsParam {
-                    key: c"context".to_owned(),
+                    key: option.to_owned(),
                     value: Some(c(label.as_bytes(), "options")?),
                 });
             }
@@ -271,6 +271,18 @@ mod tests {
             assert_eq!(got.read_only_late, late, "{kind} {options}");
             assert!(!(now && late), "{kind} {options}");
         }
+    }
+
+    #[test]
+    fn a_label_goes_by_the_option_that_is_asked_for() {
+        let mount: Mount =
+            serde_json::from_str(r#"{"destination": "/x", "type": "tmpfs", "source": "x"}"#)
+                .unwrap();
+        let label = Some((c"rootcontext", "a:b:c:s0"));
+        let from = From { bundle: Path::new("/b"), root: Path::new("/r"), label };
+        let step = MountStep::new(0, &mount, &from).unwrap();
+        let What::Fs { params, .. } = step.what else { panic!() };
+        assert!(params.iter().any(|p| p.key.as_c_str() == c"rootcontext"), "{params:?}");
     }
 
     #[test]

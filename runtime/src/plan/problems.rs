@@ -25,9 +25,13 @@ pub fn problems(config: &Config, host: &Host) -> Vec<Error> {
     }
     note(filter(spec).map(drop));
     let root = mount_root(config);
-    let from = mount_from(config, &root);
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        note(MountStep::new(index, mount, &from).map(drop));
+    match mount_from(config, &root) {
+        Ok(from) => {
+            for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+                note(MountStep::new(index, mount, &from).map(drop));
+            }
+        }
+        Err(error) => note(Err(error)),
     }
     found
 }

@@ -56,6 +56,8 @@ pub struct UserPlan {
     pub gid: u32,
     /// Supplementary groups inside.
     pub groups: Vec<u32>,
+    /// Those of the caller are kept, and `groups` passed over.
+    pub keep_groups: bool,
     /// `None`: left as it is (`exec`).
     pub umask: Option<u32>,
 }
@@ -111,7 +113,7 @@ impl ProcessPlan {
             args: Vec::new(),
             env: Vec::new(),
             cwd: PathBuf::from("/"),
-            user: UserPlan { uid: 0, gid: 0, groups: Vec::new(), umask: None },
+            user: UserPlan { uid: 0, gid: 0, groups: Vec::new(), keep_groups: false, umask: None },
             caps: Some(CapPlan::default()),
             no_new_privs: true,
             rlimits: Vec::new(),
@@ -142,6 +144,7 @@ impl ProcessPlan {
                 uid: process.user().uid(),
                 gid: process.user().gid(),
                 groups: process.user().additional_gids().clone().unwrap_or_default(),
+                keep_groups: false,
                 umask: process.user().umask(),
             },
             caps: process.capabilities().as_ref().map(|sets| CapPlan {

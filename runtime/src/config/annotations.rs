@@ -1,0 +1,38 @@
+//! Annotations that grant something, and therefore count only where the administrator's file
+//! allows them (`annotations.allow`).
+
+use serde::Deserialize;
+
+use super::nearest::did_you_mean;
+
+/// The payload keeps the supplementary groups of who calls the runtime (crun's annotation;
+/// podman's `--group-add keep-groups`).
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// All that can be allowed.
+const KNOWN: [&str; 1] = [KEEP_GROUPS];
+
+/// The table `annotations` of the settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Annotations {
+    /// The names of those that count, whoever has written them.
+    pub allow: Vec<String>,
+}
+
+impl Annotations {
+    /// Whether every name is one that can be allowed.
+    ///
+    /// # Errors
+    /// The one that is not, and what may have been meant.
+    pub fn check(&self) -> Result<(), String> {
+        match self.allow.iter().find(|name| !KNOWN.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "annotations.allow: {name:?} is none of {}{}",
+                KNOWN.join(", "),
+                did_you_mean(name, KNOWN)
+            )),
+        }
+    }
+}
