@@ -79,7 +79,7 @@ const FIXED: &[&str] = &[
 /// Named by [`config`], and by nothing in it that [`named`] reads.
 const HOOK: &str = "/hooks/inside";
 pub const SCRIPT: &str = "/scripts/init";
-const DIRECTORY: &str = "/work/here";
+const DIRECTORY: &str = "/srv/here";
 
 fn config(c: &mut Value, home: &Path) {
     sh(c, IDLE);
