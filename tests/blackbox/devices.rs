@@ -18,6 +18,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "denied_unless_allowed", denied_unless_allowed)
         .on(ROOT, "allowed_by_rule", allowed_by_rule)
         .on(ROOT, "rule_order", rule_order)
+        .on(ROOT, "ten_thousand_rules", ten_thousand_rules)
         .on(ROOT, "mknod_any_then_open_none", mknod_any_then_open_none)
         .on(ROOT, "access_parts", access_parts)
         .on(ROOT, "no_rules_still_denied", no_rules_still_denied)
@@ -132,6 +133,24 @@ fn rule_order(t: &Trial) {
     });
     if t.view == View::V2 {
         out.prints("r\nno w");
+    }
+}
+
+/// More of them than a program has room for that asks one after the other: on v2 runc's and
+/// crun's is refused by the kernel.
+fn ten_thousand_rules(t: &Trial) {
+    t.only(&[Kind::Richrun], "the kernel does not take its program");
+    for (access, wanted) in [("rwm", "r\nw"), ("rm", "r\nno w")] {
+        let out = t.sh_with(TRY, |c| {
+            let rule = |n: u32, access: &str| json!({"allow": true, "type": "c", "major": 10 + n / 200, "minor": n % 200 * 2 + 1, "access": access});
+            let parts = ["r", "w", "rw"];
+            let mut list = vec![json!({"allow": false, "access": "rwm"})];
+            list.extend((0..10_000).map(|n| rule(n, parts[n as usize % 3])));
+            list.push(json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": access}));
+            // The device that is tried is an odd one of the list.
+            rules(c, json!(list));
+        });
+        out.prints(wanted);
     }
 }
 

@@ -139,7 +139,18 @@ impl DevicePlan {
     fn new(rules: &DeviceRules, mode: Mode) -> Result<Self> {
         Ok(match mode {
             Mode::V1 | Mode::Hybrid => DevicePlan::Lines(rules.v1_lines()?),
-            Mode::V2 => bpf::compile(rules).map_or(DevicePlan::Nothing, DevicePlan::Program),
+            Mode::V2 => match bpf::compile(rules) {
+                None => DevicePlan::Nothing,
+                Some(program) if program.len() > bpf::MOST => {
+                    return Err(Error::config(format!(
+                        "linux.resources.devices: {} rules make a program of {} instructions, the kernel takes {}",
+                        rules.rules.len(),
+                        program.len(),
+                        bpf::MOST
+                    )));
+                }
+                Some(program) => DevicePlan::Program(program),
+            },
             Mode::None => DevicePlan::Nothing,
         })
     }
