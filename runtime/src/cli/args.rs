@@ -54,7 +54,7 @@ pub enum Format {
 /// Options before the command's name.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Log debug messages too
+    /// Log what is done, too
     #[arg(long)]
     pub debug: bool,
     /// Append the log to FILE [default: standard error]
@@ -111,15 +111,15 @@ pub struct LaunchArgs {
     pub rich: Option<bool>,
     /// Which PID 1: dumb-init, init, systemd, sbin-init or auto [default:
     /// dumb-init]; needs --rich
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_parser = super::values::not_empty)]
     pub rich_mode: Option<String>,
     /// Run FILE of the container's root, with arguments, before the payload;
     /// needs --rich
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::values::not_empty)]
     pub initscript: Option<String>,
     /// Run a command line in the container's shell before the payload; needs
     /// --rich
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_parser = super::values::not_empty)]
     pub initcmd: Option<String>,
     /// Add the hooks that this directory defines for such containers (hooks.d);
     /// may be repeated [default: hooks_dirs of /etc/richrun/config.toml]
@@ -312,7 +312,7 @@ pub struct ExecArgs {
     #[arg(long)]
     pub ignore_paused: bool,
     /// Start these services first, and wait until they are ready
-    #[arg(long, value_name = "SERVICE[,...]", value_delimiter = ',')]
+    #[arg(long, value_name = "SERVICE[,...]")]
     pub needs: Vec<String>,
     /// The container's name
     #[arg(value_name = "ID")]
@@ -362,7 +362,7 @@ pub struct SpecArgs {
     pub rich: Option<String>,
     /// The capabilities: default (as Docker has it), none, or a list with commas [default:
     /// three, as runc has it]
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = super::values::not_empty)]
     pub caps: Option<String>,
     /// Without a terminal: for `create`, pipelines and services
     #[arg(long)]

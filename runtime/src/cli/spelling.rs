@@ -9,6 +9,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{ArgAction, Command, Id};
 
+/// Options that runc does not have: an empty value is a mistake there, often a variable that is not
+/// set, and the command would do without what it asked for.
+const OWN: [&[u8]; 7] =
+    [b"caps", b"hooks-dir", b"initcmd", b"initscript", b"needs", b"rich-mode", b"services"];
+
 /// Where reading options ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
@@ -89,12 +94,18 @@ fn gnu(known: Known, mut option: OsString, value: Option<&[u8]>) -> Option<OsStr
         (Known::Chosen, Some(true)) => &b"true"[..],
         (Known::Chosen, Some(false)) => b"false",
         // Go's empty string is the option's default: not given.
-        (Known::Valued | Known::Repeated, _) if value.is_empty() => return None,
+        (Known::Valued | Known::Repeated, _) if value.is_empty() && !is_own(&option) => {
+            return None;
+        }
         _ => value,
     };
     option.push("=");
     option.push(OsStr::from_bytes(value));
     Some(option)
+}
+
+fn is_own(option: &OsStr) -> bool {
+    option.as_bytes().strip_prefix(b"--").is_some_and(|name| OWN.contains(&name))
 }
 
 /// `--name=value` to (`--name`, `value`).
@@ -156,6 +167,7 @@ mod tests {
             .arg(Arg::new("env").long("env").short('e').action(ArgAction::Append))
             .arg(Arg::new("tty").long("tty").short('t').action(ArgAction::SetTrue))
             .arg(Arg::new("rich").long("rich").num_args(0..=1).require_equals(true))
+            .arg(Arg::new("needs").long("needs").action(ArgAction::Append))
             .arg(Arg::new("rest").num_args(0..))
     }
 
@@ -212,6 +224,9 @@ mod tests {
         assert_eq!(read("--bundle= id", Until::End).0, "id");
         let words = ["--bundle", "", "id"].map(OsString::from);
         assert_eq!(to_gnu(&command(), &words, Until::End).0, ["id"]);
+        // Where runc has no such option it is left for whoever refuses it.
+        let words = ["--needs", "", "id"].map(OsString::from);
+        assert_eq!(to_gnu(&command(), &words, Until::End).0, ["--needs=", "id"]);
     }
 
     #[test]

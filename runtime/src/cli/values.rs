@@ -21,6 +21,11 @@ pub fn id(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Any text but none: what runc has no option for has no default that `""` could mean.
+pub fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("the value is empty".into()) } else { Ok(text.to_owned()) }
+}
+
 /// `UID` or `UID:GID`.
 pub fn user(text: &str) -> Result<UserArg, String> {
     match text.split_once(':') {

@@ -30,16 +30,13 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
 
 fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
     let passed = descriptors::passed(args.preserve_fds)?;
+    let needed = needed(&args.needs)?;
     own_image::protect()?;
     let store = Store::new(global.root());
     let (state, status) = store.peek(&args.id)?;
     check(status, args.ignore_paused)?;
-    if !args.needs.is_empty() {
-        if args.needs.iter().any(String::is_empty) {
-            let words = "exec --needs: a name is empty: name services, with commas between them";
-            return Err(Error::new(Kind::Usage, words));
-        }
-        super::service::need(&store, &args.id, &args.needs)?;
+    if !needed.is_empty() {
+        super::service::need(&store, &args.id, &needed)?;
     }
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
     let pidfd = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
@@ -59,7 +56,14 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         terminal::prepare(wanted, args.detach, args.console_socket.as_deref())?;
     let foreground = if args.detach { None } else { Some(Foreground::begin(false)?) };
     let cgroup = groups(&state, &args.cgroup)?;
-    let order = ExecOrder { plan: &plan, state: &state, init, pidfd: pidfd.as_fd(), console: to };
+    let order = ExecOrder {
+        plan: &plan,
+        state: &state,
+        init,
+        pidfd: pidfd.as_fd(),
+        console: to,
+        ordinary: !rustix::process::geteuid().is_root(),
+    };
     let launched = enter(&order, &cgroup)?;
     drop(order);
     let begun = (|| {
@@ -74,6 +78,19 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
     let Some(foreground) = foreground else { return Ok(0) };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
     foreground.wait(child, relay, None)
+}
+
+/// The services of `--needs`, each of whose values is a list.
+fn needed(lists: &[String]) -> Result<Vec<String>> {
+    let names = lists.iter().flat_map(|list| list.split(','));
+    let named = |name: &str| match name {
+        "" => {
+            let words = "exec --needs: a name is empty: name services, with commas between them";
+            Err(Error::new(Kind::Usage, words))
+        }
+        name => Ok(name.to_owned()),
+    };
+    names.map(named).collect()
 }
 
 fn check(status: Status, ignore_paused: bool) -> Result<()> {

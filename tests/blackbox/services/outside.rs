@@ -220,6 +220,10 @@ fn exec_needs(t: &Trial) {
         assert!(out.out.contains(command), "{command}: {}", out.out);
     }
     c.exec_cmd(&["--needs", "bad"], &["true"]).run().exits(255).says("service bad has failed");
+    for empty in ["", ",", "main,,bad"] {
+        let out = c.exec_cmd(&["--needs", empty], &["echo", "ran"]).run().exits(255);
+        assert!(!out.says("--needs: a name is empty").out.contains("ran"), "{empty:?}");
+    }
     c.exec_cmd(&["--needs", "main,"], &["true"]).run().exits(255).says("--needs: a name is empty");
     c.exec_cmd(&["--needs", "nobody"], &["true"]).run().exits(255).says("no service is named ");
     end(&c, running);
