@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use richrun_tests::bundle::make_rootfs;
-use richrun_tests::command::{Cmd, Output, wait_until};
+use richrun_tests::command::Cmd;
+use richrun_tests::pages::{commands, left_by_exit};
 use richrun_tests::suite::ROOT;
-use richrun_tests::terminal::{FdSocket, pair};
+use richrun_tests::terminal::FdSocket;
 use richrun_tests::{Kind, Suite, Trial, View};
 use serde_json::Value;
 
@@ -100,29 +101,6 @@ fn named(example: &str, id: &str) -> String {
     words
         .map(|word| if word.trim_end() == "demo" { word.replace("demo", id) } else { word.into() })
         .collect()
-}
-
-/// The commands of a text of examples: a note stands after two blanks, or in a line of its own.
-fn commands(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut goes_on = false;
-    for line in text.lines() {
-        let line = if goes_on { line.trim() } else { line.strip_prefix("  ").unwrap_or(line) };
-        if line.is_empty() || line.starts_with(' ') {
-            continue;
-        }
-        let command = line.split("  ").next().unwrap_or_default().trim_end();
-        let (command, more) = match command.strip_suffix('\\') {
-            Some(command) => (command, true),
-            None => (command, false),
-        };
-        match found.last_mut().filter(|_| goes_on) {
-            Some(last) => last.push_str(command),
-            None => found.push(command.to_owned()),
-        }
-        goes_on = more;
-    }
-    found
 }
 
 /// The commands of a document: what is indented by four and begins with a program of ours.
@@ -264,34 +242,12 @@ fn runs(t: &Trial, example: &str) -> Result<(), String> {
     let script = named(example, &id);
     let out = match example.contains(" -t ") {
         false => shell(t, &dir, &script).run(),
-        true => with_terminal(t, &dir, &script),
+        true => left_by_exit(shell(t, &dir, &script)),
     };
     drop(console);
     let failed = format!("{example}: {}\n{}{}", out.code, out.out, out.err);
     shell(t, &dir, &format!("richrun delete -f {id}")).ok();
     if out.code == 0 { Ok(()) } else { Err(failed) }
-}
-
-/// Runs a script whose shells on the terminal are left with `exit`, one after the other.
-fn with_terminal(t: &Trial, dir: &Path, script: &str) -> Output {
-    let (mut terminal, slave) = pair(24, 80);
-    let error = slave.try_clone().expect("a second descriptor");
-    let input = slave.try_clone().expect("a third descriptor");
-    let command = shell(t, dir, script).stdio(0, input).stdio(1, slave).stdio(2, error);
-    let running = command.with_terminal().spawn();
-    wait_until("the end", || {
-        terminal.look();
-        // Typed again where it was lost between one program and the next; one too many ends
-        // the next shell, which is to be left as well.
-        let line = terminal.seen().rsplit('\n').next().unwrap_or_default();
-        if ["# ", "$ "].iter().any(|prompt| line.contains(prompt)) && !line.contains("exit") {
-            terminal.send("exit\n");
-        }
-        !running.alive()
-    });
-    let mut out = running.wait();
-    out.err.push_str(terminal.seen());
-    out
 }
 
 /// Runs all that are not listed, and says which of the list it has met.
@@ -353,7 +309,7 @@ fn of_the_first_help_in_turn(t: &Trial) {
     let dir = t.dir.join("session");
     fs::create_dir(&dir).expect("a directory");
     let script = commands(&of_help(t, &[])).join("\n");
-    with_terminal(t, &dir, &named(&script, &t.name("demo"))).ok().says("hello");
+    left_by_exit(shell(t, &dir, &named(&script, &t.name("demo")))).ok().says("hello");
     let config = fs::read_to_string(dir.join("box/config.json")).expect("config.json");
     let _: Value = serde_json::from_str(&config).expect("JSON");
 }

@@ -1,20 +1,137 @@
-//! The examples of the first help, README and the documents run as they stand.
+//! Every example of richctl's help and of docs/direct.md runs as it stands, one after the other;
+//! those of README and of docs/pods.md too, but for what other trials run.
 
 use std::fs;
+use std::path::Path;
 
 use richrun_tests::bundle::args;
+use richrun_tests::command::{Cmd, Running};
+use richrun_tests::pages::{commands, left_by_exit};
 use richrun_tests::suite::ONE;
 use richrun_tests::{Suite, Trial};
 
-use super::setup::Direct;
+use crate::setup::Direct;
+
+const PAGE: &str = include_str!("../../docs/direct.md");
+const README: &str = include_str!("../../README.md");
+const PODS: &str = include_str!("../../docs/pods.md");
 
 pub fn register(suite: &mut Suite) {
-    suite.on(ONE, "of_the_documents", of_the_documents);
+    suite.on(ONE, "of_the_help", of_the_help).on(ONE, "of_the_page", of_the_page).on(
+        ONE,
+        "of_the_documents",
+        of_the_documents,
+    );
 }
 
-const README: &str = include_str!("../../README.md");
-const DIRECT: &str = include_str!("../../docs/direct.md");
-const PODS: &str = include_str!("../../docs/pods.md");
+/// Makes of `rootfs` what the examples take for granted: an image `layout`, a bundle, a network.
+const GROUND: &str = r#"
+blob() {
+    sum=$(sha256sum < "$1" | cut -d ' ' -f 1)
+    mv "$1" "layout/blobs/sha256/$sum"
+    size=$(stat -c %s "layout/blobs/sha256/$sum")
+}
+mkdir -p layout/blobs/sha256 bundle /srv/data /run/netns
+tar -C rootfs -cf layer .
+blob layer
+layer=$sum layer_size=$size
+echo '{"architecture": "ARCH", "os": "linux", "config": {"Cmd": ["sh"]},
+    "rootfs": {"type": "layers", "diff_ids": ["sha256:'$layer'"]}}' > config
+blob config
+echo '{"schemaVersion": 2,
+    "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": "sha256:'$sum'", "size": '$size'},
+    "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": "sha256:'$layer'", "size": '$layer_size'}]}' > manifest
+blob manifest
+echo '{"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "digest": "sha256:'$sum'", "size": '$size',
+    "annotations": {"org.opencontainers.image.ref.name": "latest"}}]}' > layout/index.json
+echo '{"imageLayoutVersion": "1.0.0"}' > layout/oci-layout
+cp -a rootfs bundle/rootfs
+richrun spec -b bundle --no-terminal -- sleep 1000
+touch /run/netns/tenant
+unshare --net=/run/netns/tenant true
+"#;
+
+/// A directory with all that, and places of the host that are this trial's own.
+fn ground(d: &Direct<'_>) {
+    let t = d.trial;
+    let own = |place: &str| {
+        let dir = t.dir.join("host").join(place);
+        fs::create_dir_all(&dir).expect("mkdir");
+        let target = Path::new("/").join(place);
+        let none: Option<&str> = None;
+        nix::mount::mount(Some(&dir), &target, none, nix::mount::MsFlags::MS_BIND, none)
+            .expect("bind a place of the host");
+    };
+    for place in ["run", "srv", "var/log"] {
+        own(place);
+    }
+    let dir = d.bundle.dir.clone();
+    std::os::unix::fs::symlink("busybox", d.bundle.rootfs().join("bin/httpd")).expect("link");
+    let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    shell(d, &dir, &GROUND.replace("ARCH", arch)).ok();
+    t.accept_mounts();
+}
+
+fn shell<'t>(d: &Direct<'t>, dir: &Path, script: &str) -> Cmd<'t> {
+    let path = format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", d.bin.display());
+    let place = d.place.to_str().expect("utf-8");
+    let command = d.trial.cmd("sh", &["-ec", script]).dir(dir);
+    command.env("PATH", &path).env("RICHCTL_ROOT", place).env("RICHCTL_NAMESPACE", "default")
+}
+
+/// Runs them in turn; what follows a log ends with its container.
+fn session(d: &Direct<'_>, lines: &[String]) {
+    let mut following: Vec<Running> = Vec::new();
+    for line in lines {
+        let command = shell(d, &d.bundle.dir, line);
+        if line.contains("logs -f") {
+            following.push(command.spawn());
+        } else if line.contains("-it ") {
+            left_by_exit(command).ok();
+        } else {
+            command.ok();
+        }
+    }
+    for one in following {
+        one.wait().ok();
+    }
+    d.clean();
+}
+
+fn of_the_help(t: &Trial) {
+    let d = Direct::new(t);
+    ground(&d);
+    let help = d.ctl(&["--help"]).ok().out;
+    let (_, examples) = help.split_once("Examples:\n").expect("examples");
+    let lines = commands(examples);
+    assert!(lines.len() >= 5, "{lines:?}");
+    session(&d, &lines);
+}
+
+fn of_the_page(t: &Trial) {
+    let d = Direct::new(t);
+    ground(&d);
+    let mut lines: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in PAGE.lines().filter_map(|line| line.strip_prefix("    ")) {
+        let (line, more) = match line.strip_suffix('\\') {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        match lines.last_mut().filter(|_| goes_on) {
+            Some(last) => last.push_str(line),
+            None => lines.push(line.to_owned()),
+        }
+        goes_on = more;
+    }
+    // The picture of who holds a container begins with the program's name too.
+    lines.retain(|line| line.starts_with("richctl ") && !line.contains('─'));
+    assert!(lines.len() >= 7, "{lines:?}");
+    session(&d, &lines);
+}
 
 const WEB: &str = "apiVersion: v1
 kind: Pod
@@ -29,10 +146,7 @@ const SERVER: &str = "#!/bin/sh\ntrap 'exit 0' TERM\necho up\nwhile :; do sleep 
 
 /// What other trials run, and why it is not run here.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("-it ", "needs a terminal: containers::terminals"),
-    ("oci:", "needs an image: images"),
-    ("─", "a picture"),
-    ("--namespace tenant", "needs a network: containers::three_verbs_of_a_tenant"),
+    ("-it ", "needs a terminal and an image: of_the_help, of_the_page"),
     ("demo", "takes ten seconds: pods::the_controllers_own_example"),
     ("health --listen", "serves until it is ended: the suite pods"),
     ("generate ", "written for the host's systemd: the suite pods"),
@@ -46,14 +160,6 @@ fn examples(text: &str) -> Vec<&str> {
     ours.filter(|line| ELSEWHERE.iter().all(|(words, _)| !line.contains(words))).collect()
 }
 
-/// The commands below `Examples:`, without the column that says what they do.
-fn examples_of_help(text: &str) -> Vec<&str> {
-    let (_, below) = text.split_once("Examples:").expect("examples");
-    let lines = below.lines().filter_map(|line| line.strip_prefix("  "));
-    let lines = lines.map(|line| line.split("   ").next().unwrap_or(line));
-    lines.filter(|line| ELSEWHERE.iter().all(|(words, _)| !line.contains(words))).collect()
-}
-
 fn of_the_documents(t: &Trial) {
     let d = Direct::new(t);
     let here = t.dir.join("examples");
@@ -63,25 +169,15 @@ fn of_the_documents(t: &Trial) {
     d.bundle.script("bin/httpd", SERVER);
     d.bundle.edit(|config| args(config, &["httpd"]));
     fs::write(here.join("web.yaml"), WEB).expect("write a manifest");
-    let help = d.ctl(&["--help"]).ok().out;
-    let all = [examples_of_help(&help), examples(README), examples(DIRECT), examples(PODS)];
-    let mut count = 0;
-    for examples in all {
+    for examples in [examples(README), examples(PODS)] {
         assert!(examples.len() >= 2, "{examples:?}");
-        count += examples.len();
         // One after the other, as they are read; who follows a log is ended by who wants to go on.
         let follows = |line: &str| line.replace("logs -f", "logs").replace("logs --follow", "logs");
         for line in examples {
-            let script = format!("cd '{}' && {}", here.display(), follows(line));
-            let path = std::env::var("PATH").unwrap_or_default();
-            t.cmd("sh", &["-c", &script])
-                .env("PATH", &format!("{}:{path}", d.bin.display()))
-                .env("RICHCTL_ROOT", &d.place.display().to_string())
-                .ok();
+            shell(&d, &here, &follows(line)).ok();
         }
         d.ctl(&["rm", "--all", "--force"]).ok();
         d.ctl(&["pod", "rm", "--force", "web"]).run();
     }
-    assert!(count >= 10, "{count}");
     d.clean();
 }

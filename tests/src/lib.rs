@@ -20,6 +20,7 @@ pub mod imports;
 pub mod injection;
 pub mod inside;
 pub mod leftovers;
+pub mod pages;
 pub mod path_calls;
 pub mod podman_caps;
 pub mod resctrl;
