@@ -312,16 +312,29 @@ fn valid_ids(t: &Trial) {
 
 fn invalid_ids(t: &Trial) {
     let bundle = t.bundle(|c| sh(c, "true"));
-    for id in ["", ".", "..", "a/b", "../x", "a b", "a\nb", "ä", "a:b", "a*"] {
-        let out = t.rt(&["run", "-b", bundle.path(), id]).run();
-        if t.is_richrun() || t.kind() == Kind::Runc {
-            out.exits(1);
-        } else if ["", ".", "..", "../x", "a/b"].contains(&id) {
-            out.fails();
+    let entries = |place: &std::path::Path| {
+        let list = fs::read_dir(place).map(|list| list.flatten().map(|entry| entry.file_name()));
+        list.map(|names| names.collect::<std::collections::BTreeSet<_>>()).unwrap_or_default()
+    };
+    let root = t.root();
+    let around = root.parent().expect("a parent");
+    let before = entries(around);
+    for verb in ["run", "create"] {
+        for id in ["", ".", "..", "a/b", "../x", "a b", "a\nb", "ä", "a:b", "a*"] {
+            let out = t.rt(&[verb, "-b", bundle.path(), id]).run();
+            if t.is_richrun() || t.kind() == Kind::Runc {
+                out.exits(1);
+            } else if ["", ".", "..", "../x", "a/b"].contains(&id) {
+                out.fails();
+            }
         }
+        let long = "x".repeat(1025);
+        t.rt(&[verb, "-b", bundle.path(), &long]).run().fails();
     }
-    let long = "x".repeat(1025);
-    t.rt(&["run", "-b", bundle.path(), &long]).run().fails();
+    if t.is_richrun() {
+        assert_eq!(entries(&root), std::collections::BTreeSet::new(), "a container was made");
+        assert_eq!(entries(around), before, "something was made beside the containers");
+    }
 }
 
 fn pid_file(t: &Trial) {
@@ -367,6 +380,14 @@ fn missing_arguments(t: &Trial) {
     for verb in ["create", "start", "state", "kill", "delete", "run", "pause", "resume", "exec"] {
         let out = t.rt(&[verb]).run().fails();
         assert!(!out.err.is_empty(), "{verb} without an id says why");
+    }
+    // An id, and no bundle.
+    let empty = t.dir.join("home");
+    for bundle in [&["-b", "/no/such/bundle"][..], &[]] {
+        let id = t.name("bundleless");
+        let out = t.rt(&["create"]).args(bundle).arg(&id).dir(&empty).run().fails();
+        assert!(!out.err.is_empty(), "{bundle:?}");
+        t.rt(&["state", &id]).run().fails();
     }
 }
 

@@ -154,6 +154,8 @@ fn oom_score_adj(t: &Trial) {
     t.sh_with("cat /proc/self/oom_score_adj", |c| c["process"]["oomScoreAdj"] = json!(321))
         .ok()
         .prints("321");
+    // Not the kernel's first value, which a runtime could have written.
+    std::fs::write("/proc/self/oom_score_adj", "77").expect("raise our own");
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").expect("own value");
     let out = t.sh("cat /proc/self/oom_score_adj").ok();
     assert_eq!(out.trimmed(), own.trim(), "unset means the caller's");
@@ -350,6 +352,16 @@ fn scheduler(t: &Trial) {
         c["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 7});
     });
     out.ok().prints("7 3");
+    // What is not said is 0, whatever the caller has.
+    let bundle = t.bundle(|c| {
+        sh(c, "cut -d' ' -f19,40,41 /proc/self/stat");
+        c["process"]["scheduler"] = json!({"policy": "SCHED_BATCH"});
+    });
+    let (runtime, root) = (t.runtime_path(), t.root());
+    let words = [runtime.as_os_str(), "--root".as_ref(), root.as_os_str(), "run".as_ref()];
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().expect("utf-8")).collect();
+    let niced = t.cmd("nice", &["-n", "5"]).args(&words);
+    niced.args(&["-b", bundle.path(), &bundle.id]).ok().prints("0 0 3");
 }
 
 fn io_priority(t: &Trial) {
