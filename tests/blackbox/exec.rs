@@ -31,7 +31,7 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "standard_input", standard_input)
         .on(ONE, "preserve_fds", preserve_fds)
         .on(ONE, "options_end", options_end)
-        .on(ONE, "into_created", into_created)
+        .on(BOTH, "into_created", into_created)
         .on(ROOT, "ignore_paused", ignore_paused)
         .on(ONE, "many_in_a_row", many_in_a_row)
         .on(ONE, "many_at_once", many_at_once)
@@ -321,6 +321,9 @@ fn into_created(t: &Trial) {
     let c = t.create(&bundle);
     c.exec("echo early").ok().prints("early");
     assert_eq!(c.status(), "created");
+    // It is not left open to whoever is in it.
+    c.start();
+    c.exec("echo late").ok().prints("late");
     c.remove();
 }
 

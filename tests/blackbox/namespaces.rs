@@ -17,6 +17,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "inherited", inherited)
         .on(ROOT, "joined_by_path", joined_by_path)
         .on(ONE, "joined_user_namespace", joined_user_namespace)
+        .on(ONE, "joined_of_another_owner", joined_of_another_owner)
         .on(ONE, "joined_mount_namespace", joined_mount_namespace)
         .on(ONE, "pid_namespace_shared", pid_namespace_shared)
         .on(ONE, "time_offsets", time_offsets)
@@ -79,9 +80,15 @@ fn cgroup_namespace(t: &Trial) {
 }
 
 fn inherited(t: &Trial) {
-    for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
+    let kinds =
+        [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"), ("cgroup", "cgroup")];
+    for (kind, name) in kinds {
         let c = t.idle_with(|c| {
             without_namespace(c, kind);
+            if kind == "pid" {
+                // The first process of no namespace ends by what it does not handle.
+                sh(c, "exec sleep 1000");
+            }
             if kind == "uts" {
                 c.as_object_mut().expect("config").remove("hostname");
             }
@@ -147,6 +154,43 @@ fn joined_user_namespace(t: &Trial) {
     second.exec("id -u").ok().prints("0");
     second.remove();
     first.remove();
+}
+
+/// The user namespace that is joined need not own the others: whoever has the rights over
+/// both joins both.
+fn joined_of_another_owner(t: &Trial) {
+    t.only(&[Kind::Richrun, Kind::Runc], "joins the user namespace first");
+    let owner = t.idle_with(user_namespace);
+    let hosts = t.idle();
+    let joins = [("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+    let third = t.idle_with(|c| {
+        if t.kind() == Kind::Runc {
+            user_namespace(c); // wants the mappings all the same
+        }
+        c.as_object_mut().expect("config").remove("hostname");
+        let joined = |entry: &serde_json::Value| {
+            entry["type"] == "user" || joins.iter().any(|(kind, _)| entry["type"] == *kind)
+        };
+        namespaces(c).retain(|entry| !joined(entry));
+        // These mounts take the rights over the network namespace, and over the ipc namespace.
+        for mount in ["/sys", "/sys/fs/cgroup", "/dev/mqueue"] {
+            without_mount(c, mount);
+        }
+        let path = |pid: i32, name: &str| format!("/proc/{pid}/ns/{name}");
+        namespaces(c).push(json!({"type": "user", "path": path(owner.pid(), "user")}));
+        for (kind, name) in joins {
+            namespaces(c).push(json!({"type": kind, "path": path(hosts.pid(), name)}));
+        }
+    });
+    assert_eq!(of(third.pid(), "user"), of(owner.pid(), "user"));
+    for (kind, name) in joins {
+        assert_eq!(of(third.pid(), name), of(hosts.pid(), name), "{kind}");
+        let seen = third.exec(&format!("readlink /proc/self/ns/{name}")).ok();
+        assert_eq!(seen.trimmed(), of(hosts.pid(), name), "exec, {kind}");
+    }
+    for container in [third, hosts, owner] {
+        container.remove();
+    }
 }
 
 fn joined_mount_namespace(t: &Trial) {

@@ -33,7 +33,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "streams_in_a_joined_user_namespace", streams_in_a_joined_user_namespace)
         .on(ONE, "devices_are_not_given_away", devices_are_not_given_away)
         .on(ONE, "closed_streams", closed_streams)
-        .on(ONE, "seccomp_agent", seccomp_agent);
+        .on(BOTH, "seccomp_agent", seccomp_agent);
 }
 
 /// The pid behind a pidfd (pidfd_open(2), "fdinfo").
@@ -422,6 +422,7 @@ fn closed_streams(t: &Trial) {
     c.remove();
 }
 
+/// As the ordinary user too, who may take a descriptor only from a process that allows it.
 /// One connection a process, one document in it, the descriptor with its first
 /// message, and then its end (config-linux.md, "The Container Process State").
 fn seccomp_agent(t: &Trial) {

@@ -1,8 +1,8 @@
 //! Errors that name what is missing, and the way out.
 
 use richrun_tests::bundle::{args, sh, without_namespace};
-use richrun_tests::suite::{BOTH, ONE, USER, V2};
-use richrun_tests::{Kind, Suite, Trial};
+use richrun_tests::suite::{BOTH, ONE, ROOT, USER, V2};
+use richrun_tests::{Kind, Suite, Trial, View};
 use serde_json::json;
 
 pub fn register(suite: &mut Suite) {
@@ -12,7 +12,72 @@ pub fn register(suite: &mut Suite) {
         .on(USER, "a_state_directory_that_is_not_ours", a_state_directory_that_is_not_ours)
         .on(BOTH, "the_rule_of_ids", the_rule_of_ids)
         .on(ONE, "a_failed_hook_is_named", a_failed_hook_is_named)
+        .on(ROOT, "debug_tells_what_was_done", debug_tells_what_was_done)
         .on(V2, "control_groups_that_are_read_only", control_groups_that_are_read_only);
+}
+
+/// With `--debug` each command says what it did with which namespaces, groups, filter and
+/// processes; without it, nothing. Arguments and variables, which may be secrets, are in neither.
+fn debug_tells_what_was_done(t: &Trial) {
+    t.only(&[Kind::Richrun], "has words of its own");
+    let log = t.dir.join("out/debug.log");
+    let path = log.to_str().expect("utf-8 path");
+    let bundle = t.bundle(|c| {
+        sh(c, ": hidden-word; exec sleep 1000");
+        c["process"]["env"].as_array_mut().expect("env").push(json!("PASSWORD=hidden-word"));
+        c["process"]["noNewPrivileges"] = json!(true);
+        c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        // A machine with both has the pids controller in v1's view.
+        match t.view {
+            View::V1 => c["linux"]["resources"]["pids"] = json!({"limit": 77}),
+            _ => c["linux"]["resources"]["unified"] = json!({"cgroup.max.depth": "3"}),
+        }
+        c["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["kcmp"], "action": "SCMP_ACT_ERRNO"}]});
+        c["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}]});
+    });
+    let id = bundle.id.clone();
+    let said = |words: &[&str], status: i32| {
+        let _none = std::fs::remove_file(&log);
+        t.rt(&["--debug", "--log", path]).args(words).run().exits(status);
+        let text = std::fs::read_to_string(&log).expect("the log");
+        assert!(!text.contains("hidden-word"), "{text}");
+        text
+    };
+    let tells = |text: &str, words: &[&str]| {
+        for word in words {
+            assert!(text.contains(word), "no {word:?} in:\n{text}");
+        }
+    };
+    let limit = match t.view {
+        View::V1 => format!("cgroup: pids.max=77 in /sys/fs/cgroup/pids/{id}"),
+        _ => format!("cgroup: cgroup.max.depth=3 in /sys/fs/cgroup/{id}"),
+    };
+    let text = said(&["create", "-b", bundle.path(), &id], 0);
+    let c = t.take(&bundle);
+    let pid = c.pid();
+    let first = format!("first process: {pid}");
+    let root = format!("root: {}", bundle.rootfs().display());
+    tells(&text, &[&first, &root, &limit, "namespaces: new: pid, net, ", "joined: none"]);
+    tells(&text, &["mounts: /proc, /dev, ", "no_new_privs; capabilities: ", "device rules: "]);
+    tells(&text, &["sysctl: net/ipv4/ip_forward=1", "createRuntime hooks: 1", "set up: "]);
+    assert!(!text.contains("seccomp: no filter"), "{text}");
+    tells(&said(&["start", &id], 0), &["the payload is executed"]);
+    let text = said(&["exec", "-e", "A=hidden-word", &id, "sh", "-c", "exit 3 # hidden-word"], 3);
+    let of = format!("namespaces of process {pid}: ");
+    tells(&text, &[&of, "cgroup: /sys/fs/cgroup/", "has ended: exit status 3"]);
+    if t.view == View::V1 {
+        let update = ["update", "--pids-limit", "78", &id];
+        tells(&said(&update, 0), &["cgroup: pids.max=78 in "]);
+    }
+    let sent = format!("signal 9 was sent to process {pid}");
+    tells(&said(&["kill", &id, "KILL"], 0), &[&sent]);
+    c.wait("stopped");
+    let removed = format!("remove the cgroups of {id}");
+    tells(&said(&["delete", &id], 0), &[&removed, "remove the state of "]);
+    let quiet = t.bundle(|c| sh(c, "true"));
+    let out = t.run(&quiet).ok();
+    assert_eq!(out.err, "");
 }
 
 /// The program is there: what execve(2) did not find is what it names.

@@ -95,7 +95,12 @@ impl Cgroup {
             (Err(Errno::NOENT), Absent::Instead { file, value }) => {
                 file::put(&group.dir, file, value)
             }
-            (result, _) => result,
+            (result, _) => result.inspect(|()| {
+                crate::log::debug(|| {
+                    let group = group.place.directory();
+                    format!("cgroup: {}={} in {group}", row.file, row.value)
+                });
+            }),
         }
     }
 
@@ -138,6 +143,11 @@ impl Cgroup {
             // Inside a user namespace nobody may; the rules of the one who made
             // it hold there.
             Err(Errno::PERM | Errno::ACCESS) if plan.unprivileged => Ok(()),
+            // Before Linux 5.2 it takes 4096 instructions.
+            Err(Errno::TOOBIG) => Err(Error::os(
+                "linux.resources.devices: more rules than this kernel takes in one program",
+                Errno::TOOBIG,
+            )),
             result => result
                 .step(|| format!("linux.resources.devices: apply to {}", group.place.directory())),
         }

@@ -154,6 +154,7 @@ impl First<'_> {
             services: self.inherited.as_ref().map(Inherited::numbers),
             descriptors: plan.descriptors,
             bounded: u64::MAX,
+            ordinary: order.host.uid != 0,
         };
         payload.dress(root.proc.as_ref())?;
         let gate = order.gate.iter().flat_map(Gate::descriptors);
@@ -164,10 +165,18 @@ impl First<'_> {
         for warning in crate::log::take() {
             self.channel.report(&News::Warning(warning))?;
         }
+        // Nobody is in a new pid namespace but who is let in by `exec`.
+        let shown = order.gate.is_some() && plan.namespaces.has_new(Kind::Pid);
+        if shown {
+            armed.show(true)?;
+        }
         self.channel.report(&News::Ready)?;
         match (self.channel.waits()?, &order.gate) {
             (true, Some(gate)) => {
                 gate.wait()?;
+                if shown {
+                    armed.show(false)?;
+                }
                 let started = self
                     .hooks_before_the_payload(&armed, Some(&|line| gate.said(&line)))
                     .and_then(|()| self.run_scripts(scripts, &|line| gate.printed(line)));

@@ -23,7 +23,10 @@ use super::{Launched, confine, console, identity, intermediate, join, listener, 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::{ProcessId, State, signal};
+use crate::log;
 use crate::plan::exec::ExecPlan;
+use crate::plan::facts;
+use crate::plan::namespaces::proc_name;
 use crate::sys::clone::{Cloned, clone3, flags};
 use crate::sys::{interrupt, process};
 
@@ -43,6 +46,8 @@ pub struct ExecOrder<'a> {
     pub pidfd: BorrowedFd<'a>,
     /// Where the terminal's master end goes.
     pub console: Option<OwnedFd>,
+    /// The runtime is an ordinary user's.
+    pub ordinary: bool,
 }
 
 /// The child's side.
@@ -95,6 +100,15 @@ fn ends(init: ProcessId, pidfd: BorrowedFd<'_>, error: &Error) -> bool {
 
 fn go_in(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let kinds = join::foreign(order.init.pid)?;
+    if log::debugging() {
+        facts::of_exec(order.plan).iter().for_each(|fact| log::debug(|| fact));
+        let names: Vec<&str> = kinds.iter().map(|kind| proc_name(*kind)).collect();
+        log::debug(|| format!("namespaces of process {}: {}", order.init.pid, names.join(", ")));
+        let record = cgroup.record();
+        for place in record.v1.iter().chain(&record.unified) {
+            log::debug(|| format!("cgroup: {}", place.directory()));
+        }
+    }
     if !order.plan.first_cpus.is_empty() {
         process::set_affinity(&order.plan.first_cpus).step(|| "process.execCPUAffinity.initial")?;
     }
@@ -111,6 +125,7 @@ fn go_in(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
     let channel = conversation.of_runtime();
     passed?;
     let (pid, pidfd) = intermediate::born(&channel)?;
+    log::debug(|| format!("process: {pid}"));
     let launched = Launched { pid, pidfd, channel };
     match set_up(order, &launched, mapped) {
         Ok(()) => Ok(launched),
@@ -141,9 +156,9 @@ fn set_up(order: &ExecOrder<'_>, launched: &Launched, mapped: bool) -> Result<()
             News::StreamsKept => {
                 streams::give_from_outside(launched, mapped, process.user.uid)?;
             }
-            News::Warning(text) => crate::log::warn(text),
-            News::Printed(line) => crate::log::info(line),
-            News::Said(line) => crate::log::debug(|| line),
+            News::Warning(text) => log::warn(text),
+            News::Printed(line) => log::info(line),
+            News::Said(line) => log::debug(|| line),
             News::Ready => return Ok(()),
             News::Failed(error) => return Err(error),
             News::Mounted | News::Born(_) | News::Inside(_) | News::Wanted(_) | News::Closed => {
@@ -197,7 +212,7 @@ impl Entrant<'_> {
 
     /// Becomes the program, or reports why not and ends.
     fn live(&self, channel: &ChildEnd, bounded: u64) -> ! {
-        crate::log::collect();
+        log::collect();
         interrupt::ignore();
         let error = match self.run(channel, bounded) {
             Ok(never) => match never {},
@@ -259,10 +274,11 @@ impl Entrant<'_> {
             services: None,
             descriptors: plan.descriptors,
             bounded,
+            ordinary: self.order.ordinary,
         };
         payload.dress(None)?;
         let armed = payload.arm(root.as_fd(), channel, &[])?;
-        for warning in crate::log::take() {
+        for warning in log::take() {
             channel.report(&News::Warning(warning))?;
         }
         channel.report(&News::Ready)?;

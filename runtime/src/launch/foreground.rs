@@ -129,19 +129,23 @@ impl Foreground {
     ) -> Result<u8> {
         crate::log::flush();
         interrupt::ignore();
+        let ended = |status: u8| {
+            crate::log::debug(|| format!("process {} has ended: exit status {status}", child.pid));
+            Ok(status)
+        };
         loop {
             let news = self.poll(child.pidfd, &relay, notify.as_ref())?;
             if news.signals
                 && let Some(status) = self.take_signals(child, &mut relay)?
             {
                 relay.finish(&self.signals)?;
-                return Ok(status);
+                return ended(status);
             }
             if news.ended
                 && let Some(status) = reap(child)?
             {
                 relay.finish(&self.signals)?;
-                return Ok(status);
+                return ended(status);
             }
             if news.notified
                 && let Some(socket) = &mut notify

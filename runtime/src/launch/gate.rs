@@ -144,7 +144,10 @@ impl Reached {
         drop(start);
         let said = read_to_end(&result, pidfd)?;
         match said.split_first() {
-            Some((&EXECUTING, [])) => Ok(()),
+            Some((&EXECUTING, [])) => {
+                log::debug(|| "the payload is executed");
+                Ok(())
+            }
             Some((&EXECUTING, error)) => Err(decode_error(error)),
             Some(_) => Err(decode_error(&said)),
             None => Err(dead()),

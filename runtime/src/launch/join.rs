@@ -79,9 +79,19 @@ impl Open {
     }
 }
 
-/// Joins them in their order.
+/// Joins them in their order. The user namespace among them need not own the others: what the
+/// rights that are held now suffice for is joined before it, and the rest with its rights.
 pub fn all(list: &[Open]) -> Result<()> {
-    list.iter().try_for_each(Open::join)
+    let (user, others): (Vec<&Open>, Vec<&Open>) =
+        list.iter().partition(|open| open.kind == Kind::User);
+    let mut later = Vec::new();
+    for open in others {
+        match process::setns(open.as_fd(), flag(open.kind)) {
+            Err(Errno::PERM) if !user.is_empty() => later.push(open),
+            joined => joined.step(|| open.step())?,
+        }
+    }
+    user.into_iter().chain(later).try_for_each(Open::join)
 }
 
 /// In a user namespace: its root, or `user` where its mappings have none.
@@ -153,6 +163,8 @@ pub fn of_process(pid: i32, pidfd: BorrowedFd<'_>, kinds: &[Kind]) -> Result<()>
         Err(Errno::INVAL | Errno::PERM) => {}
         joined => return joined.step(|| format!("join the namespaces of process {pid}")),
     }
+    // All are opened while the host's paths are there, and its rights.
+    let mut list = Vec::with_capacity(kinds.len());
     for kind in kinds {
         if !is_foreign(pid, *kind)? {
             continue;
@@ -160,7 +172,7 @@ pub fn of_process(pid: i32, pidfd: BorrowedFd<'_>, kinds: &[Kind]) -> Result<()>
         let path = format!("/proc/{pid}/ns/{}", proc_name(*kind));
         let fd = host_path::open(path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC)
             .step(|| format!("open {path}"))?;
-        process::setns(fd.as_fd(), flag(*kind)).step(|| format!("join {path}"))?;
+        list.push(Open { kind: *kind, fd, path });
     }
-    Ok(())
+    all(&list)
 }

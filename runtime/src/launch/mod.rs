@@ -59,7 +59,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::{Entry, ProcessId, State, hooks};
 use crate::plan::cgroup::Mode;
-use crate::plan::{Host, Plan};
+use crate::plan::{Host, Plan, facts};
 use crate::sys::{process, signals};
 use child::First;
 use gate::Gate;
@@ -106,6 +106,9 @@ pub struct Launched {
 /// disk and in the control groups is the caller's to undo.
 pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, ProcessId)> {
     let plan = order.plan;
+    if crate::log::debugging() {
+        facts::of_launch(plan).iter().for_each(|fact| crate::log::debug(|| fact));
+    }
     let image = plan.rich.as_ref().map(|_| rich::image(plan.services.is_some())).transpose()?;
     let inherited = plan
         .services
@@ -132,6 +135,7 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
             inherited,
             not_ours,
         })?;
+    crate::log::debug(|| format!("first process: {pid}"));
     let mut launched = Launched { pid, pidfd, channel };
     match set_up(order, cgroup, &mut launched) {
         Ok(init) => Ok((launched, init)),
@@ -199,6 +203,9 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &mut Launched) -> Re
             }
             News::Inside(pid) => {
                 launched.follow(pid)?;
+                crate::log::debug(|| {
+                    format!("first process: {pid}, in the namespace that is joined")
+                });
                 allow_for(plan, pid)?;
                 init = ProcessId::of(pid)?;
                 state.init = Some(init);
@@ -216,7 +223,10 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &mut Launched) -> Re
             News::Warning(text) => crate::log::warn(text),
             News::Printed(line) => crate::log::printed(line),
             News::Said(line) => crate::log::debug(|| line),
-            News::Ready => return order.entry.replace().map(|()| init),
+            News::Ready => {
+                crate::log::debug(|| "set up: the payload can be executed");
+                return order.entry.replace().map(|()| init);
+            }
             News::Failed(error) => return Err(error),
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
         }

@@ -38,6 +38,9 @@ pub struct Payload<'a> {
     pub descriptors: u32,
     /// Capabilities that may be in the bounding set still.
     pub bounded: u64,
+    /// The runtime is an ordinary user's, who may look at this process only while it allows that:
+    /// [`Armed::show`].
+    pub ordinary: bool,
 }
 
 /// A process that has given everything up, and has only to execute.
@@ -117,13 +120,30 @@ impl<'a> Payload<'a> {
         // A listener goes to its agent through the runtime, which `create`
         // does not let wait until the payload is executed.
         if let Some(filter) = early {
-            install(filter, channel)?;
+            self.install(filter, channel)?;
         }
         if let Some(lent) = lent {
             lent.take_back()?;
         }
         let filter = Cell::new(self.seccomp.filter(|_| early.is_none()));
         Ok(Armed { payload: self, program, env, filter })
+    }
+
+    /// Loads the filter; its listener, if it has one, goes to the runtime.
+    fn install(&self, filter: &Filter, channel: &ChildEnd) -> Result<()> {
+        let Some(listener) = seccomp::install(filter)? else { return Ok(()) };
+        // An ordinary user's runtime may take it only from a process that allows tracing. Not
+        // before: who traces this process without its filter could keep it without.
+        let shown = self.ordinary && filter.allows_to_be_traced();
+        if shown {
+            process::allow_tracing().step(|| "let the listener be taken")?;
+        }
+        channel.report(&News::Listening(listener.as_raw_fd()))?;
+        channel.expect(Word::Listened)?;
+        match shown {
+            true => process::forbid_tracing().step(|| "become untraceable"),
+            false => Ok(()),
+        }
     }
 
     /// Only the standard streams and what was asked for survive (CVE-2024-21626).
@@ -179,7 +199,23 @@ impl Armed<'_> {
     /// # Errors
     /// The kernel does not take it.
     pub fn restrict(&self, channel: &ChildEnd) -> Result<()> {
-        self.filter.take().map_or(Ok(()), |filter| install(filter, channel))
+        self.filter.take().map_or(Ok(()), |filter| self.payload.install(filter, channel))
+    }
+
+    /// While it waits to be started: whether the ordinary user whose runtime this is may look at
+    /// it, which takes the same right as tracing it. `exec` does; the superuser may in any case.
+    /// A filter that is loaded and does not let it be said leaves it as it is.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn show(&self, shown: bool) -> Result<()> {
+        let loaded = self.payload.seccomp.filter(|_| self.filter.get().is_none());
+        let may = loaded.is_none_or(Filter::allows_to_be_traced);
+        match (self.payload.ordinary && may, shown) {
+            (false, _) => Ok(()),
+            (true, true) => process::allow_tracing().step(|| "let exec look"),
+            (true, false) => process::forbid_tracing().step(|| "become untraceable"),
+        }
     }
 
     /// Executes the payload; returns only when that failed.
@@ -217,13 +253,6 @@ impl Armed<'_> {
         }
         Err(Error::os(format!("exec {shown:?}"), errno))
     }
-}
-
-/// Loads the filter; its listener, if it has one, goes to the runtime.
-fn install(filter: &Filter, channel: &ChildEnd) -> Result<()> {
-    let Some(listener) = seccomp::install(filter)? else { return Ok(()) };
-    channel.report(&News::Listening(listener.as_raw_fd()))?;
-    channel.expect(Word::Listened).map(drop)
 }
 
 fn schedule(plan: &Scheduling) -> Result<()> {

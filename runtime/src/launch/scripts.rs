@@ -118,6 +118,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         services: None,
         descriptors: 0,
         bounded: u64::MAX,
+        ordinary: false,
     };
     let failed = std::mem::ManuallyDrop::new(ends.failed);
     let go = std::mem::ManuallyDrop::new(ends.go);

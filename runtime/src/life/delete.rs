@@ -47,6 +47,7 @@ pub fn destroy(entry: &Entry, state: &State) -> Result<()> {
         run_poststop(entry, state);
     }
     if failures.is_empty() {
+        log::debug(|| format!("remove the state of {}", state.id));
         failures.extend(entry.remove().err());
     }
     in_one(failures)
@@ -102,7 +103,10 @@ fn end_init(state: &State) -> Result<()> {
         ended = ends_within(&pidfd, DEATH_BOUND);
     }
     match ended {
-        Ok(true) => Ok(()),
+        Ok(true) => {
+            log::debug(|| format!("process {} has ended", init.pid));
+            Ok(())
+        }
         Ok(false) => thawed.and(Err(Error::system(format!(
             "container init {} is still running {} s after KILL",
             init.pid,
@@ -195,6 +199,7 @@ fn remove_groups(state: &State) -> Result<bool> {
     if unknown && others()? {
         return Ok(false);
     }
+    log::debug(|| format!("remove the cgroups of {}", state.id));
     if cgroup.remove_empty() {
         return Ok(true);
     }

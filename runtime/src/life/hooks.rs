@@ -77,6 +77,7 @@ pub fn run_in(
     if list.is_empty() {
         return Ok(());
     }
+    log::debug(|| format!("{phase} hooks: {}", list.len().saturating_sub(place.first)));
     let document = hook_state(state, phase.row().status, pid);
     let sink = |line: OutputLine<'_>| {
         if let Some(tell) = place.tell {

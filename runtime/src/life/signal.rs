@@ -8,6 +8,7 @@ use super::members::members;
 use super::{ProcessId, State, Status};
 use crate::cgroup::{Cgroup, Killed};
 use crate::error::{Error, Kind, Result};
+use crate::log;
 use crate::plan::boot::SYSTEMD_STOP;
 use crate::sys::signals;
 
@@ -91,6 +92,7 @@ pub fn kill(state: &State, status: Status, number: i32, all: bool) -> Result<()>
     let cgroup = cgroup(state)?;
     let whole = number == KILL && !init.leads_pid_namespace();
     send(pidfd.as_fd(), init, number)?;
+    log::debug(|| format!("signal {number} was sent to process {}", init.pid));
     if let Some(cgroup) = cgroup.filter(|_| number == KILL) {
         if whole {
             cgroup.signal(KILL)?;
@@ -127,6 +129,9 @@ fn kill_all(state: &State, number: i32) -> Result<()> {
     match cgroup(state)? {
         Some(cgroup) => {
             cgroup.signal(number)?;
+            log::debug(|| {
+                format!("signal {number} was sent to all in the cgroups of {}", state.id)
+            });
             if number == KILL { cgroup.thaw_to_die() } else { Ok(()) }
         }
         None => members(state)?.into_iter().try_for_each(|pid| {

@@ -11,6 +11,7 @@ pub mod dbus;
 pub mod devices;
 pub mod doctor;
 pub mod exec;
+pub mod facts;
 pub mod grant;
 pub mod id_ranges;
 pub mod kernel;

@@ -22,8 +22,9 @@ pub fn flag(kind: Kind) -> u64 {
     }
 }
 
-/// Every kind, in the order in which they are joined: the user namespace
-/// first, since it gives the rights over the others.
+/// Every kind, in the order in which they are joined. The user namespace stands
+/// first, since it gives the rights over those that it owns; who has rights over another
+/// one joins that before it (`launch::join::all`).
 pub const JOIN_ORDER: [Kind; 8] = [
     Kind::User,
     Kind::Pid,

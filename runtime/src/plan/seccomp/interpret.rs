@@ -1,7 +1,7 @@
 //! What a filter answers: an interpreter of the classic BPF that seccomp takes.
 //!
-//! The kernel runs filters itself; this one is for tests and fuzzing, and can
-//! also read the programs that libseccomp and runc write.
+//! The kernel runs filters itself; this one is for what must be known of a call before it is
+//! made, for tests and fuzzing, and can also read the programs that libseccomp and runc write.
 
 use seccompiler::sock_filter;
 

@@ -5,7 +5,7 @@
 //! - `program` turns the answers into instructions, `assemble` places them;
 //! - `syscalls` and `table` know every system call's number;
 //! - [`known`] lists the words that are understood;
-//! - [`interpret`] says what a program answers, for tests.
+//! - [`interpret`] says what a program answers.
 //!
 //! The terms are the kernel's: a *filter* is the program, an *action* what it
 //! returns (`SECCOMP_RET_*`), a *listener* the descriptor on which calls with
@@ -88,6 +88,20 @@ pub struct Listener {
     pub path: PathBuf,
     /// Passed on as `metadata`; may be empty.
     pub metadata: String,
+}
+
+impl Filter {
+    /// Whether a process under it may say that it may be traced, and that it may not be any more
+    /// (prctl(2), `PR_SET_DUMPABLE`).
+    pub fn allows_to_be_traced(&self) -> bool {
+        let arch = Arch::NATIVE.abi().audit_token();
+        [0, 1].into_iter().all(|value| {
+            let args = [libc::PR_SET_DUMPABLE as u64, value, 0, 0, 0, 0];
+            let call = interpret::Call::new(arch, libc::SYS_prctl as u32, args);
+            let verdict = interpret::run(&self.program, &call);
+            verdict.is_ok_and(|verdict| matches!(verdict.action & ACTION_MASK, ALLOW | LOG))
+        })
+    }
 }
 
 /// Compiles `linux.seccomp` for a host of this architecture.
