@@ -97,3 +97,4 @@ pub use file::{HookFile, check_hooks, program_problem};
 pub use output::{OutputLine, Stream};
 pub use phase::{Environment, Namespaces, OnFailure, Phase, PhaseRow};
 pub use run::{Options, run_phase};
+pub use sys::procfs;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 mod ending;
-mod procfs;
+pub mod procfs;
 mod running;
 mod signals;
 mod spawn;

@@ -14,6 +14,8 @@ use rustix::mount::{
 };
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// How often openat2(2) is asked that is disturbed each time.
+const TRIES: usize = 32;
 /// The number of procfs's root directory (`PROC_ROOT_INO`).
 const ROOT_INODE: u64 = 1;
 
@@ -40,9 +42,7 @@ impl Procfs {
     }
 
     fn of(root: OwnedFd) -> Option<Procfs> {
-        let whole = fstatfs(&root).ok()?.f_type == PROC_SUPER_MAGIC
-            && fstat(&root).ok()?.st_ino == ROOT_INODE;
-        whole.then_some(Procfs(root))
+        is_root(&root).ok()?.then_some(Procfs(root))
     }
 
     /// Opens a file or directory by its name, which has no links in it.
@@ -52,10 +52,7 @@ impl Procfs {
 
     /// The name of this process's own directory.
     pub(super) fn own_name(&self) -> Result<String, Errno> {
-        let name = readlinkat(&self.0, c"self", Vec::new())?;
-        let name = name.into_string().map_err(|_| Errno::XDEV)?;
-        let number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-        if number { Ok(name) } else { Err(Errno::XDEV) }
+        own_name(&self.0)
     }
 
     /// Opens anew what an open descriptor of this process refers to.
@@ -68,6 +65,26 @@ impl Procfs {
         let careful = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         openat(&links, name.as_str(), flags | careful, Mode::empty())
     }
+}
+
+/// Whether this is the root of a procfs, and not only a part of one.
+///
+/// # Errors
+/// The kernel's.
+pub fn is_root(file: impl AsFd) -> Result<bool, Errno> {
+    Ok(fstatfs(&file)?.f_type == PROC_SUPER_MAGIC && fstat(&file)?.st_ino == ROOT_INODE)
+}
+
+/// The name of this process's own directory in a procfs, by its root: a number of the pid
+/// namespace that the procfs shows.
+///
+/// # Errors
+/// `XDEV`: it does not show this process.
+pub fn own_name(root: impl AsFd) -> Result<String, Errno> {
+    let name = readlinkat(&root, c"self", Vec::new())?;
+    let name = name.into_string().map_err(|_| Errno::XDEV)?;
+    let number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    if number { Ok(name) } else { Err(Errno::XDEV) }
 }
 
 /// Opens what lies below an open directory of procfs, in one step that follows no link and crosses
@@ -84,9 +101,17 @@ pub(super) fn open_in(
     };
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = flags | careful;
-    let open = match openat2(directory, name, flags, Mode::empty(), how) {
-        Err(Errno::NOSYS) => openat(directory, name, flags | OFlags::NOFOLLOW, Mode::empty()),
-        open => open,
+    let mut tries = 0;
+    let open = loop {
+        tries += 1;
+        match openat2(directory, name, flags, Mode::empty(), how) {
+            // Something was renamed meanwhile, or a signal came.
+            Err(Errno::AGAIN | Errno::INTR) if tries < TRIES => {}
+            Err(Errno::NOSYS) => {
+                break openat(directory, name, flags | OFlags::NOFOLLOW, Mode::empty());
+            }
+            open => break open,
+        }
     }?;
     if fstatfs(&open)?.f_type == PROC_SUPER_MAGIC { Ok(open) } else { Err(Errno::XDEV) }
 }
@@ -97,8 +122,12 @@ fn private() -> Result<OwnedFd, Errno> {
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// The mount that an entry lies on; `None` before Linux 5.8.
-fn mount_of(directory: BorrowedFd<'_>, name: &str) -> Result<Option<u64>, Errno> {
+/// The mount that an entry of a directory lies on, or by an empty name the directory itself;
+/// `None` before Linux 5.8.
+///
+/// # Errors
+/// The kernel's.
+pub fn mount_of(directory: BorrowedFd<'_>, name: &str) -> Result<Option<u64>, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
     match statx(directory, name, flags, StatxFlags::MNT_ID) {
         Ok(found) => {

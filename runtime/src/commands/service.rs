@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rich_init::services::control::{self, Op};
 use rich_init::services::wire;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::output::{indented, line, print};
@@ -287,8 +288,8 @@ fn logs(global: &Global, args: &ServiceArgs) -> Result<u8> {
     let mut first = true;
     loop {
         let log = match control.log(name) {
-            // The container's end is the log's.
-            Err(_) if !first => return Ok(0),
+            // The container's end is the log's; silence is not.
+            Err(error) if !first && is_the_end(&error) => return Ok(0),
             log => log?,
         };
         if let Some(log) = log {
@@ -308,6 +309,12 @@ fn logs(global: &Global, args: &ServiceArgs) -> Result<u8> {
         first = false;
         std::thread::sleep(FOLLOWED);
     }
+}
+
+/// Whether it was the container's end that `error` is about.
+fn is_the_end(error: &Error) -> bool {
+    let closed = [Errno::PIPE, Errno::CONNRESET];
+    error.kind() == Kind::WrongState || error.errno().is_some_and(|errno| closed.contains(&errno))
 }
 
 /// How often a log is looked at that is followed.

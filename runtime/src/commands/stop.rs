@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::cli::{Global, StopArgs};
 use crate::error::{Kind, Result};
+use crate::life::delete::end_init;
 use crate::life::end::wait_for_end;
 use crate::life::{Store, signal};
 
-/// Sends the signal, waits so long, kills, and waits for the end. A container that does not run
-/// is no error.
+/// Sends the signal, waits so long, kills, and waits for the end, as `delete --force` does. A
+/// container that does not run is no error.
 pub fn run(global: &Global, args: &StopArgs) -> Result<u8> {
     let store = Store::new(global.root());
     let (state, status) = store.peek(&args.id)?;
@@ -19,10 +20,10 @@ pub fn run(global: &Global, args: &StopArgs) -> Result<u8> {
         done => done,
     };
     gone(signal::kill(&state, status, number, false))?;
-    if wait_for_end(init, Some(Duration::from_secs(u64::from(args.time))))?.is_some() {
+    if wait_for_end(init, Some(Duration::from_secs(u64::from(args.time))))? {
         return Ok(0);
     }
     gone(signal::kill(&state, status, signal::KILL, false))?;
-    wait_for_end(init, None)?;
+    end_init(&state)?;
     Ok(0)
 }

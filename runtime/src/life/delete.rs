@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rich_hooks::Phase;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::end::ends_within;
 use super::hooks;
 use super::members::wake_parents;
 use super::signal::{KILL, cgroup};
@@ -84,7 +84,10 @@ fn in_one(mut failures: Vec<Error>) -> Result<()> {
 
 /// Kills the first process and waits until it is gone. With it goes its pid
 /// namespace; what a container without one leaves is in its control groups.
-fn end_init(state: &State) -> Result<()> {
+///
+/// # Errors
+/// It lives on, after 10 seconds.
+pub fn end_init(state: &State) -> Result<()> {
     let Some(init) = state.init else { return Ok(()) };
     let pidfd = match init.pidfd() {
         Err(error) if error.kind() == Kind::NoSuchProcess => return Ok(()),
@@ -97,10 +100,10 @@ fn end_init(state: &State) -> Result<()> {
     // A frozen process may or may not die (v2, v1): see whether it does.
     let thawed =
         cgroup(state).and_then(|cgroup| cgroup.as_ref().map_or(Ok(()), Cgroup::thaw_to_die));
-    let mut ended = ends_within(&pidfd, PARENTS_BOUND);
+    let mut ended = ends_within(&pidfd, Some(PARENTS_BOUND));
     if ended == Ok(false) {
         wake_parents(init.pid);
-        ended = ends_within(&pidfd, DEATH_BOUND);
+        ended = ends_within(&pidfd, Some(DEATH_BOUND));
     }
     match ended {
         Ok(true) => {
@@ -121,7 +124,7 @@ fn end_init(state: &State) -> Result<()> {
 /// # Errors
 /// It is not, after 10 seconds.
 pub fn await_end(pidfd: impl AsFd) -> Result<()> {
-    match ends_within(pidfd, DEATH_BOUND) {
+    match ends_within(pidfd, Some(DEATH_BOUND)) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::system("the container's first process does not end")),
         Err(errno) => Err(Error::os("wait for the container's first process", errno)),
@@ -137,25 +140,9 @@ pub fn settled(entry: &Entry, state: &State) -> Status {
     // On a busy machine a killed process may not get to its end for a while.
     let bound = if init.is_ending() { DEATH_BOUND } else { SETTLING_BOUND };
     match init.pidfd() {
-        Ok(pidfd) if ends_within(&pidfd, bound) == Ok(true) => Status::Stopped,
+        Ok(pidfd) if ends_within(&pidfd, Some(bound)) == Ok(true) => Status::Stopped,
         Err(error) if error.kind() == Kind::NoSuchProcess => Status::Stopped,
         _ => status,
-    }
-}
-
-/// Waits until the process behind a pidfd has ended (pidfd_open(2): it becomes
-/// readable); false when it has not within `bound`.
-fn ends_within(pidfd: impl AsFd, bound: Duration) -> std::result::Result<bool, Errno> {
-    let end = Instant::now() + bound;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).ok();
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) if left.is_zero() => return Ok(false),
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(errno) => return Err(errno),
-        }
     }
 }
 
@@ -269,16 +256,5 @@ mod tests {
         assert_eq!(in_one(vec![busy()]), Err(busy()));
         let both = in_one(vec![Error::system("init lives"), busy()]).unwrap_err();
         assert_eq!(both.to_string(), "init lives; remove cgroup /x: device or resource busy");
-    }
-
-    #[test]
-    fn the_end_of_a_process_is_awaited_within_bounds() {
-        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
-        let id = crate::life::ProcessId::of(child.id() as i32).unwrap();
-        let pidfd = id.pidfd().unwrap();
-        assert_eq!(ends_within(&pidfd, Duration::from_millis(20)), Ok(false));
-        child.kill().unwrap();
-        assert_eq!(ends_within(&pidfd, Duration::from_secs(10)), Ok(true));
-        child.wait().unwrap();
     }
 }

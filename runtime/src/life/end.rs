@@ -1,6 +1,6 @@
 //! The end of a first process that is not a child of this one.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,28 +13,57 @@ use crate::sys::pidfd::{self, Told};
 /// The kernel tells an exit status when the parent has taken it; so long is waited for a parent.
 const TAKEN: Duration = Duration::from_secs(5);
 
-/// Waits for the end of this very process, or so long: `None` when the time is over, else its
-/// exit status as a shell has it, where that can be known (Linux 6.15).
+/// Waits for the end of this very process, or so long; whether it has ended.
 ///
 /// # Errors
 /// The kernel's.
-pub fn wait_for_end(process: ProcessId, bound: Option<Duration>) -> Result<Option<Option<i32>>> {
-    let fd = match process.pidfd() {
-        Err(error) if error.kind() == Kind::NoSuchProcess => return Ok(Some(None)),
-        fd => fd?,
-    };
-    let until = bound.map(|bound| Instant::now() + bound);
+pub fn wait_for_end(process: ProcessId, bound: Option<Duration>) -> Result<bool> {
+    match watched(process)? {
+        Some(pidfd) => ended(process, &pidfd, bound),
+        None => Ok(true),
+    }
+}
+
+/// Waits for the end of this very process; its exit status as a shell has it, where that can be
+/// known (Linux 6.15).
+///
+/// # Errors
+/// The kernel's.
+pub fn wait_for_status(process: ProcessId) -> Result<Option<i32>> {
+    let Some(pidfd) = watched(process)? else { return Ok(None) };
+    ended(process, &pidfd, None)?;
+    Ok(status(pidfd.as_fd()))
+}
+
+/// A pidfd of it; none when it has ended and was taken in.
+fn watched(process: ProcessId) -> Result<Option<OwnedFd>> {
+    match process.pidfd() {
+        Err(error) if error.kind() == Kind::NoSuchProcess => Ok(None),
+        pidfd => pidfd.map(Some),
+    }
+}
+
+fn ended(process: ProcessId, pidfd: &OwnedFd, bound: Option<Duration>) -> Result<bool> {
+    ends_within(pidfd, bound)
+        .map_err(|errno| Error::os(format!("poll process {}", process.pid), errno))
+}
+
+/// Waits until the process behind a pidfd has ended (pidfd_open(2): it becomes readable); false
+/// when it has not within `bound`.
+///
+/// # Errors
+/// The kernel's.
+pub fn ends_within(pidfd: impl AsFd, bound: Option<Duration>) -> std::result::Result<bool, Errno> {
+    let end = bound.map(|bound| Instant::now() + bound);
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let left = left.map(|left| Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        });
-        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], left.as_ref()) {
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::os(format!("poll process {}", process.pid), errno)),
-            Ok(0) => return Ok(None),
-            Ok(_) => return Ok(Some(status(fd.as_fd()))),
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        // Longer than the kernel can count is for ever.
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], timeout.as_ref()) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -52,5 +81,24 @@ fn status(fd: BorrowedFd<'_>) -> Option<i32> {
             Told::NotYet | Told::Never => return None,
         }
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_awaited_within_bounds() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let id = ProcessId::of(child.id() as i32).unwrap();
+        let pidfd = id.pidfd().unwrap();
+        assert_eq!(ends_within(&pidfd, Some(Duration::from_millis(20))), Ok(false));
+        assert_eq!(wait_for_end(id, Some(Duration::ZERO)), Ok(false));
+        child.kill().unwrap();
+        assert_eq!(ends_within(&pidfd, Some(Duration::from_secs(10))), Ok(true));
+        assert_eq!(ends_within(&pidfd, None), Ok(true));
+        child.wait().unwrap();
+        assert_eq!(wait_for_end(id, None), Ok(true));
     }
 }

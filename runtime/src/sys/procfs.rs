@@ -6,14 +6,11 @@
 //! of this kind refers to the root of a real procfs, every file is opened in one
 //! step that follows no link and crosses no mount, and is checked to be procfs's.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, StatxFlags, chmodat, fstat, fstatfs, openat, readlinkat, statx,
-};
+use rich_hooks::procfs::{is_root, mount_of, own_name};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, fstat, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::{detached, inroot};
@@ -22,8 +19,6 @@ use super::{detached, inroot};
 pub const PROC_MAGIC: i64 = 0x9fa0;
 /// `NSFS_MAGIC` (statfs(2)).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
-/// The number of procfs's root directory (`PROC_ROOT_INO`).
-const ROOT_INODE: u64 = 1;
 
 /// The root of a procfs.
 #[derive(Debug)]
@@ -82,8 +77,7 @@ impl Procfs {
     /// # Errors
     /// `EXDEV`: it is none, or only a part of one.
     pub fn of(root: OwnedFd) -> Result<Procfs, Errno> {
-        let whole = fstatfs(&root)?.f_type == PROC_MAGIC && fstat(&root)?.st_ino == ROOT_INODE;
-        if whole { Ok(Procfs(root)) } else { Err(Errno::XDEV) }
+        if is_root(&root)? { Ok(Procfs(root)) } else { Err(Errno::XDEV) }
     }
 
     /// Opens exactly the file that `path` names, with `flags`.
@@ -155,12 +149,7 @@ impl Procfs {
 
     /// Our directory by the number that we have in this procfs's pid namespace.
     fn own_directory(&self) -> Result<PathBuf, Errno> {
-        let own: CString = readlinkat(&self.0, c"self", Vec::new())?;
-        let number = own.as_bytes().iter().all(u8::is_ascii_digit) && !own.is_empty();
-        match number {
-            true => Ok(PathBuf::from(std::ffi::OsStr::from_bytes(own.as_bytes()))),
-            false => Err(Errno::XDEV),
-        }
+        own_name(&self.0).map(PathBuf::from)
     }
 
     /// The numbers of our open descriptors.
@@ -172,19 +161,6 @@ impl Procfs {
             numbers.extend(name.parse::<i32>().ok());
         }
         Ok(numbers)
-    }
-}
-
-/// The mount that an entry lies on; `None` before Linux 5.8.
-fn mount_of(directory: BorrowedFd<'_>, name: &str) -> Result<Option<u64>, Errno> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
-    match statx(directory, name, flags, StatxFlags::MNT_ID) {
-        Ok(found) => {
-            let said = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
-            Ok(said.then_some(found.stx_mnt_id))
-        }
-        Err(Errno::NOSYS) => Ok(None),
-        Err(errno) => Err(errno),
     }
 }
 

@@ -276,14 +276,17 @@ fn stopped_on_its_way(t: &Trial, place: Place) {
 /// the container could not end.
 fn a_stopped_exec(t: &Trial) {
     t.only(&[Kind::Richrun], "goes on for ever");
-    let c = t.idle();
-    let file = t.dir.join("run/pid");
-    let options = ["--pid-file", file.to_str().expect("utf-8 path")];
-    let exec = c.exec_cmd(&options, &["sleep", "1000"]).spawn();
-    wait_until("its process", || file.exists() || !exec.alive());
-    exec.kill(libc::SIGSTOP);
-    c.remove();
-    assert_eq!(exec.wait().code, 137);
+    for verb in [&["stop", "-t", "0"][..], &["delete", "--force"]] {
+        let c = t.idle();
+        let file = t.dir.join("run").join(format!("pid{}", t.next()));
+        let options = ["--pid-file", file.to_str().expect("utf-8 path")];
+        let exec = c.exec_cmd(&options, &["sleep", "1000"]).spawn();
+        wait_until("its process", || file.exists() || !exec.alive());
+        exec.kill(libc::SIGSTOP);
+        t.rt(verb).arg(&c.id).timeout(60).ok();
+        assert_eq!(exec.wait().code, 137);
+        c.remove();
+    }
 }
 
 /// What a call may fail with: one after the other.

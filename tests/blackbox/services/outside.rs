@@ -152,6 +152,12 @@ fn logs(t: &Trial) {
     follow.wait_for("and errors\n");
     c.exec("echo more >> /tmp/log").ok();
     follow.wait_for("and errors\nmore\n");
+    // A PID 1 that does not answer is not the end.
+    let silent = t.rt(&["service", "logs", "--follow", "-n", "1", &c.id, "file"]).spawn();
+    silent.wait_for("more\n");
+    richrun_tests::sys::kill(c.pid(), libc::SIGSTOP);
+    silent.wait().exits(1).says("no answer in 10 s");
+    richrun_tests::sys::kill(c.pid(), libc::SIGCONT);
     running.wait_for("to the container");
     end(&c, running).prints("to the container");
     // The container's end is the log's.
