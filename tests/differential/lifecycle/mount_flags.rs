@@ -310,8 +310,8 @@ fn access_times_of_binds(t: &Trial) {
         let out = t.run(&bundle).ok().out;
         for (number, option) in OPTIONS.into_iter().enumerate() {
             let point = format!("/m/{number}");
-            let fields = out.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-            let found = fields.filter(|fields| fields.get(4) == Some(&point.as_str())).last();
+            let mut fields = out.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+            let found = fields.rfind(|fields| fields.get(4) == Some(&point.as_str()));
             let got = Times::of(found.unwrap_or_else(|| panic!("no {point}: {out}"))[5]);
             assert_eq!(got, had.with(option, t.kind(), old), "{option:?} of {had:?}");
         }
