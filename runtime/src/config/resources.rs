@@ -23,6 +23,7 @@ pub fn check(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
 pub fn check_resources(resources: &LinuxResources) -> Result<()> {
     cpu(resources)?;
     block_io(resources)?;
+    network(resources)?;
     rdma(resources)
 }
 
@@ -47,6 +48,18 @@ fn block_io(resources: &LinuxResources) -> Result<()> {
         if device.weight().is_none() && device.leaf_weight().is_none() {
             let field = format!("linux.resources.blockIO.weightDevice[{index}]");
             return Err(wrong(&field, "needs weight or leafWeight"));
+        }
+    }
+    Ok(())
+}
+
+/// A priority is one of an interface (config-linux.md, "priorities").
+fn network(resources: &LinuxResources) -> Result<()> {
+    let priorities = resources.network().as_ref().and_then(|network| network.priorities().as_ref());
+    for (index, entry) in priorities.into_iter().flatten().enumerate() {
+        if entry.name().is_empty() {
+            let field = format!("linux.resources.network.priorities[{index}].name");
+            return Err(wrong(&field, "is required"));
         }
     }
     Ok(())
@@ -95,6 +108,12 @@ mod tests {
         assert_eq!(error.as_deref(), Some(wanted));
         let good = r#"{"blockIO": {"weightDevice": [{"major":8,"minor":0,"leafWeight":10}]}}"#;
         assert_eq!(error_of(good), None);
+    }
+
+    #[test]
+    fn a_priority_is_of_an_interface() {
+        let error = error_of(r#"{"network": {"priorities": [{"name": "a"}, {"priority": 1}]}}"#);
+        assert_eq!(error.unwrap(), "linux.resources.network.priorities[1].name: is required");
     }
 
     #[test]
