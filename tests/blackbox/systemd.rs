@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use richrun_tests::bundle::{args, sh};
 use richrun_tests::bus::{Bus, Manner};
-use richrun_tests::command::{Cmd, Output};
+use richrun_tests::command::{Cmd, Output, wait_until};
 use richrun_tests::suite::{ONE, ROOT, V1, V2};
 use richrun_tests::{Bundle, Kind, Suite, Trial, View};
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "names_and_slices", names_and_slices)
         .on(V1, "limits_are_properties_and_files", limits_are_properties_and_files)
         .on(V1, "updates_reach_systemd", updates_reach_systemd)
+        .on(V1, "updates_stay_exact", updates_stay_exact)
         .on(V1, "few_tasks", few_tasks)
         .on(V2, "exec_follows_the_init", exec_follows_the_init)
         .on(ONE, "annotations_need_leave", annotations_need_leave)
@@ -212,6 +213,20 @@ fn updates_reach_systemd(t: &Trial) {
     let stubborn = Bus::new(t, Manner::WillNotChange);
     rt(t, &stubborn, &["update", "--memory", "16M", &b.id]).run().exits(1).says("no, never");
     assert_eq!(limit().trim(), (32 << 20).to_string());
+    rt(t, &bus, &["delete", "-f", &b.id]).ok();
+    bus.remove_groups(t);
+}
+
+/// systemd writes the files of a controller after it has answered, rounded or without what it was
+/// not told of: the runtime has the last word.
+fn updates_stay_exact(t: &Trial) {
+    let bus = Bus::new(t, Manner::WritesLate);
+    let b = bundle(t, |c| sh(c, "sleep 100"));
+    rt(t, &bus, &["run", "-d", "-b", b.path(), &b.id]).ok();
+    rt(t, &bus, &["update", "--pids-limit", "50", &b.id]).ok();
+    wait_until("its files are written", || bus.has_written());
+    let file = t.cgroup("pids", &t.name("fake.slice")).join(unit(&b)).join("pids.max");
+    assert_eq!(fs::read_to_string(file).expect("read").trim(), "50");
     rt(t, &bus, &["delete", "-f", &b.id]).ok();
     bus.remove_groups(t);
 }

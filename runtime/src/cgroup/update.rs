@@ -16,6 +16,40 @@ struct Before<'k> {
     value: &'k str,
 }
 
+/// A file that systemd writes too, as it is to be.
+struct Exact {
+    controller: &'static str,
+    file: &'static str,
+    text: String,
+}
+
+/// When one property of a controller changes, systemd writes all files of it that it knows: in whole
+/// per cent of a processor, in other weights for bfq, and without a limit where it was not told of one.
+const WRITTEN_BY_SYSTEMD: [(&str, &str); 22] = [
+    ("cpu", "cpu.idle"),
+    ("cpu", "cpu.weight"),
+    ("cpu", "cpu.max"),
+    ("cpu", "cpu.shares"),
+    ("cpu", "cpu.cfs_period_us"),
+    ("cpu", "cpu.cfs_quota_us"),
+    ("cpuset", "cpuset.cpus"),
+    ("cpuset", "cpuset.mems"),
+    ("io", "io.weight"),
+    ("io", "io.bfq.weight"),
+    ("io", "io.max"),
+    ("io", "io.latency"),
+    ("blkio", "blkio.weight"),
+    ("blkio", "blkio.bfq.weight"),
+    ("memory", "memory.min"),
+    ("memory", "memory.low"),
+    ("memory", "memory.high"),
+    ("memory", "memory.max"),
+    ("memory", "memory.swap.max"),
+    ("memory", "memory.zswap.max"),
+    ("memory", "memory.limit_in_bytes"),
+    ("pids", "pids.max"),
+];
+
 impl Cgroup {
     /// Writes the limits, and has systemd know of them where it has made the groups. When one is
     /// refused, those that were written before it become what they were.
@@ -28,10 +62,10 @@ impl Cgroup {
         let changed = self.apply_checked(knobs).and_then(|()| match scope {
             None => Ok(()),
             Some(scope) => {
+                let exact = self.exact(&knobs.rows);
                 scope.set(&of_knobs(&knobs.rows, self.mode))?;
                 told = Some(scope);
-                // systemd rounds some of them: what the files say is exact.
-                self.apply_checked(&Knobs { check: None, ..knobs.clone() })
+                self.make_exact(&exact)
             }
         });
         changed.map_err(|error| {
@@ -57,6 +91,33 @@ impl Cgroup {
             })
         });
         of_knobs(&rows.collect::<Vec<_>>(), self.mode)
+    }
+
+    /// What the files say that systemd is about to write anew.
+    fn exact(&self, rows: &[Knob]) -> Vec<Exact> {
+        let asked = |controller| rows.iter().any(|row| row.controller == controller);
+        let read = |&(controller, file): &(&'static str, &'static str)| {
+            let text = file::get(&self.of(controller)?.dir, file).ok()?;
+            Some(Exact { controller, file, text })
+        };
+        WRITTEN_BY_SYSTEMD
+            .iter()
+            .filter(|(controller, _)| asked(*controller))
+            .filter_map(read)
+            .collect()
+    }
+
+    /// Has them say it again, where systemd's values are others.
+    fn make_exact(&self, files: &[Exact]) -> Result<()> {
+        for Exact { controller, file, text } in files {
+            let Some(group) = self.of(controller) else { continue };
+            let step = |errno| Error::os(format!("write {} to {file}", text.trim()), errno);
+            let now = file::get(&group.dir, file).map_err(step)?;
+            for line in text.lines().filter(|line| !now.lines().any(|one| one == *line)) {
+                file::put(&group.dir, file, line).map_err(step)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the files are now: those that cannot be read will refuse the write as well.

@@ -62,6 +62,8 @@ pub enum Manner {
     Restarts,
     /// As systemd; but properties of a unit cannot be changed.
     WillNotChange,
+    /// It writes files of the group after it has answered, and by other values.
+    WritesLate,
 }
 
 /// What it has seen and made.
@@ -72,6 +74,7 @@ struct Known {
     connections: u32,
     left: bool,
     spoilt: Option<PathBuf>,
+    written: bool,
 }
 
 /// The stand-in; it ends with this value.
@@ -111,7 +114,7 @@ impl Bus {
                 }
                 let (known, tops) = (Arc::clone(&known), tops.clone());
                 std::thread::spawn(move || {
-                    let _peer_is_gone = Client { stream, manner, known, tops }.serve();
+                    let _peer_is_gone = Client { stream, manner, known, tops, late: None }.serve();
                 });
             }
         });
@@ -126,6 +129,11 @@ impl Bus {
     pub fn calls(&self, member: &str) -> Vec<Call> {
         let known = self.known.lock().expect("the calls");
         known.calls.iter().filter(|call| call.member == member).cloned().collect()
+    }
+
+    /// Whether it has written a unit's files after its answer.
+    pub fn has_written(&self) -> bool {
+        self.known.lock().expect("known").written
     }
 
     /// The units that are there.
@@ -190,6 +198,8 @@ struct Client {
     manner: Manner,
     known: Arc<Mutex<Known>>,
     tops: Vec<PathBuf>,
+    /// The unit whose files are still to be written.
+    late: Option<String>,
 }
 
 impl Client {
@@ -208,16 +218,32 @@ impl Client {
             while let Some((call, length)) = wire::call(&bytes).filter(|_| bytes.len() >= 16) {
                 bytes.drain(..length);
                 self.known.lock().expect("known").calls.push(call.clone());
+                self.write_late();
                 if !self.answer(&call)? {
                     return Ok(());
                 }
             }
             let mut part = [0; 4096];
             match self.stream.read(&mut part)? {
-                0 => return Ok(()),
+                0 => {
+                    self.write_late();
+                    return Ok(());
+                }
                 count => bytes.extend(&part[..count]),
             }
         }
+    }
+
+    /// As systemd does it: after its answer, and by its own values.
+    fn write_late(&mut self) {
+        let Some(unit) = self.late.take() else { return };
+        for top in &self.tops {
+            let file = top.join(&unit).join("pids.max");
+            if file.exists() {
+                std::fs::write(file, "99").expect("write pids.max");
+            }
+        }
+        self.known.lock().expect("known").written = true;
     }
 
     fn greet(&mut self) -> std::io::Result<()> {
@@ -271,6 +297,10 @@ impl Client {
                     self.spoil(&unit);
                 }
                 self.say(&wire::answer(to, &[]))?;
+            }
+            "SetUnitProperties" if self.manner == Manner::WritesLate => {
+                self.say(&wire::answer(to, &[]))?;
+                self.late = Some(unit);
             }
             "ResetFailedUnit" | "SetUnitProperties" => self.say(&wire::answer(to, &[]))?,
             other => panic!("call of {other}"),

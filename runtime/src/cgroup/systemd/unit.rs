@@ -278,7 +278,13 @@ pub(super) fn set(unit: &str, user: bool, properties: &[Property]) -> Result<()>
         let pairs = fitting.map(Property::pair).collect();
         let list = Value::Array("(sv)".to_owned(), pairs);
         let asked = bus.ask("SetUnitProperties", vec![Value::text(unit), Value::Bool(true), list]);
-        bus.answer(asked).map(drop)
+        // It answers before it writes the group's files; to the next question, after that.
+        let written = bus.ask("GetUnit", vec![Value::text(unit)]);
+        bus.answer(asked)?;
+        match bus.answer(written) {
+            Ok(_) | Err(Fault::Refused(..)) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     })
 }
 
