@@ -20,7 +20,7 @@ RICHRUN_COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
-.PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-systemd test-kubernetes test-long \
+.PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-systemd test-kubernetes test-vm test-long \
 	fuzz audit dist deb bench install install-documents uninstall fmt lint doc clean
 
 help: ## this list
@@ -63,6 +63,9 @@ test-systemd: build ## engines on a host where systemd manages the cgroups: all 
 
 test-kubernetes: build ## pods of a real Kubernetes; the first run builds it from Debian's source
 	@integration/test.sh kubernetes
+
+test-vm: build ## in a virtual machine (emulated: minutes) whose systemd and kernel have all controllers
+	@integration/test.sh vm
 
 test-long: build ## 10 000 runs, and all that takes minutes
 	@integration/test.sh long

@@ -20,6 +20,7 @@
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh kubernetes Debian bookworm's Kubernetes, into PEERS_DIR/kubernetes: the client
 #                                   unpacked, the rest built from Debian's source (minutes, 5 GB for a while)
+#   integration/peers.sh vm         qemu and the image of the virtual machine, into build/vm
 #   integration/peers.sh check      what is there and what is missing; changes nothing
 #
 # Idempotent: what is there is left alone. It never asks a question. Without
@@ -323,6 +324,19 @@ install_youki() {
     say "youki: in $peers/bin"
 }
 
+# The virtual machine is emulated, so that it runs wherever qemu does.
+install_vm() {
+    if ! command -v qemu-system-x86_64 >/dev/null; then
+        as_root "installing qemu" vm
+        say "vm: installing qemu"
+        apt install --no-install-recommends qemu-system-x86 >/dev/null 2>&1 || {
+            apt update
+            apt install --no-install-recommends qemu-system-x86
+        }
+    fi
+    say "vm: $("$here/integration/vm/image.sh")"
+}
+
 check() {
     status=0
     missing=$(missing_packages)
@@ -342,6 +356,7 @@ check() {
     for part in "nspawn $peers/bin/systemd-nspawn" "inits $here/build/rootfs/inits/usr/bin/supervisord"; do
         [ -e "${part#* }" ] || say "${part%% *} is not there (for make bench only: integration/peers.sh bench)"
     done
+    command -v qemu-system-x86_64 >/dev/null || say "qemu is not there (optional: integration/peers.sh vm)"
     [ -x "$peers/kubernetes/kubelet" ] || say "Kubernetes is not there (optional: integration/peers.sh kubernetes)"
     [ -x "$peers/bin/youki" ] || say "youki is not there (optional: integration/peers.sh youki)"
     if [ $status = 0 ]; then
@@ -391,8 +406,9 @@ case $what in
         install_systemd
         install_inits
         ;;
+    vm) install_vm ;;
     youki) install_youki ;;
     kubernetes) install_kubernetes ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, host, nspawn, inits, youki, kubernetes or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, host, nspawn, inits, youki, kubernetes, vm or check" ;;
 esac

@@ -16,6 +16,8 @@
 #   pods          richctl pod: manifests, probes, the page in a browser
 #   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
 #                 Debian has its source only, and the first run builds it, in minutes)
+#   vm            limits, update, events and podman in a virtual machine (qemu, emulated) whose systemd
+#                 and kernel have all controllers, on cgroup v2 and v1 (not part of the default: minutes)
 #   long          what takes minutes: 10 000 runs, every hostile image and the like (not part of the default)
 #
 # Root installs what is missing (integration/peers.sh; INSTALL=no to leave the
@@ -38,6 +40,7 @@ prepare() {
         integration/peers.sh
         # Where it cannot be had, its trials are ignored, with the reason.
         case " ${suites[*]} " in *' kubernetes '*) integration/peers.sh kubernetes || true ;; esac
+        case " ${suites[*]} " in *' vm '*) integration/peers.sh vm || true ;; esac
     fi
 }
 
@@ -57,7 +60,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' direct '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' direct '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '* | *' vm '*) return 0 ;; esac
     return 1
 }
 
@@ -85,6 +88,7 @@ for name in "${suites[@]}"; do
     blackbox | differential) suite "$name" cargo test --locked --package richrun-tests --test "$name" ;;
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
     systemd) suite systemd cargo test --locked --package richrun-engines --test systemd ;;
+    vm) suite vm integration/vm/run.sh ;;
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
     direct)
         suite build-direct cargo build --profile bundles --locked --package rich-bundles --bins
