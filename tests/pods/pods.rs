@@ -1,6 +1,7 @@
 //! What runs, in which order, and how it ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use richrun_tests::bundle::make_rootfs;
@@ -19,6 +20,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(ONE, "volumes_environment_and_order", volumes);
     suite.on(ONE, "exit_statuses_and_restarts", statuses);
     suite.on(ONE, "probes_decide_on_ready_and_restart", probes);
+    suite.on(ONE, "probes_by_programs_go_on_whoever_runs_them", exec_probes);
     suite.on(ONE, "hooks_and_sidecars_at_the_end", hooks);
     suite.on(ONE, "a_killed_supervisor_is_replaced", killed);
     suite.on(V1, "users_capabilities_and_limits", security);
@@ -46,12 +48,16 @@ pub fn program() -> Option<PathBuf> {
 
 /// `richctl --root ... --runtime ...`.
 pub fn ctl<'t>(t: &'t Trial, words: &[&str]) -> Cmd<'t> {
+    ctl_over(t, &t.runtime_path().display().to_string(), words)
+}
+
+/// The same with another runtime.
+fn ctl_over<'t>(t: &'t Trial, runtime: &str, words: &[&str]) -> Cmd<'t> {
     let Some(program) = program() else {
         t.skip("richctl is not built: cargo build -p rich-bundles")
     };
     let root = t.dir.join("ctl").display().to_string();
-    let runtime = t.runtime_path().display().to_string();
-    Cmd::new(t, &program).args(&["--root", &root, "--runtime", &runtime]).args(words)
+    Cmd::new(t, &program).args(&["--root", &root, "--runtime", runtime]).args(words)
 }
 
 /// A root file system that all containers of a trial are made of.
@@ -360,6 +366,64 @@ fn probes(t: &Trial) {
     wait_until("started again", || one(&status(t, &name), "web")["restarts"] == 1);
     wait_until("ready again", || status(t, &name)["ready"] == true);
     remove(t, &name);
+}
+
+/// Who lets them in is killed; and a runtime that has only a plain `exec`.
+fn exec_probes(t: &Trial) {
+    let spec = r#"  containers:
+  - name: c
+    command: [sleep, '1000']
+    readinessProbe:
+      exec: {command: [sh, -c, 'test -e /ready || { echo not yet; exit 4; }']}
+      periodSeconds: 1
+      failureThreshold: 1
+"#;
+    let plain = file(
+        t,
+        "plain",
+        &format!(
+            "#!/bin/sh\ncase \" $* \" in *' --serve '*) exit 1;; esac\nexec {} \"$@\"\n",
+            t.runtime_path().display()
+        ),
+    );
+    fs::set_permissions(&plain, PermissionsExt::from_mode(0o755)).expect("chmod");
+    for runtime in [t.runtime_path().display().to_string(), plain] {
+        let (path, name) = manifest(t, "exec-probes", spec);
+        let root = box_of(t);
+        ctl_over(t, &runtime, &["pod", "run", "--detach", "--network", "none"])
+            .args(&["--source", &root, &path])
+            .ok();
+        let message = |word: &str| {
+            let now = status(t, &name);
+            let probe = one(&now, "c")["probes"].as_array().expect("probes")[0].clone();
+            probe["message"].as_str().unwrap_or_default() == word
+        };
+        wait_until("why it is not ready", || message("exit status 4: not yet"));
+        let servers = serving();
+        assert_eq!(servers.len(), usize::from(t.runtime_path().display().to_string() == runtime));
+        for server in servers {
+            richrun_tests::sys::kill(server, 9);
+        }
+        inside(t, &name, "c", "touch /ready").ok();
+        wait_until("ready", || status(t, &name)["ready"] == true);
+        inside(t, &name, "c", "rm /ready").ok();
+        wait_until("not ready again", || message("exit status 4: not yet"));
+        ctl(t, &["pod", "stop", "--time", "0", &name]).ok();
+        wait_until("nobody serves", || serving().is_empty());
+        remove(t, &name);
+    }
+}
+
+/// Those who let probes in.
+fn serving() -> Vec<i32> {
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let all = all.filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        line.contains("\0exec\0--serve\0").then_some(pid)
+    });
+    all.collect()
 }
 
 fn hooks(t: &Trial) {

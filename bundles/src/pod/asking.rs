@@ -17,18 +17,36 @@ const LONGEST_ANSWER: usize = 10 << 10;
 /// How long a status line may be.
 const LONGEST_LINE: usize = 4 << 10;
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It comes again and again.
+    Probe,
+    /// It is carried out once.
+    Hook,
+}
+
 /// Asks once. To be called in a thread of its own: it may enter a network namespace, and
 /// a thread does not come back from there.
 ///
 /// # Errors
 /// Why the answer is no.
-pub fn ask(container: &dyn Container, handler: &Handler, limit: Duration) -> Result<()> {
+pub fn ask(
+    container: &dyn Container,
+    handler: &Handler,
+    limit: Duration,
+    purpose: Purpose,
+) -> Result<()> {
+    let run = |words: &[String]| match purpose {
+        Purpose::Probe => container.probe(words, limit),
+        Purpose::Hook => container.exec(words, limit),
+    };
     match handler {
         Handler::Sleep(seconds) => {
             std::thread::sleep(Duration::from_secs(*seconds).min(limit));
             Ok(())
         }
-        Handler::Exec(words) => match container.exec(words, limit)? {
+        Handler::Exec(words) => match run(words)? {
             0 => Ok(()),
             status => Err(Error::new(Kind::Program, format!("exit status {status}"))),
         },

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::asking::ask;
+use super::asking::{Purpose, ask};
 use super::kept::Kept;
 use super::machine::{Act, Machine, Millis, Phase, State, Which};
 use super::model::{Handler, Pod, Role};
@@ -269,18 +269,22 @@ impl Keeper {
             Act::Kill(at) => self.signal(at, "KILL"),
             Act::PostStart(at) => {
                 let hook = self.pod.containers[at].post_start.clone();
-                self.ask(at, hook, HOOK_LIMIT, move |life, done| News::PostStarted(at, life, done));
+                self.ask(at, hook, HOOK_LIMIT, Purpose::Hook, move |life, done| {
+                    News::PostStarted(at, life, done)
+                });
             }
             Act::PreStop(at) => {
                 let hook = self.pod.containers[at].pre_stop.clone();
-                self.ask(at, hook, HOOK_LIMIT, move |life, _| News::PreStopped(at, life));
+                self.ask(at, hook, HOOK_LIMIT, Purpose::Hook, move |life, _| {
+                    News::PreStopped(at, life)
+                });
             }
             Act::Probe(at, which) => {
                 let one = &self.pod.containers[at];
                 let probe = [&one.startup, &one.liveness, &one.readiness][which as usize];
                 let limit = Duration::from_secs(probe.as_ref().map_or(1, |probe| probe.timeout));
                 let handler = probe.as_ref().map(|probe| probe.handler.clone());
-                self.ask(at, handler, limit, move |life, answer| {
+                self.ask(at, handler, limit, Purpose::Probe, move |life, answer| {
                     News::Probed(at, life, which, answer)
                 });
             }
@@ -330,6 +334,7 @@ impl Keeper {
         at: usize,
         handler: Option<Handler>,
         limit: Duration,
+        purpose: Purpose,
         news: impl Fn(u32, Result<()>) -> News + Send + Sync + 'static,
     ) {
         let life = self.life(at);
@@ -342,7 +347,7 @@ impl Keeper {
                 let gone = Error::new(Kind::State, "it does not run");
                 return drop(told.send(again(life, Err(gone))));
             };
-            let work = move || drop(tell.send(news(life, ask(&*container, &handler, limit))));
+            let work = move || drop(tell.send(news(life, ask(&*container, &handler, limit, purpose))));
             if let Err(error) = spawn("ask", work) {
                 let _ = told.send(again(life, Err(error)));
             }

@@ -38,6 +38,13 @@ pub trait Container: Send + Sync {
     /// # Errors
     /// Why it could not be run, or that it took too long.
     fn exec(&self, words: &[String], limit: Duration) -> Result<i32>;
+    /// The same for a probe: it comes again and again, and may be run twice.
+    ///
+    /// # Errors
+    /// As [`Container::exec`].
+    fn probe(&self, words: &[String], limit: Duration) -> Result<i32> {
+        self.exec(words, limit)
+    }
     /// A file of the network namespace in which probes connect; `None`: the host's.
     fn network(&self) -> Option<PathBuf> {
         None

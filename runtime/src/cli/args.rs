@@ -314,6 +314,11 @@ pub struct ExecArgs {
     /// Start these services first, and wait until they are ready
     #[arg(long, value_name = "SERVICE[,...]")]
     pub needs: Vec<String>,
+    /// Run one command after another, as they are asked for over the socket at standard input
+    /// (docs/design.md); of the other options those that say what the process is count
+    #[arg(long, conflicts_with_all = ["detach", "tty", "process", "pid_file", "console_socket",
+        "pidfd_socket", "preserve_fds", "needs", "command"])]
+    pub serve: bool,
     /// The container's name
     #[arg(value_name = "ID")]
     pub id: String,

@@ -93,11 +93,13 @@ fn needed(lists: &[String]) -> Result<Vec<String>> {
     names.map(named).collect()
 }
 
-fn check(status: Status, ignore_paused: bool) -> Result<()> {
+/// Whether processes can enter a container of this status.
+pub(super) fn check(status: Status, ignore_paused: bool) -> Result<()> {
     if status.can_exec(ignore_paused) { Ok(()) } else { Err(refusal(status)) }
 }
 
-fn refusal(status: Status) -> Error {
+/// Why they cannot.
+pub(super) fn refusal(status: Status) -> Error {
     let words = match status {
         Status::Paused => {
             "cannot exec in a paused container (use --ignore-paused to override)".to_owned()
@@ -107,12 +109,13 @@ fn refusal(status: Status) -> Error {
     Error::new(Kind::WrongState, words)
 }
 
-fn asked(args: &ExecArgs, descriptors: u32) -> Result<ExecAsked> {
+/// What the command line says about the process; `descriptors` from 3 on are for it.
+pub(super) fn asked(args: &ExecArgs, descriptors: u32) -> Result<ExecAsked> {
     let mut warnings = Vec::new();
     let process =
         args.process.as_ref().map(|path| load_process(path, &mut warnings)).transpose()?;
     warnings.iter().for_each(log::warn);
-    if process.is_none() && args.command.is_empty() {
+    if process.is_none() && args.command.is_empty() && !args.serve {
         return Err(Error::new(Kind::Usage, "process args cannot be empty"));
     }
     Ok(ExecAsked {
@@ -133,7 +136,7 @@ fn asked(args: &ExecArgs, descriptors: u32) -> Result<ExecAsked> {
 }
 
 /// The container's groups, or those below them that `--cgroup` names.
-fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
+pub(super) fn groups(state: &State, below: &[String]) -> Result<Cgroup> {
     let Some(record) = &state.cgroup else { return Ok(Cgroup::none()) };
     let mut record = record.clone();
     if let (Some(place), true) = (&mut record.unified, below.is_empty()) {

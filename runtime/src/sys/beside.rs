@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
@@ -96,15 +97,23 @@ pub fn beside(
 }
 
 /// The other's stack, and behind it what the command line and the environment were, where no clone
-/// has a copy. It stays until the end of this process: to give it back takes longer.
+/// has a copy. It stays until the end of this process, for the next one.
 struct Ground {
     stack: *mut u8,
     kept: *mut u8,
 }
 
+/// Where the ground is that was made first.
+static GROUND: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+
 impl Ground {
     fn new() -> Result<Ground, Errno> {
         let (start, length) = arguments::area();
+        let known = GROUND.load(Ordering::Relaxed);
+        if !known.is_null() {
+            // Whoever stood on it has ended, or is killed and will not run again.
+            return Ok(Ground { stack: known, kept: known.wrapping_byte_add(STACK) });
+        }
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
         // SAFETY: a new mapping, of which nobody else knows, with room for both; madvise(2) is
         // for its last pages.
@@ -115,6 +124,7 @@ impl Ground {
                 madvise(kept, length, Advice::LinuxDontFork)?;
                 ptr::copy_nonoverlapping(start, kept.cast(), length);
             }
+            GROUND.store(stack.cast(), Ordering::Relaxed);
             Ok(Ground { stack: stack.cast(), kept: kept.cast() })
         }
     }

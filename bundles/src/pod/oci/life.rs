@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use rustix::process::{pidfd_open, pidfd_send_signal, waitid};
 
+use super::prober::Prober;
 use super::trial;
 use super::volumes::Held;
 use crate::error::{At, Error, Result};
@@ -33,6 +34,7 @@ pub struct Life {
     held: Mutex<Vec<Held>>,
     net: Option<PathBuf>,
     process: Mutex<Option<Process>>,
+    prober: Prober,
 }
 
 struct Process {
@@ -56,7 +58,8 @@ impl Life {
         held: Vec<Held>,
     ) -> Life {
         let (held, process) = (Mutex::new(held), Mutex::new(None));
-        Life { runtime, id, dir, log, signal, shared, held, net: None, process }
+        let prober = Prober::default();
+        Life { runtime, id, dir, log, signal, shared, held, net: None, process, prober }
     }
 
     pub fn in_network(self, net: Option<PathBuf>) -> Life {
@@ -146,6 +149,7 @@ impl Container for Life {
 
     fn wait(&self) -> End {
         let status = self.pidfd().and_then(|pidfd| status_of(&pidfd));
+        self.prober.end();
         let cgroup = lock(&self.process).as_mut().and_then(|process| process.cgroup.take());
         let kills = cgroup.as_deref().map_or(0, monitor::oom_kills);
         let killed = status == Some(137) && kills > 0;
@@ -184,6 +188,11 @@ impl Container for Life {
         let mut command = Command::new(&self.runtime.path);
         command.arg("--root").arg(&self.runtime.root).arg("exec").arg(&self.id).args(words);
         trial::run(command, limit)
+    }
+
+    fn probe(&self, words: &[String], limit: Duration) -> Result<i32> {
+        let asked = self.prober.ask(&self.runtime, &self.id, words, limit);
+        asked.unwrap_or_else(|| self.exec(words, limit))
     }
 
     fn network(&self) -> Option<PathBuf> {

@@ -4,6 +4,7 @@ mod config;
 mod ground;
 mod holder;
 mod life;
+mod prober;
 mod seccomp;
 mod trial;
 mod volumes;

@@ -17,7 +17,7 @@ use crate::error::{At, Error, Kind, Result};
 /// How much of what it says is kept.
 const LONGEST_WORD: usize = 1024;
 /// How long the runtime has to end once what it ran was killed.
-const AFTER: Duration = Duration::from_secs(2);
+pub const AFTER: Duration = Duration::from_secs(2);
 
 /// Runs it; what it says is drained and, when it fails, its last line is in the error.
 ///
@@ -33,7 +33,15 @@ pub fn run(mut command: Command, limit: Duration) -> Result<i32> {
     rustix::io::ioctl_fionbio(&said, true).at("change", "a pipe")?;
     let mut words = Vec::new();
     let status = follow(&mut child, limit, &mut said, &mut words)?;
-    let words = String::from_utf8_lossy(&words);
+    verdict(status, &words, limit)
+}
+
+/// What an exit status means, none where there was no end in time; `words` is what it said.
+///
+/// # Errors
+/// It took too long, or failed and said why.
+pub fn verdict(status: Option<i32>, words: &[u8], limit: Duration) -> Result<i32> {
+    let words = String::from_utf8_lossy(words);
     // It ends up in tables on terminals: nothing of it is obeyed there.
     let last = words.trim().lines().last().unwrap_or_default();
     let last: String = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -89,15 +97,16 @@ fn open(child: &Child) -> Result<OwnedFd> {
     pidfd_open(id, PidfdFlags::empty()).at("open a process", child.id())
 }
 
-fn time(duration: Duration) -> Timespec {
+/// As poll(2) takes it.
+pub fn time(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: duration.subsec_nanos().into(),
     }
 }
 
-/// Takes in what is there; false once nobody writes any more.
-fn drain(said: &mut impl Read, words: &mut Vec<u8>) -> bool {
+/// Takes in what is there of a pipe that does not block; false once nobody writes any more.
+pub fn drain(said: &mut impl Read, words: &mut Vec<u8>) -> bool {
     let mut part = [0; 4096];
     // Bounded: whoever writes without end is not read without end.
     for _ in 0..16 {
