@@ -347,7 +347,8 @@ impl Keeper {
                 let gone = Error::new(Kind::State, "it does not run");
                 return drop(told.send(again(life, Err(gone))));
             };
-            let work = move || drop(tell.send(news(life, ask(&*container, &handler, limit, purpose))));
+            let work =
+                move || drop(tell.send(news(life, ask(&*container, &handler, limit, purpose))));
             if let Err(error) = spawn("ask", work) {
                 let _ = told.send(again(life, Err(error)));
             }
