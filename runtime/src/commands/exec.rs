@@ -41,12 +41,7 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
     let pidfd = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
     let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;
-    let mut plan = ExecPlan::new(&config, asked(args, passed.count)?, &passed.env)?;
-    if state.annotations.contains_key(KEEP_GROUPS) {
-        let allowed = Settings::load()?.annotations.allow;
-        // What is to be told was told by who made the container.
-        plan.process.user.keep_groups = annotations::keeps_groups(&config.spec, &allowed).0;
-    }
+    let plan = planned(&config, &state, asked(args, passed.count)?, &passed.env)?;
     plan.warnings.iter().for_each(log::warn);
     if let Some(filter) = &plan.seccomp {
         filter.warnings.iter().for_each(log::warn);
@@ -107,6 +102,22 @@ pub(super) fn refusal(status: Status) -> Error {
         other => format!("cannot exec in a {other} container"),
     };
     Error::new(Kind::WrongState, words)
+}
+
+/// What is asked for, in this container.
+pub(super) fn planned(
+    config: &Config,
+    state: &State,
+    asked: ExecAsked,
+    env: &[String],
+) -> Result<ExecPlan> {
+    let mut plan = ExecPlan::new(config, asked, env)?;
+    if state.annotations.contains_key(KEEP_GROUPS) {
+        let allowed = Settings::load()?.annotations.allow;
+        // What is to be told was told by who made the container.
+        plan.process.user.keep_groups = annotations::keeps_groups(&config.spec, &allowed).0;
+    }
+    Ok(plan)
 }
 
 /// What the command line says about the process; `descriptors` from 3 on are for it.

@@ -21,7 +21,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use super::exec::{asked, check, groups, refusal};
+use super::exec::{asked, check, groups, planned, refusal};
 use crate::cli::{ExecArgs, Global};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result, Step};
@@ -76,12 +76,12 @@ pub fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     let (state, status) = store.peek(&args.id)?;
     check(status, true)?;
     let init = state.init.ok_or_else(|| refusal(Status::Stopped))?;
-    let end = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+    let end = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
     let config = Config::from_saved(&state.bundle, store.read_config(&args.id)?)?;
     let mut asked = asked(args, 0)?;
     // Each request brings its own.
     asked.command = vec!["-".to_owned()];
-    let plan = ExecPlan::new(&config, asked, &[])?;
+    let plan = planned(&config, &state, asked, &[])?;
     let mut server = Server { args, store, init, plan, nothing, running: Vec::new() };
     let (mut served, mut packet) = (0, vec![0; LONGEST]);
     loop {
@@ -185,10 +185,17 @@ impl Server<'_> {
         // Another one of this name has another configuration.
         let init = state.init.filter(|init| *init == self.init);
         let init = init.ok_or_else(|| refusal(Status::Stopped))?;
-        let pidfd = init.pidfd().map_err(|_| refusal(Status::Stopped))?;
+        let pidfd = init.pidfd().map_err(|error| error.if_gone(|| refusal(Status::Stopped)))?;
         let cgroup = groups(&state, &self.args.cgroup)?;
         let pidfd = pidfd.as_fd();
-        let order = ExecOrder { plan: &self.plan, state: &state, init, pidfd, console: None };
+        let order = ExecOrder {
+            plan: &self.plan,
+            state: &state,
+            init,
+            pidfd,
+            console: None,
+            ordinary: !rustix::process::geteuid().is_root(),
+        };
         let launched = enter(&order, &cgroup)?;
         match launched.start() {
             Ok(()) => Ok(launched),
