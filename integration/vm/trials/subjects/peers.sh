@@ -1,7 +1,7 @@
 # The same bundle under crun and under richrun.
 
-trials v2,hybrid cgroupfs,systemd beside_crun
-trials v2 cgroupfs,systemd beside_runc beside_crun_update
+trials v2,hybrid cgroupfs,systemd beside_crun beside_runc
+trials v2 cgroupfs,systemd beside_crun_update
 
 BOTH='{"cpu": {"quota": 25000, "period": 50000, "cpus": "0"}, "memory": {"limit": 67108864, "swap": 100663296, "reservation": 33554432},
     "pids": {"limit": 64}, "hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}],
@@ -11,7 +11,7 @@ BOTH_V1='{"cpu": {"shares": 512, "quota": 25000, "period": 50000}, "pids": {"lim
 
 # Every limit there is: files that can be written and are no measure. Not those of what this machine
 # does not have, which are there or not by what ran before; nor what crun leaves alone where runc does not
-# (hugetlb.*.rsvd.max).
+# (hugetlb.*.rsvd.max), nor the list of devices, in which crun has /dev/console too.
 settings() {
     local controller file lines
     { set +x; } 2>/dev/null
@@ -20,8 +20,9 @@ settings() {
         for file in "$DIR"/*; do
             case ${file##*/} in
                 rdma.* | misc.* | *.rsvd.*) ;;
+                devices.list) [ "$PEER" = crun ] || sort "$file" ;;
                 cgroup.type | cgroup.max.* | *.max | *.max.burst | *.high | *.low | *.min | *.weight* | cpuset.cpus | cpuset.mems | \
-                    cpu.idle | cpu.cfs_* | cpu.shares | memory.oom.group | *.read_bps_device | devices.list | *.limit_in_bytes)
+                    cpu.idle | cpu.cfs_* | cpu.shares | memory.oom.group | *.read_bps_device | *.limit_in_bytes)
                     mapfile -t lines <"$file"
                     echo "${file##*/} ${lines[*]}"
                     ;;
@@ -48,8 +49,8 @@ of() {
 }
 
 beside() {
-    local peer=$1
-    of "$peer" "${2:-}" >"/run/logs/$NAME.peer"
+    PEER=${1##*/}
+    of "$1" "${2:-}" >"/run/logs/$NAME.peer"
     of "$RUNTIME" "${2:-}" >"/run/logs/$NAME.own"
     diff "/run/logs/$NAME.peer" "/run/logs/$NAME.own"
 }
