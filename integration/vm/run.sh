@@ -7,13 +7,13 @@
 #
 # RICHRUN     the program (default: the release build)
 # VM_LAYOUTS  which layouts (default: v2 hybrid)
-# VM_BOUND    seconds after which a boot is given up (1200)
+# VM_BOUND    seconds after which a boot is given up (2400)
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 here=integration/vm
 release=${CARGO_TARGET_DIR:-target}/$(rustc -vV | sed -n 's/^host: //p')/release
 program=${RICHRUN:-$release/richrun}
-bound=${VM_BOUND:-1200}
+bound=${VM_BOUND:-2400}
 work=build/vm/run
 fail() { echo "vm: $*" >&2; exit 1; }
 

@@ -25,7 +25,7 @@ run() {
     total=$((total + 1))
     log=/run/logs/$driver-$trial
     # Emulated seconds: a bound against hanging only.
-    DRIVER=$driver timeout --kill-after=5 300 ./one.sh "$trial" >"$log" 2>&1
+    DRIVER=$driver timeout --kill-after=5 900 ./one.sh "$trial" >"$log" 2>&1
     status=$?
     sweep >/dev/null 2>&1
     case $status in
