@@ -58,6 +58,7 @@ impl Cgroup {
     /// The field, the file and the cause; and what could not be taken back.
     pub fn update(&self, knobs: &Knobs, scope: Option<&ScopeRecord>) -> Result<()> {
         let before = self.before(&knobs.rows);
+        let whole = scope.map_or_else(Vec::new, |_| self.exact(&knobs.rows));
         let mut told = None;
         let changed = self.apply_checked(knobs).and_then(|()| match scope {
             None => Ok(()),
@@ -70,7 +71,10 @@ impl Cgroup {
         });
         changed.map_err(|error| {
             // First systemd, which writes files, too.
-            let untold = told.and_then(|scope| scope.set(&self.undoing(&before)).err());
+            let back = |scope: &ScopeRecord| {
+                scope.set(&self.undoing(&before)).and_then(|()| self.make_exact(&whole))
+            };
+            let untold = told.and_then(|scope| back(scope).err());
             let untold = untold.map(|error| format!("its properties ({error})"));
             let left: Vec<String> = untold.into_iter().chain(self.take_back(&before)).collect();
             match left.is_empty() {
