@@ -97,7 +97,7 @@ INIT
 }
 kernel trixie v2
 kernel bookworm v1
-rm -rf "$root"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+rm -rf "${root:?}"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 
 # What the machine is.
 echo vm >"$root/etc/hostname"
