@@ -229,7 +229,9 @@ impl User {
         let pty = open_pty(Some(Size { rows: 11, columns: 22 }));
         let mut command = Command::new("setsid");
         command.args(["-c", "--"]).arg(std::env::current_exe().unwrap());
-        command.args(["bash", "-c", script]).env(PROBE, "terminal");
+        // This program starts its child before it waits: the terminal is not yet as it will be.
+        let script = format!("read -r _go; {script}");
+        command.args(["bash", "-c", &script]).env(PROBE, "terminal");
         command.stdin(pty.terminal.try_clone().unwrap());
         command.stdout(pty.terminal.try_clone().unwrap());
         command.stderr(pty.terminal.try_clone().unwrap());
@@ -245,7 +247,10 @@ impl User {
                 }
             }
         });
-        User { keys, screen: pty.terminal, child, shown, seen: String::new() }
+        let mut user = User { keys, screen: pty.terminal, child, shown, seen: String::new() };
+        eventually("raw", || user.is_raw());
+        user.types("\n");
+        user
     }
 
     fn sees(&mut self, text: &str) {
@@ -277,10 +282,10 @@ impl Drop for User {
 }
 
 fn raw_and_restored() {
-    let mut user = User::new("echo up; sleep 0.3; kill -9 $$");
-    assert!(!user.is_raw());
+    let mut user = User::new("echo up; read -r _go; kill -9 $$");
     user.sees("up\r\n");
     assert!(user.is_raw());
+    user.types("\n");
     assert_eq!(status_within(&mut user.child, 10), 137);
     assert!(!user.is_raw());
 }
