@@ -206,9 +206,20 @@ fn stuck_reader() {
     let script = "trap 'exit 9' USR1; (yes | head -c 1000000) & while :; do sleep 0.02; done";
     let mut child = start("terminal", script).stdout(Stdio::piped()).spawn().unwrap();
     let out = child.stdout.take().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let first =
+        || std::fs::read_to_string(&children).unwrap().split_whitespace().next().map(str::to_owned);
+    eventually("a payload", || first().is_some());
+    let payload = format!("/proc/{}/status", first().unwrap());
+    let status = |name: &str| {
+        let all = std::fs::read_to_string(&payload).unwrap_or_default();
+        let line = all.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.trim().to_owned()
+    };
+    // The trap is set before anything is put out, and nobody reads that.
+    eventually("a full pipe", || rustix::io::ioctl_fionread(&out).unwrap() > 60_000);
     send(&child, 10);
-    std::thread::sleep(Duration::from_millis(300));
+    eventually("its end", || status("State:").is_empty() || status("State:").starts_with('Z'));
     assert!(child.try_wait().unwrap().is_none(), "there is output to deliver");
     send(&child, 15);
     assert_eq!(status_within(&mut child, 10), 9);
