@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::container::Containers;
 use crate::error::Result;
@@ -212,14 +213,25 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(status) => ExitCode::from(status),
-        // Whoever read has gone, and knows.
-        Err(error) if error.message.ends_with("Broken pipe") => ExitCode::from(141),
+        // As a program has it that SIGPIPE ends.
+        Err(error) if error.message.ends_with("Broken pipe") && nobody_reads() => {
+            ExitCode::from(141)
+        }
         Err(error) => {
             eprintln!("richctl: {error}");
             // As engines have it: what run fails with is no exit status of a command's.
             ExitCode::from(if runs(&line.verb) { 125 } else { 1 })
         }
     }
+}
+
+/// Whether whoever read what this prints has gone, and knows.
+fn nobody_reads() -> bool {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    let mut fds = [PollFd::new(&out, PollFlags::OUT), PollFd::new(&err, PollFlags::OUT)];
+    let now = Timespec::default();
+    poll(&mut fds, Some(&now)).is_ok()
+        && fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
 /// Whether a command's exit status may be that of what it runs.

@@ -107,27 +107,34 @@ impl Connection {
         }
     }
 
-    /// Sends a frame, and waits until it is taken.
+    /// Sends a frame, and waits until it is taken. That the monitor has gone is seen by who
+    /// listens for its answer: what it said before can still be read.
     ///
     /// # Errors
-    /// A monitor that has gone.
+    /// What write(2) says.
     pub fn send(&mut self, kind: protocol::Kind, data: &[u8]) -> Result<()> {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
         let mut bytes = Vec::new();
         protocol::put(&mut bytes, kind, data);
-        self.stream.write_all(&bytes).at("speak to", "the monitor")
+        match self.stream.write_all(&bytes) {
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Ok(()),
+            written => written.at("speak to", "the monitor"),
+        }
     }
 
-    /// Sends a request and waits for its answer; the exit, where it is that.
+    /// Sends a request and waits for its answer.
     ///
     /// # Errors
     /// What the monitor says.
-    pub fn ask(&mut self, request: &Request) -> Result<Option<Exit>> {
+    pub fn ask(&mut self, request: &Request) -> Result<Answer> {
         self.send(protocol::Kind::Request, request.text().as_bytes())?;
         while let Some(frame) = self.receive()? {
             match frame.kind {
-                protocol::Kind::Done => return Ok(None),
+                protocol::Kind::Done => return Ok(Answer::Done),
                 protocol::Kind::Exit => {
-                    return serde_json::from_slice(&frame.data).at("read", "the exit").map(Some);
+                    return serde_json::from_slice(&frame.data)
+                        .at("read", "the exit")
+                        .map(Answer::Exit);
                 }
                 protocol::Kind::Error => {
                     return Err(Error::new(Kind::Program, String::from_utf8_lossy(&frame.data)));
@@ -135,7 +142,7 @@ impl Connection {
                 _ => {}
             }
         }
-        Ok(None)
+        Ok(Answer::Gone)
     }
 
     /// Waits for the end; `None` when the monitor goes without a word.
@@ -143,6 +150,33 @@ impl Connection {
     /// # Errors
     /// What is no answer.
     pub fn wait(&mut self) -> Result<Option<Exit>> {
-        self.ask(&Request::Wait)
+        self.ask(&Request::Wait).map(|answer| match answer {
+            Answer::Exit(exit) => Some(exit),
+            Answer::Done | Answer::Gone => None,
+        })
+    }
+}
+
+/// What a monitor answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// It has done what it was asked for.
+    Done,
+    /// The container has ended.
+    Exit(Exit),
+    /// Nothing: it has ended itself, or was killed.
+    Gone,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monitor_that_has_gone_is_an_answer_and_no_error() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        drop(theirs);
+        let asked = Connection::of(ours).ask(&Request::Wait);
+        assert!(matches!(asked, Ok(Answer::Gone)), "{asked:?}");
     }
 }

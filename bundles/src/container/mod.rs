@@ -22,7 +22,7 @@ mod request;
 mod stats;
 mod supervise;
 
-pub use ask::Connection;
+pub use ask::{Answer, Connection};
 pub use events::{EventFilter, events};
 pub use logs::{LogFilter, Logs};
 pub use prepare::prepare;
@@ -147,7 +147,7 @@ impl Containers {
         let request = monitor::protocol::Request::Stop(signal.map(str::to_owned), seconds);
         // Without a word the monitor was killed: the next one is asked.
         while let Some(mut monitor) = self.reach(record)? {
-            if monitor.ask(&request)?.is_some() {
+            if matches!(monitor.ask(&request)?, Answer::Exit(_)) {
                 break;
             }
         }
@@ -161,10 +161,12 @@ impl Containers {
     pub fn kill(&self, record: &Record, signal: &str) -> Result<()> {
         self.running(record)?;
         let request = monitor::protocol::Request::Kill(signal.to_owned());
-        match self.reach(record)? {
-            Some(mut monitor) => monitor.ask(&request).map(drop),
-            None => self.running(record).map(drop),
+        while let Some(mut monitor) = self.reach(record)? {
+            if !matches!(monitor.ask(&request)?, Answer::Gone) {
+                return Ok(());
+            }
         }
+        self.running(record).map(drop)
     }
 
     /// Stops a container and starts it anew; one that does not run is started.
@@ -173,10 +175,12 @@ impl Containers {
     /// Its monitor's failures.
     pub fn restart(&self, record: &Record, seconds: Option<u32>) -> Result<()> {
         let request = monitor::protocol::Request::Restart(seconds);
-        match self.reach(record)? {
-            Some(mut monitor) => monitor.ask(&request).map(drop),
-            None => self.start(record, false).map(drop),
+        while let Some(mut monitor) = self.reach(record)? {
+            if !matches!(monitor.ask(&request)?, Answer::Gone) {
+                return Ok(());
+            }
         }
+        self.start(record, false).map(drop)
     }
 
     /// Forgets a container; with `force` one that runs is killed first.
