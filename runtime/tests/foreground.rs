@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use richrun::launch::console::{self, Size};
 use richrun::launch::foreground::{Child as Waited, Foreground};
 use richrun::launch::terminal_relay::TerminalRelay;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr, tcgetwinsize};
@@ -217,7 +218,12 @@ fn stuck_reader() {
         line.trim().to_owned()
     };
     // The trap is set before anything is put out, and nobody reads that.
-    eventually("a full pipe", || rustix::io::ioctl_fionread(&out).unwrap() > 60_000);
+    let pipe = File::options().write(true).open(format!("/proc/{}/fd/1", child.id())).unwrap();
+    eventually("a full pipe", || {
+        let mut fds = [PollFd::new(&pipe, PollFlags::OUT)];
+        poll(&mut fds, Some(&Timespec::default())).unwrap() == 0
+    });
+    drop(pipe);
     send(&child, 10);
     eventually("its end", || status("State:").is_empty() || status("State:").starts_with('Z'));
     assert!(child.try_wait().unwrap().is_none(), "there is output to deliver");

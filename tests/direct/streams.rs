@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use richrun_tests::command::wait_until;
 use richrun_tests::suite::{BOTH, ONE};
 use richrun_tests::{Suite, Trial};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::setup::Direct;
 
@@ -77,12 +78,15 @@ fn signals_pass_a_reader_that_stops(t: &Trial) {
     let (keep, write) = pipe();
     let script = "trap 'exit 9' TERM; echo >/up; while :; do echo much and more; done";
     let words = ["run", "--name", "c", &rootfs, "sh", "-c", script];
+    let full = write.try_clone().expect("a copy");
     let run = d.ctl(&words).stdio(1, write).spawn();
     wait_until("the payload", || d.bundle.rootfs().join("up").exists());
     // Nobody reads: soon the pipe is full, and richctl stands still before it.
     wait_until("a full pipe", || {
-        rustix::io::ioctl_fionread(&keep).is_ok_and(|count| count > 60_000)
+        let mut fds = [PollFd::new(&full, PollFlags::OUT)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
     });
+    drop(full);
     run.kill(15);
     wait_until("the end", || d.inspect("c")["State"]["Status"] == "exited");
     assert_eq!(d.inspect("c")["State"]["ExitCode"], 9);

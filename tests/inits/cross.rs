@@ -117,6 +117,8 @@ impl Session {
 
     /// Whether the payload stops before it gets the last signal, which says so.
     fn stops(&mut self) -> bool {
+        // Of two that wait, the kernel gives the lower number first.
+        assert!(wait(PATIENCE, || super::pending(self.pid) == 0), "a signal is not taken");
         kill(self.pid, LAST);
         let end = Instant::now() + PATIENCE;
         loop {

@@ -10,6 +10,7 @@ mod start;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -104,6 +105,9 @@ impl Init {
         command.args(wrapper).arg(&self.path);
         command.args(options).arg("--").args(payload).current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // Of a group with a parent beside it in its session, whoever has started these trials:
+        // in an orphaned one a terminal's stops are ignored (setpgid(2)).
+        command.process_group(0);
         command
     }
 

@@ -15,7 +15,7 @@ const TABLE: &str = r#"awk '{
     while ($i != "-") { shared = shared " " substr($i, 1, index($i, ":") - 1); i++ }
     data = ""
     if ($(i + 1) == "tmpfs") { data = $(i + 3); gsub(/,?inode64|,[ug]id=[0-9]+/, "", data) }
-    if ($(i + 1) == "devtmpfs") print $5, "bound"
+    if ($(i + 1) == "devtmpfs" || $5 ~ "^/dev/(null|zero|full|tty|u?random)$") print $5, "bound"
     else print $5, $6 shared, $(i + 1), data
 }' /proc/self/mountinfo | sort"#;
 
