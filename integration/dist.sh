@@ -12,7 +12,7 @@ top=$PWD
 commit=$(git rev-parse HEAD)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH RICHRUN_COMMIT=$commit
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | sed -n 1p)
 triple=$(rustc -vV | sed -n 's/^host: //p')
 name=richrun-$version-$triple
 cargo_home=${CARGO_HOME:-$HOME/.cargo}

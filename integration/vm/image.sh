@@ -61,7 +61,7 @@ kernel() {
         tail -n 5 "$images/mmdebstrap.log" >&2
         fail "mmdebstrap failed (log: $images/mmdebstrap.log)"
     }
-    modules=$(echo "$tree"/lib/modules/* "$tree"/usr/lib/modules/* | tr ' ' '\n' | grep -v '\*' | head -n 1)
+    modules=$(echo "$tree"/lib/modules/* "$tree"/usr/lib/modules/* | tr ' ' '\n' | grep -v '\*' | sed -n 1p)
     release=$(basename "$modules")
     cp "$tree/boot/vmlinuz-$release" "$new/$2/vmlinuz"
     # Drivers of devices that this machine does not have.

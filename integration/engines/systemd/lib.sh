@@ -20,7 +20,7 @@ docker_up() {
     exec 8>&-
 }
 docker_is() { [ "$(docker inspect --format "{{$2}}" "$1")" = "$3" ]; }
-docker_says() { docker logs "$1" 2>&1 | grep -qF -- "$2"; }
+docker_says() { docker logs "$1" 2>&1 | grep -F -- "$2" >/dev/null; }
 
 # What a scenario has made goes by its name, whatever came of it.
 cleanup() { :; }
@@ -77,7 +77,7 @@ status() {
 }
 
 # logs CONTAINER TEXT: waits for it.
-logged() { podman logs "$1" 2>&1 | grep -qF -- "$2"; }
+logged() { podman logs "$1" 2>&1 | grep -F -- "$2" >/dev/null; }
 logs() { within logged "$1" "$2"; }
 
 # The state of a container, or another field of it.

@@ -2,11 +2,11 @@
 exec 9>/run/docker-use
 flock -x 9
 systemctl start containerd
-ctr image ls -q | grep -q docker.io/scenario:1 || {
+ctr image ls -q | grep docker.io/scenario:1 >/dev/null || {
     podman push -q "$IMAGE" "oci-archive:/var/tmp/scenario.oci:docker.io/scenario:1"
     ctr image import --digests=false /var/tmp/scenario.oci
 }
-image=$(ctr image ls -q | grep scenario | head -n 1)
+image=$(ctr image ls -q | grep scenario | sed -n 1p)
 cleanup() { ctr task kill -s KILL "$NAME"; ctr task rm -f "$NAME"; ctr container rm "$NAME"; }
 # Without the shares of the processor and the capability that ctr gives: the machine may not have them.
 start() {
@@ -19,10 +19,10 @@ has "$(ctr task ls)" RUNNING
 systemctl restart containerd
 within ctr version
 has "$(ctr task ls)" RUNNING
-ctr task metrics "$NAME" | grep -q TIMESTAMP
+ctr task metrics "$NAME" | grep TIMESTAMP >/dev/null
 same "$(ctr task exec --exec-id one "$NAME" echo in)" in
 ctr task exec --exec-id two "$NAME" touch /tmp/end
-stopped() { ctr task ls | grep "$NAME" | grep -q STOPPED; }
+stopped() { ctr task ls | grep "$NAME" | grep STOPPED >/dev/null; }
 within stopped
 has "$(ctr task rm "$NAME" 2>&1)" "exit code 6"
 ctr container rm "$NAME"

@@ -1,5 +1,5 @@
 # User namespaces: who is who inside and outside.
-map() { podman run --rm "$@" "$IMAGE" cat /proc/self/uid_map | tr -s ' ' | head -n 1; }
+map() { podman run --rm "$@" "$IMAGE" cat /proc/self/uid_map | tr -s ' ' | sed -n 1p; }
 has "$(map --userns=auto)" ' 0 '
 one=$(podman run -d --name "$NAME-1" --userns=auto "$IMAGE" sleep 1000)
 two=$(podman run -d --name "$NAME-2" --userns=auto "$IMAGE" sleep 1000)
