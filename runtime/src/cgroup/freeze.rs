@@ -80,13 +80,21 @@ impl Cgroup {
     /// # Errors
     /// The freezer cannot be read.
     pub fn is_frozen(&self) -> Result<bool> {
-        let text = match self.freezer() {
+        let frozen = match self.freezer() {
             Err(_) => return Ok(false),
-            Ok(Freezer::V1(group)) => file::get(&group.dir, "freezer.state"),
-            Ok(Freezer::V2(group)) => file::get(&group.dir, "cgroup.events"),
+            Ok(Freezer::V1(group)) => {
+                file::get(&group.dir, "freezer.state").map(|text| text.starts_with("FR"))
+            }
+            // While a process of a frozen group ends, its events say that it is not: then what was
+            // asked for counts. The events know of a group above that is frozen.
+            Ok(Freezer::V2(group)) => match file::get(&group.dir, "cgroup.events") {
+                Ok(text) if has_event(&text, "frozen 1") => Ok(true),
+                Ok(_) => file::get(&group.dir, "cgroup.freeze").map(|text| text.trim() == "1"),
+                Err(errno) => Err(errno),
+            },
         };
-        match text {
-            Ok(text) => Ok(text.starts_with("FR") || has_event(&text, "frozen 1")),
+        match frozen {
+            Ok(frozen) => Ok(frozen),
             // The group has been removed meanwhile.
             Err(Errno::NOENT | Errno::NODEV) => Ok(false),
             Err(errno) => Err(Error::os("read the freezer's state", errno)),
