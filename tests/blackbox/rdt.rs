@@ -7,7 +7,7 @@ use std::path::Path;
 
 use richrun_tests::bundle::{Bundle, probe, sh};
 use richrun_tests::suite::ROOT;
-use richrun_tests::{Kind, Output, Suite, Trial};
+use richrun_tests::{Kind, Output, Suite, Trial, View};
 use serde_json::{Value, json};
 
 pub fn register(suite: &mut Suite) {
@@ -258,18 +258,28 @@ fn an_entering_process(t: &Trial) {
 fn other_schemas(t: &Trial) {
     let bundle = with(t, json!({"l3CacheSchema": "L3:0=f"}));
     let name = t.name("update");
+    // Where one of the two is refused the other stays as it was.
+    let both = format!(
+        "! RUN update --pids-limit 77 --l3-cache-schema L7:0=3 {name} 2>&1
+         echo limit $(RUN events --stats {name} | jq .data.pids.limit)
+         ! RUN update --cpuset-cpus 4000 --l3-cache-schema L3:0=7 {name} 2>&1
+         cat $R/{name}/schemata"
+    );
     let script = format!(
         "RUN run -d -b {bundle} {name}
          RUN update --l3-cache-schema L3:0=3 --mem-bw-schema MB:1=40 {name}
          cat $R/{name}/schemata
          ! RUN update --mem-bw-schema L3:0=3 {name} 2>&1
          ! RUN update --l3-cache-schema L7:0=3 {name} 2>&1
+         {both}
          jq -c .linux.intelRdt {root}/{name}/config.json
          RUN delete -f {name}; groups",
         bundle = bundle.path(),
         root = t.root().display(),
+        both = if t.view == View::V1 { both.as_str() } else { "" },
     );
     let out = beside_resctrl(t, &script).exits(0);
+    assert!(!out.out.contains("limit 77") && !out.out.contains("L3:0=  7"), "{}", out.out);
     let out = out.shows("    L3:0=  3;1=fffff\n    MB:0=100;1= 40\n");
     let out = out.shows("--mem-bw-schema: one line that starts with MB:");
     let out = out.shows(r#"{"l3CacheSchema":"L3:0=3","memBwSchema":"MB:1=40"}"#);

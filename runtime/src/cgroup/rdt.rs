@@ -274,11 +274,19 @@ impl RdtRecord {
         remove(&self.class)
     }
 
-    /// Writes other lines into the class's `schemata`.
+    /// Writes other lines into the class's `schemata`; returns what it had.
     ///
     /// # Errors
-    /// The kernel's answer; the class is gone.
-    pub fn update(&self, lines: &[String]) -> Result<()> {
-        Resctrl::at(self.root.clone())?.write_schemata(&self.class, lines)
+    /// The kernel's answer, and nothing has changed; the class is gone.
+    pub fn update(&self, lines: &[String]) -> Result<Vec<String>> {
+        let resctrl = Resctrl::at(self.root.clone())?;
+        resctrl.lock()?;
+        let before = resctrl.schemata(&self.class);
+        let done = before.and_then(|before| {
+            resctrl.write_schemata(&self.class, lines)?;
+            Ok(before.unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect())
+        });
+        resctrl.unlock();
+        done
     }
 }

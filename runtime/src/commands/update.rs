@@ -39,10 +39,14 @@ pub fn run(global: &Global, args: &UpdateArgs) -> Result<u8> {
         .map_err(|error| Error::system(format!("encode config.json: {error}")))?;
     // Written first and named last: a full disk is found before anything has changed.
     entry.prepare_config(&bytes)?;
-    cgroup.update(&knobs, state.cgroup.as_ref().and_then(|groups| groups.scope.as_ref()))?;
-    if let Some((class, lines)) = class {
-        class.update(&lines)?;
-    }
+    let before = class.as_ref().map(|(class, lines)| class.update(lines)).transpose()?;
+    let scope = state.cgroup.as_ref().and_then(|groups| groups.scope.as_ref());
+    cgroup.update(&knobs, scope).map_err(|error| {
+        match class.zip(before).map(|((class, _), before)| class.update(&before)) {
+            Some(Err(_)) => error.within("the schemata could not be taken back"),
+            _ => error,
+        }
+    })?;
     entry.replace_config()?;
     Ok(0)
 }
