@@ -48,15 +48,26 @@ memory_controller() {
 # field FILE KEY: a number in a file of such lines.
 field() { sed -n "s/^$2 //p" "$DIR/$1"; }
 
+# read_stats: the statistics, and CPU_STAT as it was before and after: the timer of the processor's bandwidth counts
+# some periods more when nobody runs.
+read_stats() {
+    CPU_STAT=$(<"$DIR/cpu.stat")
+    rt events --stats "$NAME" >"/run/logs/$NAME.stats"
+    [ "$CPU_STAT" = "$(<"$DIR/cpu.stat")" ]
+}
+
+# cpu_stat KEY: a number of CPU_STAT.
+cpu_stat() { sed -n "s/^$1 //p" <<<"$CPU_STAT"; }
+
 stats() {
     idle '{"memory": {"limit": 67108864, "swap": 100663296}, "pids": {"limit": 30}, "cpu": {"quota": 50000, "period": 100000}}' \
         '.mounts += [{destination: "/tmp", type: "tmpfs", source: "tmpfs"}]'
     rt exec "$NAME" sh -c 'dd if=/dev/zero of=/tmp/x bs=1M count=4 2>/dev/null; cat /tmp/x >/dev/null'
     # Nobody in it runs any more: the numbers stand still.
     rt pause "$NAME"
-    rt events --stats "$NAME" >"/run/logs/$NAME.stats"
-    cat "/run/logs/$NAME.stats"
     group memory
+    until_it read_stats
+    cat "/run/logs/$NAME.stats"
     data() { jq -r ".data$1" "/run/logs/$NAME.stats"; }
     same 'memory limit' 67108864 "$(data .memory.usage.limit)"
     same 'memory usage' "$(<"$DIR/memory.current")" "$(data .memory.usage.usage)"
@@ -64,11 +75,11 @@ stats() {
     same 'memory kills' "$(field memory.events oom)" "$(data .memory.usage.failcnt)"
     same 'swap limit' $((96 * 1048576)) "$(data .memory.swap.limit)"
     same 'pids' "$(<"$DIR/pids.current") 30" "$(data .pids.current) $(data .pids.limit)"
-    same 'cpu total' $(($(field cpu.stat usage_usec) * 1000)) "$(data .cpu.usage.total)"
-    same 'cpu user' $(($(field cpu.stat user_usec) * 1000)) "$(data .cpu.usage.user)"
-    same 'cpu kernel' $(($(field cpu.stat system_usec) * 1000)) "$(data .cpu.usage.kernel)"
-    same 'cpu periods' "$(field cpu.stat nr_periods)" "$(data .cpu.throttling.periods)"
-    same 'cpu throttled' "$(field cpu.stat nr_throttled)" "$(data .cpu.throttling.throttledPeriods)"
+    same 'cpu total' $(($(cpu_stat usage_usec) * 1000)) "$(data .cpu.usage.total)"
+    same 'cpu user' $(($(cpu_stat user_usec) * 1000)) "$(data .cpu.usage.user)"
+    same 'cpu kernel' $(($(cpu_stat system_usec) * 1000)) "$(data .cpu.usage.kernel)"
+    same 'cpu periods' "$(cpu_stat nr_periods)" "$(data .cpu.throttling.periods)"
+    same 'cpu throttled' "$(cpu_stat nr_throttled)" "$(data .cpu.throttling.throttledPeriods)"
     same 'anon' "$(field memory.stat anon)" "$(data .memory.raw.anon)"
     same 'shmem' "$(field memory.stat shmem)" "$(data .memory.raw.shmem)"
     same 'psi of memory' "$(sed -n 's/^some.*total=//p' "$DIR/memory.pressure")" "$(data .memory.psi.some.total)"
