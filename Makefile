@@ -43,7 +43,7 @@ demo: ## a rich container, step by step (as root or as you)
 	$(CARGO) build --release --locked --package richrun --package richrun-demo
 	@RICHRUN=$(RELEASE)/richrun integration/demo.sh
 
-test: build ## everything but the long and the virtual machine's tests; installs what it needs when root
+test: build ## everything but the long tests; installs what it needs when root
 	@integration/test.sh
 
 test-unit: ## the unit tests of all crates, and the layering check

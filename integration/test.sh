@@ -18,6 +18,7 @@
 #                 Debian has its source only, and the first run builds it, in minutes)
 #   vm            limits, update, events and podman in a virtual machine (qemu, emulated) whose systemd
 #                 and kernel have all controllers, on cgroup v2 and v1 (not part of the default: minutes)
+#   vm-short      the trials of it that show most, on cgroup v2; ignored where it cannot be made or does not boot
 #   long          what takes minutes: 10 000 runs, every hostile image and the like (not part of the default)
 #
 # Root installs what is missing (integration/peers.sh; INSTALL=no to leave the
@@ -26,7 +27,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 suites=("$@")
-[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package direct pods engines systemd)
+[ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package direct pods engines systemd vm-short)
 logs=build/test
 mkdir -p "$logs"
 failed=0
@@ -40,7 +41,7 @@ prepare() {
         integration/peers.sh
         # Where it cannot be had, its trials are ignored, with the reason.
         case " ${suites[*]} " in *' kubernetes '*) integration/peers.sh kubernetes || true ;; esac
-        case " ${suites[*]} " in *' vm '*) integration/peers.sh vm || true ;; esac
+        case " ${suites[*]} " in *' vm '* | *' vm-short '*) integration/peers.sh vm || true ;; esac
     fi
 }
 
@@ -60,7 +61,7 @@ suite() {
 }
 
 needs_install() {
-    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' direct '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '* | *' vm '*) return 0 ;; esac
+    case " ${suites[*]} " in *' blackbox '* | *' glibc '* | *' inits '* | *' differential '* | *' direct '* | *' package '* | *' pods '* | *' engines '* | *' systemd '* | *' kubernetes '* | *' vm '* | *' vm-short '*) return 0 ;; esac
     return 1
 }
 
@@ -89,6 +90,10 @@ for name in "${suites[@]}"; do
     engines) suite engines cargo test --locked --package richrun-engines --no-fail-fast --lib --test engines --test bundles ;;
     systemd) suite systemd cargo test --locked --package richrun-engines --test systemd ;;
     vm) suite vm integration/vm/run.sh ;;
+    vm-short)
+        suite vm-short env VM_LAYOUTS=v2 VM_OPTIONAL=yes integration/vm/run.sh limits_hold update_cpu update_memory \
+            refused_memory no_limit_again oom_before_the_end ::daemon_reload podman_default
+        ;;
     kubernetes) suite kubernetes cargo test --locked --package richrun-engines --test kubernetes ;;
     direct)
         suite build-direct cargo build --profile bundles --locked --package rich-bundles --bins
