@@ -1,7 +1,8 @@
 //! `wait`, `stop` and `delete --wait`: the end of a container that is nobody's child.
 
-use richrun_tests::suite::{ALL, BOTH};
+use richrun_tests::suite::{ALL, BOTH, V1};
 use richrun_tests::{Suite, Trial};
+use serde_json::{Value, json};
 
 use richrun_tests::bundle::{Bundle, sh};
 use richrun_tests::command::wait_until;
@@ -10,6 +11,9 @@ pub fn register(suite: &mut Suite) {
     suite.on(BOTH, "wait_prints_the_status", wait_prints_the_status);
     suite.on(ALL, "stop_asks_and_kills", stop_asks_and_kills);
     suite.on(BOTH, "delete_waits", delete_waits);
+    suite.on(ALL, "a_kept_run_leaves_a_record", a_kept_run_leaves_a_record);
+    suite.on(BOTH, "who_waits_leaves_a_record", who_waits_leaves_a_record);
+    suite.on(V1, "memory_kills_are_in_the_record", memory_kills_are_in_the_record);
 }
 
 /// A container in the background, up and running.
@@ -33,13 +37,14 @@ fn codes_are_told() -> bool {
 fn wait_prints_the_status(t: &Trial) {
     let bundle = started(t, "true");
     let waiting = t.rt(&["wait", &bundle.id]).spawn();
-    // Who comes after the end is told nothing.
+    // Who comes after the end is told by the record.
     wait_until("it to wait", || holds_a_process(waiting.pid()));
     std::fs::write(bundle.rootfs().join("go"), "").expect("say go");
     let word = waiting.wait().ok().out;
     // Before that kernel nobody can know, and nobody makes one up.
     assert_eq!(word.trim(), if codes_are_told() { "3" } else { "unknown" });
-    t.rt(&["wait", &bundle.id]).ok().prints("unknown");
+    let after = if codes_are_told() { "3" } else { "unknown" };
+    t.rt(&["wait", &bundle.id]).ok().prints(after);
     t.rt(&["delete", &bundle.id]).ok();
     t.rt(&["wait", &bundle.id]).run().fails().says("does not exist");
 }
@@ -69,4 +74,68 @@ fn delete_waits(t: &Trial) {
     std::fs::write(bundle.rootfs().join("go"), "").expect("say go");
     waiting.wait().ok();
     t.rt(&["state", &bundle.id]).run().fails();
+}
+
+/// What `state` says of the end.
+fn told(t: &Trial, id: &str) -> Value {
+    t.rt(&["state", id]).ok().json()["exit"].clone()
+}
+
+fn a_kept_run_leaves_a_record(t: &Trial) {
+    let forever = "while :; do usleep 5000; done";
+    for (script, code, signal) in [("exit 7", 7, json!(null)), (forever, 137, json!(9))] {
+        let bundle = t.bundle(|c| sh(c, script));
+        let run = t.rt(&["run", "--keep", "-b", bundle.path(), &bundle.id]).spawn();
+        if !signal.is_null() {
+            let status = || t.rt(&["state", &bundle.id]).run().out;
+            wait_until("it to run", || status().contains("\"running\""));
+            assert_eq!(told(t, &bundle.id), json!(null), "it has not ended");
+            t.rt(&["kill", &bundle.id, "KILL"]).ok();
+        }
+        run.wait().exits(code);
+        let end = told(t, &bundle.id);
+        assert_eq!(end["code"], code, "{end}");
+        assert_eq!(end["signal"], signal, "{end}");
+        assert_eq!(end["toldBy"], "parent", "{end}");
+        let (started, finished) = (end["started"].as_str(), end["finished"].as_str());
+        assert!(started.is_some() && started <= finished, "{end}");
+        let inspected = t.rt(&["inspect", &bundle.id]).ok().json()["exit"].clone();
+        assert_eq!(inspected, end);
+        t.rt(&["wait", &bundle.id]).ok().prints(&code.to_string());
+        t.rt(&["delete", &bundle.id]).ok();
+    }
+}
+
+fn who_waits_leaves_a_record(t: &Trial) {
+    let bundle = started(t, "true");
+    let waiting = t.rt(&["wait", &bundle.id]).spawn();
+    wait_until("it to wait", || holds_a_process(waiting.pid()));
+    t.rt(&["kill", &bundle.id, "KILL"]).ok();
+    waiting.wait().ok();
+    let end = told(t, &bundle.id);
+    if codes_are_told() {
+        assert_eq!((&end["code"], &end["signal"]), (&json!(137), &json!(9)), "{end}");
+        assert_eq!(end["toldBy"], "kernel", "{end}");
+    } else {
+        assert_eq!(end["code"], json!(null), "{end}");
+    }
+    t.rt(&["delete", &bundle.id]).ok();
+    // A created one tells when its payload was executed.
+    let bundle = t.bundle(|c| sh(c, "true"));
+    let c = t.create(&bundle);
+    c.start();
+    c.wait("stopped");
+    assert!(told(t, &c.id)["started"].is_string());
+    c.remove();
+}
+
+fn memory_kills_are_in_the_record(t: &Trial) {
+    let bundle = t.bundle(|c| {
+        sh(c, "tail /dev/zero; tail /dev/zero; exit 0");
+        c["linux"]["resources"]["memory"] = json!({"limit": 32 << 20, "swap": 32 << 20});
+    });
+    t.rt(&["run", "--keep", "-b", bundle.path(), &bundle.id]).run().exits(0);
+    let end = told(t, &bundle.id);
+    assert_eq!((&end["code"], &end["memoryKills"]), (&json!(0), &json!(2)), "{end}");
+    t.rt(&["delete", &bundle.id]).ok();
 }

@@ -40,6 +40,17 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// How many of the container's processes were killed for memory; `None` where its memory is
+    /// not controlled, or the kernel does not count (v1 before 4.13).
+    pub fn memory_kills(&self) -> Option<u64> {
+        let group = self.of("memory")?;
+        let v2 = group.place.controllers.is_empty();
+        let name = if v2 { "memory.events" } else { "memory.oom_control" };
+        counted(&file::get(&group.dir, name).ok()?)
+    }
+}
+
 /// memory.txt, "OOM Control" (Documentation/admin-guide/cgroup-v1).
 fn watch_v1(group: &Group) -> std::result::Result<OomWatch, Errno> {
     let told = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -57,8 +68,12 @@ fn watch_v2(group: &Group) -> std::result::Result<OomWatch, Errno> {
 
 /// How often processes of the group or of one below it were killed.
 fn kills(text: &str) -> u64 {
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    counted(text).unwrap_or(0)
+}
+
+/// The line `oom_kill N`.
+fn counted(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 impl OomWatch {

@@ -314,6 +314,16 @@ pub struct ExecArgs {
     /// Start these services first, and wait until they are ready
     #[arg(long, value_name = "SERVICE[,...]")]
     pub needs: Vec<String>,
+    /// Do all but execute the command: print the process id, and leave the process waiting in the
+    /// container for --start, for a signal or for the container's end
+    #[arg(long, conflicts_with_all = ["serve", "detach"])]
+    pub prepare: bool,
+    /// Let the process that --prepare has left run
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..),
+        conflicts_with_all = ["prepare", "serve", "detach", "tty", "process", "pid_file",
+        "console_socket", "pidfd_socket", "preserve_fds", "needs", "command", "cwd", "env", "user",
+        "additional_gids", "process_label", "apparmor", "no_new_privs", "cap", "cgroup"])]
+    pub start: Option<i32>,
     /// Run one command after another, as they are asked for over the socket at standard input
     /// (docs/design.md); of the other options those that say what the process is count
     #[arg(long, conflicts_with_all = ["detach", "tty", "process", "pid_file", "console_socket",

@@ -21,7 +21,7 @@ use crate::config::rich::{RichConfig, RichMode};
 use crate::config::services::Services;
 use crate::config::{Config, validate};
 use crate::error::{Error, Result};
-use crate::launch::gate::Gate;
+use crate::launch::gate::{self, Gate};
 use crate::launch::services::{self, Places};
 use crate::launch::sync::Word;
 use crate::launch::{Launched, Order, boot, console, launch, notify_relay, own_image};
@@ -255,7 +255,7 @@ impl Job {
                 entry.save(state)
             })?;
         }
-        let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry)).transpose()?;
+        let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry.dir(), gate::FIRST)).transpose()?;
         let config = &self.config.bytes;
         let order = Order { plan, host: &self.host, entry, state, config, console, gate };
         let (launched, init) = launch(&order, &mut cgroup)?;

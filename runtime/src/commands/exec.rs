@@ -2,6 +2,8 @@
 
 use std::os::fd::AsFd;
 
+use super::exec_prepared::Waiting;
+use super::output::print;
 use super::terminal::{self, Terminal};
 use super::{descriptors, pid_file};
 use crate::cgroup::{Cgroup, CgroupRecord};
@@ -12,6 +14,7 @@ use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
 use crate::launch::exec::{ExecOrder, enter, meeting_the_end};
 use crate::launch::foreground::{Child, Foreground};
+use crate::launch::sync::Word;
 use crate::launch::terminal_relay::TerminalRelay;
 use crate::launch::{Launched, console, own_image};
 use crate::life::{State, Status, Store};
@@ -47,10 +50,12 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         filter.warnings.iter().for_each(log::warn);
     }
     let wanted = plan.process.terminal;
+    let detached = args.detach || args.prepare;
     let Terminal { to, from } =
-        terminal::prepare(wanted, args.detach, args.console_socket.as_deref())?;
-    let foreground = if args.detach { None } else { Some(Foreground::begin(false)?) };
+        terminal::prepare(wanted, detached, args.console_socket.as_deref())?;
+    let foreground = if detached { None } else { Some(Foreground::begin(false)?) };
     let cgroup = groups(&state, &args.cgroup)?;
+    let waiting = args.prepare.then(|| Waiting::make(&store, &args.id)).transpose()?;
     let order = ExecOrder {
         plan: &plan,
         state: &state,
@@ -58,6 +63,7 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         pidfd: pidfd.as_fd(),
         console: to,
         ordinary: !rustix::process::geteuid().is_root(),
+        gate: waiting.as_ref().map(Waiting::gate),
     };
     let launched = enter(&order, &cgroup)?;
     drop(order);
@@ -66,13 +72,20 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
         // The terminal has its size and modes before the program can look.
         let relay = TerminalRelay::new(master);
         announce(args, &launched)?;
-        launched.start()?;
+        match waiting {
+            Some(waiting) => {
+                waiting.settle(launched.pid)?;
+                launched.channel.tell(Word::Wait)?;
+                print(&format!("{}\n", launched.pid))?;
+            }
+            None => launched.start()?,
+        }
         Ok(relay)
     })();
     let relay = begun.map_err(|error| launched.end(meeting_the_end(init, pidfd.as_fd(), error)))?;
     let Some(foreground) = foreground else { return Ok(0) };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: None };
-    foreground.wait(child, relay, None)
+    foreground.wait(child, relay, None).map(|exit| exit.code)
 }
 
 /// The services of `--needs`, each of whose values is a list.

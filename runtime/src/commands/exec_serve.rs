@@ -195,6 +195,7 @@ impl Server<'_> {
             pidfd,
             console: None,
             ordinary: !rustix::process::geteuid().is_root(),
+            gate: None,
         };
         let launched = enter(&order, &cgroup)?;
         match launched.start() {

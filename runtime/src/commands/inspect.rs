@@ -26,9 +26,10 @@ struct Inspection<'a> {
 
 /// Prints the document.
 pub fn run(global: &Global, args: &InspectArgs) -> Result<u8> {
-    let (state, status) = Store::new(global.root()).peek(&args.id)?;
+    let store = Store::new(global.root());
+    let (state, status) = store.peek(&args.id)?;
     let document = Inspection {
-        state: state_document(&state, status),
+        state: state_document(&store, &state, status),
         rich: state.rich.as_ref(),
         cgroup_paths: state.cgroup.as_ref().map(paths).unwrap_or_default(),
     };

@@ -18,7 +18,7 @@ pub fn run(global: &Global, args: &ListArgs) -> Result<u8> {
     let mut documents = Vec::new();
     for id in store.ids()? {
         match store.peek(&id) {
-            Ok((state, status)) => documents.push(state_document(&state, status)),
+            Ok((state, status)) => documents.push(state_document(&store, &state, status)),
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => log::warn(error.within(format!("load container {id}"))),
         }
@@ -87,6 +87,7 @@ mod tests {
             created: "2026-01-02T03:04:05Z".into(),
             annotations: std::collections::BTreeMap::new(),
             owner: "root".into(),
+            ended: None,
         };
         assert_eq!(
             table(&[document]),

@@ -10,6 +10,7 @@ mod descriptors;
 mod doctor;
 mod events;
 mod exec;
+mod exec_prepared;
 mod exec_serve;
 mod features;
 mod hooks;
@@ -55,6 +56,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Create(args) => create::run(global, args),
         Verb::Start(args) => start::run(global, args),
         Verb::Run(args) => run::run(global, args),
+        Verb::Exec(args) if args.start.is_some() => exec_prepared::start(global, args),
         Verb::Exec(args) if args.serve => exec_serve::run(global, args),
         Verb::Exec(args) => exec::run(global, args),
         Verb::Events(args) => events::run(global, args),

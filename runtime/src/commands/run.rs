@@ -1,6 +1,7 @@
 //! `run`: create, start, and wait for the end.
 
 use std::os::fd::AsFd;
+use std::time::SystemTime;
 
 use rich_hooks::Phase;
 
@@ -12,6 +13,7 @@ use crate::launch::notify_relay::{self, NotifySocket};
 use crate::launch::terminal_relay::TerminalRelay;
 use crate::launch::{console, own_image};
 use crate::life::delete::destroy;
+use crate::life::record::{Recorder, Teller};
 use crate::life::{Store, hooks};
 
 /// Runs a container; returns its payload's exit status, or 0 with `--detach`.
@@ -31,6 +33,10 @@ fn run_through(global: &Global, args: &RunArgs) -> Result<u8> {
     let begun = begin_payload(args, &made).map_err(|error| made.undo(error))?;
     // Others may use the container while we wait.
     let Made { entry, launched, state, .. } = made;
+    let started = SystemTime::now();
+    // What is deleted at once needs no record.
+    let store = Store::new(global.root());
+    let recorder = args.keep.then(|| Recorder::new(&store, &args.launch.id)).transpose()?;
     drop(entry);
     let Some(foreground) = foreground else {
         if let Some(notify) = begun.notify {
@@ -39,11 +45,12 @@ fn run_through(global: &Global, args: &RunArgs) -> Result<u8> {
         return Ok(0);
     };
     let child = Child { pid: launched.pid, pidfd: launched.pidfd.as_fd(), stop: state.stop_signal };
-    let status = foreground.wait(child, begun.relay, begun.notify)?;
-    if !args.keep {
-        remove(global, &args.launch.id)?;
+    let exit = foreground.wait(child, begun.relay, begun.notify)?;
+    match recorder {
+        Some(recorder) => recorder.keep(&state, exit, Teller::Parent, Some(started)),
+        None => remove(&store, &args.launch.id)?,
     }
-    Ok(status)
+    Ok(exit.code)
 }
 
 /// What is listened to while the payload runs.
@@ -69,8 +76,8 @@ fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
 }
 
 /// Deletes the container; somebody else may have done so already.
-fn remove(global: &Global, id: &str) -> Result<()> {
-    match Store::new(global.root()).load(id) {
+fn remove(store: &Store, id: &str) -> Result<()> {
+    match store.load(id) {
         Ok((entry, state)) => destroy(&entry, &state),
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &StartArgs) -> Result<u8> {
         Some(host) => NotifySocket::open(&entry.path(), host, init.pid)?,
         None => None,
     };
-    let opened = match gate::Reached::new(&entry) {
+    let opened = match gate::Reached::new(entry.dir(), gate::FIRST) {
         // Nothing has happened: the container is as it was, and can be started.
         Err(error) if error.kind() != Kind::WrongState => return Err(error),
         reached => reached.and_then(|gate| gate.open(pidfd.as_fd())),

@@ -9,7 +9,8 @@ use crate::life::document::state_document;
 /// Prints the state document. Nothing goes to standard error: callers parse
 /// both streams together.
 pub fn run(global: &Global, args: &StateArgs) -> Result<u8> {
-    let (state, status) = Store::new(global.root()).peek(&args.id)?;
-    print(&indented(&state_document(&state, status), "  ")?)?;
+    let store = Store::new(global.root());
+    let (state, status) = store.peek(&args.id)?;
+    print(&indented(&state_document(&store, &state, status), "  ")?)?;
     Ok(0)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::cli::{Global, StopArgs};
 use crate::error::{Kind, Result};
 use crate::life::delete::end_init;
-use crate::life::end::wait_for_end;
+use crate::life::end::wait_for_exit;
+use crate::life::record::{Recorder, Teller};
 use crate::life::{Store, signal};
 
 /// Sends the signal, waits so long, kills, and waits for the end, as `delete --force` does. A
@@ -19,8 +20,12 @@ pub fn run(global: &Global, args: &StopArgs) -> Result<u8> {
         Err(error) if error.kind() == Kind::NoSuchProcess => Ok(()),
         done => done,
     };
+    let recorder = Recorder::new(&store, &args.id)?;
     gone(signal::kill(&state, status, number, false))?;
-    if wait_for_end(init, Some(Duration::from_secs(u64::from(args.time))))? {
+    if let Some(exit) = wait_for_exit(init, Some(Duration::from_secs(u64::from(args.time))))? {
+        if let Some(exit) = exit {
+            recorder.keep(&state, exit, Teller::Kernel, None);
+        }
         return Ok(0);
     }
     gone(signal::kill(&state, status, signal::KILL, false))?;

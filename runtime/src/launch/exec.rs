@@ -14,6 +14,7 @@ use rustix::event::{PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::gate::Gate;
 use super::child::{MEMORY_POLICY, hear_of_the_end, join_groups};
 use super::host_path;
 use super::intermediate::{Late, attach_self, tell_and_end};
@@ -48,6 +49,8 @@ pub struct ExecOrder<'a> {
     pub console: Option<OwnedFd>,
     /// The runtime is an ordinary user's.
     pub ordinary: bool,
+    /// Where the process waits for `exec --start`; others have none.
+    pub gate: Option<&'a Gate>,
 }
 
 /// The child's side.
@@ -198,7 +201,8 @@ impl Entrant<'_> {
     /// left of its bounding set.
     fn clone_inside(&self, channel: &ChildEnd) -> Result<(Cloned, u64)> {
         let console = self.order.console.iter().map(AsRawFd::as_raw_fd);
-        let keep: Vec<i32> = console.chain([channel.as_fd().as_raw_fd()]).collect();
+        let gate = self.order.gate.iter().flat_map(|gate| gate.descriptors());
+        let keep: Vec<i32> = console.chain(gate).chain([channel.as_fd().as_raw_fd()]).collect();
         let first = 3 + self.order.plan.descriptors;
         process::close_except(first as i32, &keep).step(|| "close descriptors")?;
         let process = &self.order.plan.process;
@@ -277,12 +281,18 @@ impl Entrant<'_> {
             ordinary: self.order.ordinary,
         };
         payload.dress(None)?;
-        let armed = payload.arm(root.as_fd(), channel, &[])?;
+        let keep = self.order.gate.map(Gate::descriptors);
+        let armed = payload.arm(root.as_fd(), channel, keep.as_ref().map_or(&[], |fds| fds))?;
         for warning in log::take() {
             channel.report(&News::Warning(warning))?;
         }
         channel.report(&News::Ready)?;
-        channel.expect(Word::Start)?;
-        Err(armed.execute(channel))
+        let (true, Some(gate)) = (channel.waits()?, self.order.gate) else {
+            return Err(armed.execute(channel));
+        };
+        gate.wait()?;
+        gate.executing();
+        gate.failed(&armed.execute(channel));
+        process::exit_now(1)
     }
 }

@@ -17,6 +17,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 use super::notify_relay::NotifySocket;
 use super::terminal_relay::TerminalRelay;
 use crate::error::{Error, Result, Step};
+use crate::life::record::Exit;
 use crate::life::signal::translated;
 use crate::sys::{interrupt, signals};
 
@@ -120,18 +121,19 @@ impl Foreground {
     }
 
     /// Waits until `child` has ended, passing on signals and, by `relay`, the
-    /// bytes of its terminal; returns its exit status, 128+n where signal n ended it.
+    /// bytes of its terminal; returns how it ended.
     pub fn wait(
         self,
         child: Child<'_>,
         mut relay: TerminalRelay,
         mut notify: Option<NotifySocket>,
-    ) -> Result<u8> {
+    ) -> Result<Exit> {
         crate::log::flush();
         interrupt::ignore();
-        let ended = |status: u8| {
-            crate::log::debug(|| format!("process {} has ended: exit status {status}", child.pid));
-            Ok(status)
+        let ended = |exit: Exit| {
+            let Exit { code, .. } = exit;
+            crate::log::debug(|| format!("process {} has ended: exit status {code}", child.pid));
+            Ok(exit)
         };
         loop {
             let news = self.poll(child.pidfd, &relay, notify.as_ref())?;
@@ -198,7 +200,7 @@ impl Foreground {
     }
 
     /// Handles every signal that waits. The exit status, if reaping met it.
-    fn take_signals(&self, child: Child<'_>, relay: &mut TerminalRelay) -> Result<Option<u8>> {
+    fn take_signals(&self, child: Child<'_>, relay: &mut TerminalRelay) -> Result<Option<Exit>> {
         let me = std::process::id();
         loop {
             let info = match self.signals.read_signal() {
@@ -265,17 +267,17 @@ fn stop_here() -> Result<()> {
 
 /// The exit status of `child`, once it has one. A stopped or not yet ended
 /// child has none.
-fn reap(child: Child<'_>) -> Result<Option<u8>> {
+fn reap(child: Child<'_>) -> Result<Option<Exit>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let wait = || rustix::process::waitid(WaitId::PidFd(child.pidfd), options);
     let status =
         rustix::io::retry_on_intr(wait).step(|| format!("wait for process {}", child.pid))?;
     let Some(status) = status else { return Ok(None) };
-    Ok(exit_code(status.exit_status(), status.terminating_signal()))
+    Ok(exit(status.exit_status(), status.terminating_signal()))
 }
 
 /// Reaps every child that has ended; the exit status of `child` if it is one.
-fn reap_all(child: Child<'_>) -> Result<Option<u8>> {
+fn reap_all(child: Child<'_>) -> Result<Option<Exit>> {
     loop {
         let (pid, status) = match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some(found)) => found,
@@ -284,16 +286,17 @@ fn reap_all(child: Child<'_>) -> Result<Option<u8>> {
             Err(errno) => return Err(Error::os("wait for adopted processes", errno)),
         };
         if pid.as_raw_pid() == child.pid
-            && let Some(status) = exit_code(status.exit_status(), status.terminating_signal())
+            && let Some(exit) = exit(status.exit_status(), status.terminating_signal())
         {
-            return Ok(Some(status));
+            return Ok(Some(exit));
         }
     }
 }
 
 /// 128+n for signal n. An exit status is eight bits, signals end at 64.
-fn exit_code(status: Option<i32>, signal: Option<i32>) -> Option<u8> {
-    status.or(signal.map(|signal| 128 + signal)).map(|code| code as u8)
+fn exit(status: Option<i32>, signal: Option<i32>) -> Option<Exit> {
+    let code = status.or(signal.map(|signal| 128 + signal))?;
+    Some(Exit { code: code as u8, signal })
 }
 
 fn os(step: &str, errno: nix::Error) -> Error {
@@ -323,10 +326,11 @@ mod tests {
 
     #[test]
     fn a_signal_death_is_128_and_the_signal() {
-        assert_eq!(exit_code(Some(0), None), Some(0));
-        assert_eq!(exit_code(Some(255), None), Some(255));
-        assert_eq!(exit_code(None, Some(9)), Some(137));
-        assert_eq!(exit_code(None, Some(64)), Some(192));
-        assert_eq!(exit_code(None, None), None);
+        let code = |status, signal| exit(status, signal).map(|exit| exit.code);
+        assert_eq!(code(Some(0), None), Some(0));
+        assert_eq!(code(Some(255), None), Some(255));
+        assert_eq!(code(None, Some(9)), Some(137));
+        assert_eq!(code(None, Some(64)), Some(192));
+        assert_eq!(code(None, None), None);
     }
 }

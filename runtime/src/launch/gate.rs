@@ -28,6 +28,9 @@ const PRINTED: u8 = b'L';
 /// The longest such line, in bytes: with its head it is written at once.
 const LONGEST_LINE: usize = 4000;
 
+/// The names of the gate of a container's first process.
+pub const FIRST: [&str; 2] = [EXEC_FIFO, RESULT_FIFO];
+
 /// The child's side.
 #[derive(Debug)]
 pub struct Gate {
@@ -38,20 +41,20 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Makes the gate of a container; the child inherits it.
-    pub fn make(entry: &Entry) -> Result<Gate> {
-        for name in [EXEC_FIFO, RESULT_FIFO] {
-            mknodat(entry.dir(), name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+    /// Makes a gate of FIFOs of these names in a container's directory; the child inherits it.
+    pub fn make(dir: BorrowedFd<'_>, names: [&str; 2]) -> Result<Gate> {
+        for name in names {
+            mknodat(dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
                 .step(|| format!("make {name}"))?;
         }
         let open = |name: &str, flags: OFlags| {
-            openat(entry.dir(), name, flags | OFlags::CLOEXEC, Mode::empty())
+            openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
                 .step(|| format!("open {name}"))
         };
         // Both ends: a reader of an open FIFO without a writer gets its end.
-        let start = open(EXEC_FIFO, OFlags::RDWR)?;
-        let both = open(RESULT_FIFO, OFlags::RDWR)?;
-        let result = open(RESULT_FIFO, OFlags::WRONLY)?;
+        let start = open(names[0], OFlags::RDWR)?;
+        let both = open(names[1], OFlags::RDWR)?;
+        let result = open(names[1], OFlags::WRONLY)?;
         drop(both);
         Ok(Gate { start, result })
     }
@@ -117,18 +120,18 @@ fn dead() -> Error {
 }
 
 impl Reached {
-    /// Stands before the gate of a container: nothing has happened yet.
+    /// Stands before the gate of these names: nothing has happened yet.
     ///
     /// # Errors
-    /// [`Kind::WrongState`] when the init process is gone; what hinders this process.
-    pub fn new(entry: &Entry) -> Result<Reached> {
+    /// [`Kind::WrongState`] when nobody waits there any more; what hinders this process.
+    pub fn new(dir: BorrowedFd<'_>, names: [&str; 2]) -> Result<Reached> {
         let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let result = openat(entry.dir(), RESULT_FIFO, OFlags::RDONLY | flags, Mode::empty())
-            .step(|| format!("open {RESULT_FIFO}"))?;
-        match openat(entry.dir(), EXEC_FIFO, OFlags::WRONLY | flags, Mode::empty()) {
+        let result = openat(dir, names[1], OFlags::RDONLY | flags, Mode::empty())
+            .step(|| format!("open {}", names[1]))?;
+        match openat(dir, names[0], OFlags::WRONLY | flags, Mode::empty()) {
             Err(Errno::NXIO) => Err(dead()),
             opened => {
-                let start = opened.step(|| format!("open {EXEC_FIFO}"))?;
+                let start = opened.step(|| format!("open {}", names[0]))?;
                 Ok(Reached { start, result })
             }
         }
@@ -140,7 +143,7 @@ impl Reached {
     /// The init process is gone, or could not execute the payload.
     pub fn open(self, pidfd: BorrowedFd<'_>) -> Result<()> {
         let Reached { start, result } = self;
-        rustix::io::write(&start, b"0").step(|| format!("write {EXEC_FIFO}"))?;
+        rustix::io::write(&start, b"0").step(|| "write to the start gate")?;
         drop(start);
         let said = read_to_end(&result, pidfd)?;
         match said.split_first() {
@@ -182,7 +185,7 @@ fn read_to_end(result: &OwnedFd, pidfd: BorrowedFd<'_>) -> Result<Vec<u8>> {
             }
             Err(Errno::AGAIN) if ended => return Ok(said),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => return Err(Error::os(format!("read {RESULT_FIFO}"), errno)),
+            Err(errno) => return Err(Error::os("read the start gate's answer", errno)),
         }
     }
 }
@@ -198,15 +201,13 @@ fn take_lines(said: &mut Vec<u8>, mut each: impl FnMut(u8, String)) {
     }
 }
 
-/// Takes the gate away: the container is no longer "created".
+/// Takes the gate away: the container is no longer "created". The other FIFO stays: when it was
+/// written to last is when the payload was executed (`life::record`).
 pub fn remove(entry: &Entry) -> Result<()> {
-    for name in [EXEC_FIFO, RESULT_FIFO] {
-        match unlinkat(entry.dir(), name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(Error::os(format!("remove {name}"), errno)),
-        }
+    match unlinkat(entry.dir(), EXEC_FIFO, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Error::os(format!("remove {EXEC_FIFO}"), errno)),
     }
-    Ok(())
 }
 
 #[cfg(test)]

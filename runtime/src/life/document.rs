@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{State, Status};
+use super::record::{self, Ended};
+use super::{State, Status, Store};
 
 /// The state of a container as hooks read it (runtime-spec, runtime.md
 /// "State").
@@ -49,10 +50,14 @@ pub struct Document {
     pub annotations: BTreeMap<String, String>,
     /// The name of the user who created it; `#UID` for one without a name.
     pub owner: String,
+    /// How it ended, as far as that is known: runc has no such field, and who reads its document
+    /// passes over it.
+    #[serde(rename = "exit", skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
 }
 
-/// The state document of a container whose status is `status`.
-pub fn state_document(state: &State, status: Status) -> Document {
+/// The state document of a container of `store` whose status is `status`.
+pub fn state_document(store: &Store, state: &State, status: Status) -> Document {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     Document {
         oci_version: state.oci_version.clone(),
@@ -64,6 +69,7 @@ pub fn state_document(state: &State, status: Status) -> Document {
         created: state.created.clone(),
         annotations: state.annotations.clone(),
         owner: user_name(&passwd, state.owner),
+        ended: record::ended(store, state, status),
     }
 }
 
@@ -126,14 +132,14 @@ mod tests {
 
     #[test]
     fn a_document_has_runcs_fields_in_runcs_order() {
-        let text = serde_json::to_string(&state_document(&state(), Status::Running)).unwrap();
+        let text = serde_json::to_string(&state_document(&Store::new("/nowhere"), &state(), Status::Running)).unwrap();
         assert_eq!(
             text,
             "{\"ociVersion\":\"1.3.0\",\"id\":\"web\",\"pid\":7,\"status\":\"running\",\
              \"bundle\":\"/b\",\"rootfs\":\"/b/rootfs\",\
              \"created\":\"2026-01-02T03:04:05.000000006Z\",\"owner\":\"#4294967294\"}"
         );
-        assert_eq!(state_document(&state(), Status::Stopped).pid, 0);
+        assert_eq!(state_document(&Store::new("/nowhere"), &state(), Status::Stopped).pid, 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::ProcessId;
+use super::record::Exit;
 use crate::error::{Error, Kind, Result};
 use crate::sys::pidfd::{self, Told};
 
@@ -24,15 +25,15 @@ pub fn wait_for_end(process: ProcessId, bound: Option<Duration>) -> Result<bool>
     }
 }
 
-/// Waits for the end of this very process; its exit status as a shell has it, where that can be
-/// known (Linux 6.15).
+/// Waits for the end of this very process, or so long. `None`: it has not ended. Else how it
+/// ended, where that can be known (Linux 6.15).
 ///
 /// # Errors
 /// The kernel's.
-pub fn wait_for_status(process: ProcessId) -> Result<Option<i32>> {
-    let Some(pidfd) = watched(process)? else { return Ok(None) };
-    ended(process, &pidfd, None)?;
-    Ok(status(pidfd.as_fd()))
+pub fn wait_for_exit(process: ProcessId, bound: Option<Duration>) -> Result<Option<Option<Exit>>> {
+    let Some(pidfd) = watched(process)? else { return Ok(Some(None)) };
+    let over = ended(process, &pidfd, bound)?;
+    Ok(over.then(|| exit(pidfd.as_fd())))
 }
 
 /// A pidfd of it; none when it has ended and was taken in.
@@ -69,14 +70,11 @@ pub fn ends_within(pidfd: impl AsFd, bound: Option<Duration>) -> std::result::Re
 }
 
 /// What the kernel says of a process that has ended.
-fn status(fd: BorrowedFd<'_>) -> Option<i32> {
+fn exit(fd: BorrowedFd<'_>) -> Option<Exit> {
     let until = Instant::now() + TAKEN;
     loop {
         match pidfd::end_of(fd) {
-            Told::Status(status) => {
-                let signal = status & 0x7f;
-                return Some(if signal == 0 { (status >> 8) & 0xff } else { 128 + signal });
-            }
+            Told::Status(status) => return Some(Exit::of_wait(status)),
             Told::NotYet if Instant::now() < until => {}
             Told::NotYet | Told::Never => return None,
         }

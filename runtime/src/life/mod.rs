@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod lock;
 pub mod members;
 pub mod process;
+pub mod record;
 pub mod services;
 pub mod signal;
 pub mod status;

@@ -29,6 +29,10 @@ pub const EXEC_FIFO: &str = "exec.fifo";
 /// nothing when the payload was executed.
 pub const RESULT_FIFO: &str = "result.fifo";
 
+/// How a container's directory is opened.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 const STATE: &str = "state.json";
 const STATE_NEW: &str = ".state.json.new";
 const CONFIG: &str = "config.json";
@@ -186,15 +190,9 @@ impl Store {
     /// Opens and locks, or finds that a command holds the lock that waits for
     /// this process: a hook's.
     fn open(&self, id: &str, copies: Copies) -> Result<(Entry, Option<Holder>)> {
-        check_id(id)?;
         let path = self.root.join(id);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let dir = match fs::open(&path, flags, Mode::empty()) {
-                Ok(dir) => dir,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(unknown(id)),
-                Err(errno) => return Err(Error::os(format!("open {}", path.display()), errno)),
-            };
+            let dir = self.directory(id)?;
             let holder = lock::take(&dir, id, copies)?;
             // While we waited, the container may have been deleted, and another
             // of that id been made: the lock would be one on nothing.
@@ -235,6 +233,19 @@ impl Store {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(unknown(id)),
             Err(error) => Err(error).step(|| format!("read {}", dir.join(STATE).display())),
+        }
+    }
+
+    /// A container's directory without its lock, for what may come while others have it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn directory(&self, id: &str) -> Result<OwnedFd> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        match fs::open(&path, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(unknown(id)),
+            opened => opened.step(|| format!("open {}", path.display())),
         }
     }
 
