@@ -13,6 +13,7 @@ mod ending;
 mod events;
 mod examples;
 mod exec;
+mod exec_prepared;
 mod exec_serve;
 mod grants;
 mod hardening;
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
     bad_input::register(suite.module("bad_input"));
     lifecycle::register(suite.module("lifecycle"));
     exec::register(suite.module("exec"));
+    exec_prepared::register(suite.module("exec_prepared"));
     exec_serve::register(suite.module("exec_serve"));
     grants::register(suite.module("grants"));
     boot::register(suite.module("boot"));
