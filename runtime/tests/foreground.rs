@@ -58,6 +58,7 @@ fn probe(terminal: bool) -> u8 {
     foreground
         .wait(Waited { pid, pidfd: pidfd.as_fd(), stop: None }, TerminalRelay::new(master), None)
         .unwrap()
+        .code
 }
 
 /// One of the host's: its `/dev/pts/ptmx` is root's alone, `/dev/ptmx` is everybody's.

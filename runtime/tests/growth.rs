@@ -126,7 +126,7 @@ fn users_and_groups() {
 fn device_rules() {
     let work = |text: &str| {
         let list: Vec<LinuxDeviceCgroup> = serde_json::from_str(text).expect("rules");
-        let rules = devices::rules(&list).expect("rules");
+        let rules = devices::rules(&list, &devices::Mknod::Any).expect("rules");
         let _ = rules.v1_lines();
     };
     let rule = |allow: bool, major: usize, minor: i64, access: &str| {

@@ -15,6 +15,7 @@ mod examples;
 mod exec;
 mod exec_prepared;
 mod exec_serve;
+mod extras;
 mod grants;
 mod hardening;
 mod hooks;
@@ -46,6 +47,7 @@ fn main() -> std::process::ExitCode {
     exec::register(suite.module("exec"));
     exec_prepared::register(suite.module("exec_prepared"));
     exec_serve::register(suite.module("exec_serve"));
+    extras::register(suite.module("extras"));
     grants::register(suite.module("grants"));
     boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));

@@ -232,3 +232,16 @@ pub fn session_keyring() -> String {
     let text = String::from_utf8_lossy(&text[..length as usize - 1]).into_owned();
     text.rsplit(';').next().unwrap_or_default().to_owned()
 }
+
+/// The version of this kernel's Landlock; below 1 it has none.
+pub fn landlock_abi() -> i64 {
+    // SAFETY: without a rule set and with this flag (1) nothing is read or made.
+    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, 1) }
+}
+
+/// Whether this kernel gives a process a cookie for core scheduling.
+pub fn has_core_scheduling() -> bool {
+    let mut place = 0_u64;
+    // SAFETY: PR_SCHED_CORE_GET (62, 0) of this thread, which writes a number there.
+    unsafe { libc::prctl(62, 0, 0, 0, &raw mut place) == 0 }
+}

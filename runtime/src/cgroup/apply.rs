@@ -182,7 +182,7 @@ impl Group {
     }
 
     /// Gives the group, and the files that the kernel lists, to `uid`.
-    fn give_to(&self, uid: u32, unprivileged: bool) -> Result<()> {
+    pub(super) fn give_to(&self, uid: u32, unprivileged: bool) -> Result<()> {
         let listed = std::fs::read_to_string(DELEGATE);
         for name in delegated(listed.as_deref().ok()) {
             match chownat(&self.dir, name, Some(Uid::from_raw(uid)), None, AtFlags::EMPTY_PATH) {

@@ -6,6 +6,7 @@
 
 mod apply;
 mod create;
+mod delegate;
 mod file;
 mod freeze;
 mod join;

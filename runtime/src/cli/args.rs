@@ -125,6 +125,16 @@ pub struct LaunchArgs {
     /// may be repeated [default: hooks_dirs of /etc/richrun/config.toml]
     #[arg(long, value_name = "DIR")]
     pub hooks_dir: Vec<PathBuf>,
+    /// Take rights away from all that runs in the container: ro=/PATH, exec=/PATH, rw=/PATH,
+    /// bind=PORT, connect=PORT, scope=signal, scope=abstract-unix-socket, best-effort; may be
+    /// repeated
+    #[arg(long, value_name = "RULE")]
+    pub landlock: Vec<String>,
+    /// Put the payload into a group below the container's own, whose controllers are enabled;
+    /// =best-effort: if that is possible
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub delegate_cgroup: Option<String>,
     /// Describe services beside the payload (TOML or JSON); needs --rich
     #[arg(long, value_name = "FILE")]
     pub services: Option<PathBuf>,

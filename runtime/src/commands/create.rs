@@ -15,6 +15,7 @@ use crate::cgroup::rdt::Resctrl;
 use crate::cgroup::{self, Cgroup, CgroupRecord, ScopeRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
 use crate::config::annotations::KEEP_GROUPS;
+use crate::config::extras::{Extras, Given};
 use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::rich::{RichConfig, RichMode};
@@ -142,6 +143,11 @@ impl Job {
         config.add_hooks(directories(&args.hooks_dir, &settings))?;
         let rich = rich::asked(args, &mut config, settings.rich)?;
         let services = services_asked(args, &config, rich.as_ref())?;
+        let given = Given {
+            landlock: &args.landlock,
+            delegate_cgroup: args.delegate_cgroup.as_deref(),
+        };
+        let extras = Extras::new(config.spec.annotations().as_ref(), given)?;
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;
         // Read for those that show it only.
@@ -174,6 +180,8 @@ impl Job {
                 allowed: settings.systemd.properties,
             }),
             notify,
+            extras,
+            listed_nodes: !settings.devices.mknod,
             init,
             boot_host,
         };
@@ -212,6 +220,7 @@ impl Job {
             poststop_next: hooks::any(&self.plan.hooks, &[Phase::Poststop]).then_some(0),
             rich: self.plan.rich.clone(),
             stop_signal: self.stop_signal,
+            extras: self.plan.extras.clone(),
             ends_whole_in: self
                 .plan
                 .namespaces

@@ -125,6 +125,9 @@ pub(super) fn planned(
     env: &[String],
 ) -> Result<ExecPlan> {
     let mut plan = ExecPlan::new(config, asked, env)?;
+    if state.extras.no_core_dumps {
+        plan.process.without_core_dumps();
+    }
     if state.annotations.contains_key(KEEP_GROUPS) {
         let allowed = Settings::load()?.annotations.allow;
         // What is to be told was told by who made the container.

@@ -89,6 +89,14 @@ pub const KEYS: &[Key] = &[
          --group-add keep-groups): the payload keeps the supplementary groups of who runs the engine.",
     ),
     key(
+        "devices.mknod",
+        "true | false",
+        "true",
+        "Whether a container with CAP_MKNOD may make any device node, as runc and every engine's \
+         images expect (using one is another matter). false: none but those that config.json lists \
+         in linux.devices or allows in linux.resources.devices.",
+    ),
+    key(
         "systemd.properties",
         "[\"PROPERTY\", ...]",
         "[]",
@@ -110,6 +118,22 @@ pub struct Settings {
     pub systemd: Systemd,
     /// Which annotations may grant something.
     pub annotations: Annotations,
+    /// What containers may do with devices.
+    pub devices: Devices,
+}
+
+/// The table `devices`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Devices {
+    /// Any node may be made.
+    pub mknod: bool,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Devices { mknod: true }
+    }
 }
 
 /// The table `systemd`.
@@ -193,11 +217,12 @@ mod tests {
     fn every_key_is_documented_and_no_other() {
         let tables = [("x_x = 1", ""), ("[rich]\nx_x = 1", "rich.")];
         let more = [("[systemd]\nx_x = 1", "systemd."), ("[annotations]\nx_x = 1", "annotations.")];
+        let more = more.into_iter().chain([("[devices]\nx_x = 1", "devices.")]);
         for (text, prefix) in tables.into_iter().chain(more) {
             let error = parse(text).unwrap_err().to_string();
             let mut known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
             known.retain(|name| {
-                !prefix.is_empty() || !["rich", "systemd", "annotations"].contains(name)
+                !prefix.is_empty() || !["rich", "systemd", "annotations", "devices"].contains(name)
             });
             let mut told: Vec<&str> = KEYS
                 .iter()

@@ -1,9 +1,11 @@
 //! Reading and validating `config.json`: pure but for reading the file.
 
 pub mod annotations;
+pub mod extras;
 pub mod file;
 mod finding;
 pub mod hooks;
+pub mod landlock;
 mod lenient;
 mod locate;
 pub mod namespaces;

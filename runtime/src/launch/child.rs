@@ -22,7 +22,7 @@ use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
 use super::services::Inherited;
 use super::sync::{ChildEnd, News, Wanted, Word};
-use super::{Order, boot, console, devices, identity, join, last, profile, restrict, trees};
+use super::{Order, boot, console, core_scheduling, devices, identity, join, last, profile, restrict, trees};
 use crate::cgroup;
 use crate::config::rich::Script;
 use crate::error::{Error, Result, Step};
@@ -143,6 +143,7 @@ impl First<'_> {
         if let Some((mode, nodes)) = &plan.memory_policy {
             process::set_mempolicy(*mode, nodes).step(|| MEMORY_POLICY)?;
         }
+        core_scheduling::begin(plan.extras.core_scheduling)?;
         // While this process may still become what they need.
         let scripts = self.prepare_scripts(&root)?;
         let payload = Payload {
@@ -155,6 +156,7 @@ impl First<'_> {
             descriptors: plan.descriptors,
             bounded: u64::MAX,
             ordinary: order.host.uid != 0,
+            landlock: &plan.extras.landlock,
         };
         payload.dress(root.proc.as_ref())?;
         let gate = order.gate.iter().flat_map(Gate::descriptors);
@@ -386,6 +388,7 @@ impl First<'_> {
             channel: &self.channel,
             seccomp: plan.seccomp.as_ref(),
             keyring: plan.keyring.as_deref(),
+            landlock: &plan.extras.landlock,
             state: &state,
         };
         let one = |script: &Script| {

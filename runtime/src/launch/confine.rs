@@ -27,12 +27,13 @@ const BECOMING: [Cap; 6] = [
     Cap::CAP_SETPCAP,
 ];
 
-/// Before `exec`'s process is born. What may be left of the bounding set.
+/// Before `exec`'s process is born; `landlock`: rules of it are to hold. What may be left of the
+/// bounding set.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn for_process(plan: &ProcessPlan, filter: Option<&Filter>) -> Result<u64> {
-    keep(needed(plan, filter, false))
+pub fn for_process(plan: &ProcessPlan, filter: Option<&Filter>, landlock: bool) -> Result<u64> {
+    keep(needed(plan, filter.is_some() || landlock, false))
 }
 
 /// Before the first process is born among others; `proc`: it has a procfs that nobody can change.
@@ -43,11 +44,11 @@ pub fn for_plan(plan: &Plan, proc: bool) -> Result<()> {
     if plan.namespaces.has(Kind::User) {
         return Ok(());
     }
-    let filter = plan.seccomp.as_ref();
-    let mut all = needed(&plan.process, filter, proc);
+    let restricted = plan.seccomp.is_some() || !plan.extras.landlock.is_empty();
+    let mut all = needed(&plan.process, restricted, proc);
     for script in plan.rich.iter().flat_map(|rich| &rich.scripts) {
         let script = grant::script_process(script, plan.payload())?;
-        let more = needed(&script, filter, proc);
+        let more = needed(&script, restricted, proc);
         all = all.zip(more).map(|(all, more)| all | more);
     }
     keep(all).map(drop)
@@ -64,11 +65,13 @@ pub fn to_mounting() -> std::result::Result<(), Errno> {
 }
 
 /// The capabilities that a process needs until it is the payload, and as it; `None`: all.
-fn needed(plan: &ProcessPlan, filter: Option<&Filter>, proc: bool) -> Option<u64> {
+/// `restricted`: it gives up more by a filter or by rules, which takes a right where its
+/// privileges may grow.
+fn needed(plan: &ProcessPlan, restricted: bool, proc: bool) -> Option<u64> {
     let caps = plan.caps.as_ref()?;
     let sets = [&caps.bounding, &caps.permitted, &caps.effective, &caps.inheritable];
     let labels = plan.apparmor.is_some() || plan.selinux.is_some();
-    let admin = filter.is_some() && !plan.no_new_privs || labels && !proc;
+    let admin = restricted && !plan.no_new_privs || labels && !proc;
     let nice = plan.scheduler.is_some() || plan.io_priority.is_some();
     let more = [
         (Cap::CAP_SYS_ADMIN, admin),

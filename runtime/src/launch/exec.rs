@@ -20,7 +20,7 @@ use super::host_path;
 use super::intermediate::{Late, attach_self, tell_and_end};
 use super::payload::Payload;
 use super::sync::{ChildEnd, Conversation, News, Word};
-use super::{Launched, confine, console, identity, intermediate, join, listener, streams};
+use super::{Launched, confine, console, core_scheduling, identity, intermediate, join, listener, streams};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::{ProcessId, State, signal};
@@ -190,6 +190,7 @@ impl Entrant<'_> {
 
     fn join(&self) -> Result<()> {
         hear_of_the_end()?;
+        core_scheduling::share(self.order.state.extras.core_scheduling, self.order.init.pid)?;
         self.join_groups()?;
         if !self.kinds.contains(&Kind::Mount) {
             join::enter_root_of(self.order.init.pid)?;
@@ -206,9 +207,10 @@ impl Entrant<'_> {
         let first = 3 + self.order.plan.descriptors;
         process::close_except(first as i32, &keep).step(|| "close descriptors")?;
         let process = &self.order.plan.process;
+        let restricted = !self.order.state.extras.landlock.is_empty();
         let bounded = match self.kinds.contains(&Kind::User) {
             true => u64::MAX,
-            false => confine::for_process(process, self.order.plan.seccomp.as_ref())?,
+            false => confine::for_process(process, self.order.plan.seccomp.as_ref(), restricted)?,
         };
         let cloned = clone3(flags::PARENT, None).step(|| "clone into the container")?;
         Ok((cloned, bounded))
@@ -279,6 +281,7 @@ impl Entrant<'_> {
             descriptors: plan.descriptors,
             bounded,
             ordinary: self.order.ordinary,
+            landlock: &self.order.state.extras.landlock,
         };
         payload.dress(None)?;
         let keep = self.order.gate.map(Gate::descriptors);

@@ -14,6 +14,7 @@ mod confine;
 pub mod console;
 pub mod container_files;
 mod copy_up;
+mod core_scheduling;
 mod devices;
 pub mod exec;
 pub mod foreground;
@@ -25,6 +26,7 @@ mod image_file;
 mod intermediate;
 mod interpreter;
 mod join;
+mod landlock;
 mod last;
 mod listener;
 mod maps;
@@ -56,6 +58,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
+use crate::config::extras::Strength;
 use crate::error::{Error, Result, Step};
 use crate::life::{Entry, ProcessId, State, hooks};
 use crate::plan::cgroup::Mode;
@@ -224,11 +227,26 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &mut Launched) -> Re
             News::Printed(line) => crate::log::printed(line),
             News::Said(line) => crate::log::debug(|| line),
             News::Ready => {
+                if let Some(strength) = plan.delegate_cgroup {
+                    let done = cgroup.delegate(&plan.cgroup);
+                    done.or_else(|error| unless_best_effort(strength, error))?;
+                }
                 crate::log::debug(|| "set up: the payload can be executed");
                 return order.entry.replace().map(|()| init);
             }
             News::Failed(error) => return Err(error),
             News::Closed | News::Born(_) => return Err(launched.death(plan)),
+        }
+    }
+}
+
+/// What becomes of the failure of something that was asked for so strongly.
+fn unless_best_effort(strength: Strength, error: Error) -> Result<()> {
+    match strength {
+        Strength::Required => Err(error),
+        Strength::BestEffort => {
+            crate::log::warn(error);
+            Ok(())
         }
     }
 }

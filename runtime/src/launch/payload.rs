@@ -9,7 +9,8 @@ use caps::CapsHashSet;
 use rustix::io::Errno;
 
 use super::sync::{ChildEnd, News, Word};
-use super::{identity, interpreter, rich, streams};
+use super::{identity, interpreter, landlock, rich, streams};
+use crate::config::landlock::Landlock;
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::{ProcessPlan, Scheduling, c_string};
@@ -36,6 +37,8 @@ pub struct Payload<'a> {
     pub services: Option<(i32, i32)>,
     /// Descriptors from 3 on that it gets.
     pub descriptors: u32,
+    /// What it and all that it starts may not do.
+    pub landlock: &'a [Landlock],
     /// Capabilities that may be in the bounding set still.
     pub bounded: u64,
     /// The runtime is an ordinary user's, who may look at this process only while it allows that:
@@ -100,14 +103,15 @@ impl<'a> Payload<'a> {
         let mut env = plan.env.clone();
         identity::complete_environment(&mut env, plan.user.uid, root);
         self.close_descriptors(root, channel, keep)?;
+        let rules = landlock::prepare(root, self.landlock)?;
         let missing = self.become_user(root)?;
         // Whatever the filter forbids, what is left to do under it is the last
         // capset(2), a word or two, and the execve(2).
         let early = self
             .seccomp
             .filter(|filter| !plan.no_new_privs || filter.flags.contains(Flags::NEW_LISTENER));
-        // Without no_new_privs a filter takes CAP_SYS_ADMIN.
-        let lend = early.is_some() && !plan.no_new_privs;
+        // Without no_new_privs a filter takes CAP_SYS_ADMIN, and so do Landlock's rules.
+        let lend = (early.is_some() || !rules.is_empty()) && !plan.no_new_privs;
         let lent = identity::set_capabilities(plan.caps.as_ref(), missing, lend)?;
         if plan.no_new_privs {
             rustix::thread::set_no_new_privs(true).step(|| "process.noNewPrivileges")?;
@@ -117,6 +121,7 @@ impl<'a> Payload<'a> {
             true => CString::default(),
             false => identity::find_program(&plan.args, &env)?,
         };
+        rules.into_iter().try_for_each(landlock::Ready::hold)?;
         // A listener goes to its agent through the runtime, which `create`
         // does not let wait until the payload is executed.
         if let Some(filter) = early {

@@ -19,6 +19,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use super::payload::Payload;
 use super::script_output::{self, Lines, Output, Written};
 use super::sync::{ChildEnd, decode_error, encode_error};
+use crate::config::landlock::Landlock;
 use crate::config::rich::InitScript;
 use crate::error::{Error, Result, Step};
 use crate::plan::process::ProcessPlan;
@@ -56,6 +57,8 @@ pub struct Ground<'a> {
     pub seccomp: Option<&'a Filter>,
     /// The container's session keyring: the caller's is none of its.
     pub keyring: Option<&'a CStr>,
+    /// What it may not do, as the payload.
+    pub landlock: &'a [Landlock],
     /// The OCI state, for standard input.
     pub state: &'a [u8],
 }
@@ -118,6 +121,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         services: None,
         descriptors: 0,
         bounded: u64::MAX,
+        landlock: ground.landlock,
         ordinary: false,
     };
     let failed = std::mem::ManuallyDrop::new(ends.failed);

@@ -126,6 +126,7 @@ mod tests {
             poststop_next: None,
             rich: None,
             stop_signal: None,
+            extras: Default::default(),
             ends_whole_in: None,
         }
     }

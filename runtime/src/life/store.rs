@@ -19,6 +19,7 @@ use super::lock::{self, Copies, Holder};
 use super::process::{ProcessId, own_pid_namespace};
 use crate::cgroup::CgroupRecord;
 use crate::cgroup::rdt::RdtRecord;
+use crate::config::extras::Extras;
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Kind, Result, Step};
 
@@ -76,6 +77,9 @@ pub struct State {
     /// What it was resolved to, if it is a rich container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rich: Option<RichConfig>,
+    /// What else it asked for.
+    #[serde(default, skip_serializing_if = "Extras::is_empty")]
+    pub extras: Extras,
     /// What its first process gets in the place of TERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<i32>,

@@ -36,12 +36,14 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 
 use crate::config::Config;
+use crate::config::extras::{Extras, Strength};
 use crate::config::rich::RichConfig;
 use crate::config::services::Services;
 use crate::config::trust::Right;
 use crate::config::validate::sysctl_path;
 use crate::error::{Error, Result};
 use boot::{BootHost, BootPlan, Family, FoundInit};
+use cgroup::devices::Mknod;
 use cgroup::{CgroupPlan, Layout, Mode, ScopeAsked};
 use cgroup_view::CgroupView;
 use devices::DeviceStep;
@@ -87,12 +89,16 @@ pub struct Asked {
     pub rich: Option<RichConfig>,
     /// What a rich container runs beside its payload.
     pub services: Option<Services>,
+    /// The payload makes no device nodes but those that config.json lists.
+    pub listed_nodes: bool,
     /// No control groups are made (`--cgroup-manager disabled`).
     pub no_cgroups: bool,
     /// systemd makes the control groups.
     pub scope: Option<ScopeAsked>,
     /// The directory of the notification socket, to be bound.
     pub notify: Option<PathBuf>,
+    /// What is asked for beyond the specification.
+    pub extras: Extras,
     /// The image's init, which is to be PID 1.
     pub init: Option<FoundInit>,
     /// What the host adds to its environment.
@@ -161,6 +167,10 @@ pub struct Plan {
     pub hooks: Hooks,
     /// The name of a new session keyring.
     pub keyring: Option<CString>,
+    /// What is asked for beyond the specification.
+    pub extras: Extras,
+    /// Whether, and how strongly, the payload is to stand in a leaf below its group.
+    pub delegate_cgroup: Option<Strength>,
     /// The init in front of the payload.
     pub rich: Option<RichConfig>,
     /// The plan of services that the init gets.
@@ -202,9 +212,16 @@ impl Plan {
         };
         let mode = if asked.no_cgroups { Mode::None } else { host.cgroups.mode };
         let host_adds = &asked.boot_host;
-        let (spec, boot) = boot::boot(&config.spec, rich, init, &asked.id, mode, host_adds)?;
+        if !asked.extras.landlock.is_empty() {
+            let words = "landlock: not beside an init of the image, which must mount and start all";
+            return Err(Error::config(words));
+        }
+        let (spec, mut boot) = boot::boot(&config.spec, rich, init, &asked.id, mode, host_adds)?;
         let bundle = config.bundle.clone();
         let changed = Config { bundle, spec, bytes: Vec::new(), warnings: Vec::new() };
+        if let (Some(payload), true) = (&mut boot.payload, asked.extras.no_core_dumps) {
+            payload.without_core_dumps();
+        }
         let writes = boot.family == Family::Systemd && rich.granted.has(Right::Cgroups);
         let mut plan = Plan::plain(&changed, asked, host)?;
         if writes {
@@ -221,12 +238,21 @@ impl Plan {
         let linux = spec.linux().as_ref().ok_or_else(none)?;
         let namespaces = Namespaces::new(spec);
         let layout = if asked.no_cgroups { &Layout::none() } else { &host.cgroups };
-        let cgroup = match (asked.no_cgroups, &asked.scope) {
+        let mknod = match asked.listed_nodes {
+            true => Mknod::listed(linux.devices().as_deref().unwrap_or_default()),
+            false => Mknod::Any,
+        };
+        let mut cgroup = match (asked.no_cgroups, &asked.scope) {
             (true, _) => CgroupPlan::none(),
-            (false, None) => cgroup::plan(spec, &asked.id, layout, host.unprivileged)?,
+            (false, None) => cgroup::plan_by(spec, &asked.id, layout, host.unprivileged, &mknod)?,
             (false, Some(scope)) => {
-                cgroup::plan_in_scope(spec, &asked.id, layout, host.unprivileged, scope)?
+                let how = (host.unprivileged, &mknod);
+                cgroup::plan_in_scope(spec, &asked.id, layout, how, scope)?
             }
+        };
+        let delegate_cgroup = match asked.extras.delegate_cgroup {
+            None => None,
+            asked_so => delegated(spec, &asked, asked_so, &mut cgroup)?,
         };
         let private = namespaces.has(LinuxNamespaceType::Cgroup);
         let own_dev = devices::own_dev(spec);
@@ -235,6 +261,9 @@ impl Plan {
         // What `init` does without a word of the specification: runc's default.
         process.user.umask.get_or_insert(0o022);
         process.user.keep_groups = asked.keep_groups;
+        if asked.extras.no_core_dumps {
+            process.without_core_dumps();
+        }
         Ok(Plan {
             root: root(config, asked.no_pivot)?,
             mounts: mounts(config, &namespaces, asked.notify)?,
@@ -258,6 +287,8 @@ impl Plan {
                 true => None,
                 false => Some(keyring_name(&asked.id)?),
             },
+            extras: asked.extras,
+            delegate_cgroup,
             rich: asked.rich,
             services: asked
                 .services
@@ -269,6 +300,29 @@ impl Plan {
             id: asked.id,
         })
     }
+}
+
+/// Whether the group is handed on as it is asked for: not beyond what config.json gives.
+fn delegated(
+    spec: &Spec,
+    asked: &Asked,
+    strength: Option<Strength>,
+    plan: &mut CgroupPlan,
+) -> Result<Option<Strength>> {
+    let why = match (&asked.init, plan.mode, plan.unified.is_some()) {
+        (Some(_), ..) => "the image's init divides its group itself",
+        (None, Mode::V2, true) if cgroup::owner::may_divide(spec) => return Ok(strength),
+        (None, Mode::V2, true) => {
+            "config.json gives no cgroup namespace of its own with a writable /sys/fs/cgroup"
+        }
+        _ => "there is no cgroup v2 group",
+    };
+    let told = format!("io.richrun.delegate-cgroup: {why}");
+    match strength {
+        Some(Strength::BestEffort) => plan.knobs.warnings.push(told),
+        _ => return Err(Error::config(told)),
+    }
+    Ok(None)
 }
 
 /// Paths in their order, each once.

@@ -77,6 +77,9 @@ pub struct CapPlan {
     pub ambient: CapsHashSet,
 }
 
+/// RLIMIT_CORE, by the specification's name and the kernel's number.
+const CORE: (&str, u32) = ("RLIMIT_CORE", 4);
+
 /// One resource limit (getrlimit(2)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rlimit {
@@ -106,6 +109,15 @@ pub struct Scheduling {
 }
 
 impl ProcessPlan {
+    /// No core is dumped: a limit of one byte is too small for a file, and is the one that a
+    /// program of `core_pattern` is not started at (0 does not keep it; core(5) and the kernel's
+    /// fs/coredump.c).
+    pub fn without_core_dumps(&mut self) {
+        self.rlimits.retain(|limit| limit.resource != CORE.1);
+        let name = CORE.0.to_owned();
+        self.rlimits.push(Rlimit { name, resource: CORE.1, soft: 1, hard: 1 });
+    }
+
     /// What waits where a document names no process: nothing is ever executed, and there
     /// are no rights to execute it with.
     pub fn none() -> Self {

@@ -21,5 +21,6 @@ pub mod pidfd;
 pub mod process;
 pub mod procfs;
 pub mod rtnetlink;
+pub mod sched_core;
 pub mod seccomp;
 pub mod signals;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::mode::mode_named;
 use super::words::{is_line, split_words};
+use crate::config::extras;
 use crate::config::nearest::did_you_mean;
 use crate::config::trust::Trust;
 use crate::error::{Error, Result};
@@ -75,8 +76,11 @@ impl Request {
                 "stop-signal" => request.stop_signal = text(),
                 // Read where the root file system can be looked into.
                 "services" => request.services = true,
+                // Not about rich containers.
+                other if extras::NAMES.contains(&other) => {}
                 other => {
-                    let meant = did_you_mean(other, ANNOTATIONS);
+                    let known = ANNOTATIONS.into_iter().chain(extras::NAMES);
+                    let meant = did_you_mean(other, known);
                     let meant = meant.replace("mean ", &format!("mean {ANNOTATION}"));
                     unknown.push(format!("{full}{meant}"));
                 }

@@ -8,7 +8,7 @@ mod exceptions;
 
 use std::collections::BTreeMap;
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
 use crate::error::{Error, Result};
 use exceptions::Exceptions;
@@ -92,11 +92,12 @@ const fn row(kind: Kind, major: Option<u32>, minor: Option<u32>, access: u8) -> 
     Rule { allow: true, devices: Devices { kind, major, minor }, access }
 }
 
-/// What every container may use, whatever the specification says; runc's list.
-const DEFAULTS: [Rule; 11] = [
-    // Any node may be made: using it is another matter.
-    row(Kind::Char, None, None, MKNOD),
-    row(Kind::Block, None, None, MKNOD),
+/// Any node may be made: using it is another matter. The first of runc's list.
+const ANY_NODE: [Rule; 2] =
+    [row(Kind::Char, None, None, MKNOD), row(Kind::Block, None, None, MKNOD)];
+
+/// What every container may use, whatever the specification says: the rest of runc's list.
+const DEFAULTS: [Rule; 9] = [
     row(Kind::Char, Some(1), Some(3), ALL),    // null
     row(Kind::Char, Some(1), Some(8), ALL),    // random
     row(Kind::Char, Some(1), Some(7), ALL),    // full
@@ -108,11 +109,47 @@ const DEFAULTS: [Rule; 11] = [
     row(Kind::Char, Some(10), Some(200), ALL), // net/tun
 ];
 
+/// Which device nodes a container may make that no rule speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mknod {
+    /// Every one, as with runc.
+    Any,
+    /// These: the configuration's `linux.devices`, which the container's first process makes.
+    Listed(Vec<Devices>),
+}
+
+impl Mknod {
+    /// Those of `linux.devices`.
+    pub fn listed(devices: &[LinuxDevice]) -> Mknod {
+        let number = |number: i64| u32::try_from(number).ok();
+        let node = |device: &LinuxDevice| {
+            let kind = match device.typ() {
+                LinuxDeviceType::B => Kind::Block,
+                LinuxDeviceType::C | LinuxDeviceType::U => Kind::Char,
+                LinuxDeviceType::P | LinuxDeviceType::A => return None,
+            };
+            let (major, minor) = (number(device.major())?, number(device.minor())?);
+            Some(Devices { kind, major: Some(major), minor: Some(minor) })
+        };
+        Mknod::Listed(devices.iter().filter_map(node).collect())
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        match self {
+            Mknod::Any => ANY_NODE.to_vec(),
+            Mknod::Listed(nodes) => {
+                let row = |devices: &Devices| Rule { allow: true, devices: *devices, access: MKNOD };
+                nodes.iter().map(row).collect()
+            }
+        }
+    }
+}
+
 /// Reads `linux.resources.devices` and appends the default rules.
 ///
 /// # Errors
 /// A rule has no meaning; the message names it.
-pub fn rules(list: &[LinuxDeviceCgroup]) -> Result<DeviceRules> {
+pub fn rules(list: &[LinuxDeviceCgroup], mknod: &Mknod) -> Result<DeviceRules> {
     let mut all = DeviceRules { otherwise: false, rules: Vec::with_capacity(list.len() + 11) };
     for (index, entry) in list.iter().enumerate() {
         match parse(entry)
@@ -126,6 +163,7 @@ pub fn rules(list: &[LinuxDeviceCgroup]) -> Result<DeviceRules> {
             Some(rule) => all.rules.push(rule),
         }
     }
+    all.rules.extend(mknod.rules());
     all.rules.extend(DEFAULTS);
     all.drop_overruled();
     Ok(all)
@@ -242,7 +280,7 @@ mod tests {
     use super::*;
 
     fn parse_all(json: &str) -> Result<DeviceRules> {
-        rules(&serde_json::from_str::<Vec<LinuxDeviceCgroup>>(json).unwrap())
+        rules(&serde_json::from_str::<Vec<LinuxDeviceCgroup>>(json).unwrap(), &Mknod::Any)
     }
 
     fn lines(json: &str) -> Vec<String> {

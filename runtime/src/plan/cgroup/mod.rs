@@ -14,7 +14,7 @@ mod tests;
 pub mod v1;
 pub mod v2;
 
-use devices::DeviceRules;
+use devices::{DeviceRules, Mknod};
 use knob::Knobs;
 pub use layout::{Hierarchy, Layout, Mode};
 use oci_spec::runtime::{LinuxResources, Spec};
@@ -163,6 +163,20 @@ impl DevicePlan {
 /// A field of `linux.cgroupsPath` or `linux.resources` that cannot be honoured
 /// is named.
 pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Result<CgroupPlan> {
+    plan_by(spec, id, layout, unprivileged, &Mknod::Any)
+}
+
+/// As [`plan`], where not every device node may be made.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_by(
+    spec: &Spec,
+    id: &str,
+    layout: &Layout,
+    unprivileged: bool,
+    mknod: &Mknod,
+) -> Result<CgroupPlan> {
     let asked = asked_path(spec);
     let path = GroupPath::new(asked, id)?;
     let v1 = layout.v1.iter().map(|h| place(h, path.in_v1(h))).collect();
@@ -174,13 +188,13 @@ pub fn plan(spec: &Spec, id: &str, layout: &Layout, unprivileged: bool) -> Resul
         place(h, path)
     });
     let named = asked.is_some_and(|path| !path.is_empty());
-    let (plan, _) = limited(spec, layout.mode, unprivileged)?;
+    let (plan, _) = limited(spec, layout.mode, unprivileged, mknod)?;
     let plan = CgroupPlan { v1, unified, named, ..plan };
     plan.check_controllers()?;
     Ok(plan)
 }
 
-/// As [`plan`], with groups that systemd makes. Where they are is known when it has; the plan's
+/// As [`plan_by`], with groups that systemd makes. Where they are is known when it has; the plan's
 /// places are where they usually are.
 ///
 /// # Errors
@@ -189,7 +203,7 @@ pub fn plan_in_scope(
     spec: &Spec,
     id: &str,
     layout: &Layout,
-    unprivileged: bool,
+    (unprivileged, mknod): (bool, &Mknod),
     asked: &ScopeAsked,
 ) -> Result<CgroupPlan> {
     if layout.mode == Mode::None {
@@ -198,7 +212,7 @@ pub fn plan_in_scope(
     let name = scope::name(asked_path(spec), id, asked.user)?;
     let (properties, warnings) =
         annotations::properties(spec.annotations().as_ref(), &asked.allowed)?;
-    let (mut plan, rules) = limited(spec, layout.mode, unprivileged)?;
+    let (mut plan, rules) = limited(spec, layout.mode, unprivileged, mknod)?;
     plan.v1 = layout.v1.iter().map(|h| place(h, name.path.clone())).collect();
     plan.unified = layout.unified.as_ref().map(|h| place(h, name.path.clone()));
     plan.knobs.warnings.extend(warnings);
@@ -215,11 +229,16 @@ fn asked_path(spec: &Spec) -> Option<&str> {
 }
 
 /// What holds in the groups, wherever they are.
-fn limited(spec: &Spec, mode: Mode, unprivileged: bool) -> Result<(CgroupPlan, DeviceRules)> {
+fn limited(
+    spec: &Spec,
+    mode: Mode,
+    unprivileged: bool,
+    mknod: &Mknod,
+) -> Result<(CgroupPlan, DeviceRules)> {
     let none = LinuxResources::default();
     let linux = spec.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&none);
-    let rules = devices::rules(resources.devices().as_deref().unwrap_or_default())?;
+    let rules = devices::rules(resources.devices().as_deref().unwrap_or_default(), mknod)?;
     let plan = CgroupPlan {
         mode,
         knobs: limits(resources, mode, ZeroPids::of(spec))?,

@@ -1,25 +1,34 @@
 //! To whom a container's group is given (specification, "Cgroup ownership").
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 
 /// The host uid that gets the container's group in the unified hierarchy: that
 /// of `process.user.uid`, when the container has a new cgroup namespace and the cgroup
 /// file system is mounted writable. `None` where nothing changes hands: the
 /// group's maker is root, and so is the container's user.
 pub fn of(spec: &Spec) -> Option<u32> {
-    let linux = spec.linux().as_ref()?;
-    let namespaces = linux.namespaces().as_deref().unwrap_or_default();
-    let find = |kind| namespaces.iter().find(|namespace| namespace.typ() == kind);
-    let private = find(LinuxNamespaceType::Cgroup).is_some_and(|ns| ns.path().is_none());
-    if !private || !mounted_writable(spec) {
+    if !may_divide(spec) {
         return None;
     }
+    let linux = spec.linux().as_ref()?;
     let uid = spec.process().as_ref()?.user().uid();
-    let host = match find(LinuxNamespaceType::User) {
+    let host = match namespace(spec, LinuxNamespaceType::User) {
         Some(_) => mapped(linux.uid_mappings().as_deref().unwrap_or_default(), uid)?,
         None => uid,
     };
     (host != 0).then_some(host)
+}
+
+/// Whether config.json lets the container divide its group: a cgroup namespace of its own, and
+/// the cgroup file system mounted writable.
+pub fn may_divide(spec: &Spec) -> bool {
+    let cgroup = namespace(spec, LinuxNamespaceType::Cgroup);
+    cgroup.is_some_and(|cgroup| cgroup.path().is_none()) && mounted_writable(spec)
+}
+
+fn namespace(spec: &Spec, kind: LinuxNamespaceType) -> Option<&LinuxNamespace> {
+    let linux = spec.linux().as_ref()?;
+    linux.namespaces().iter().flatten().find(|namespace| namespace.typ() == kind)
 }
 
 fn mounted_writable(spec: &Spec) -> bool {

@@ -45,11 +45,12 @@ fn line(rule: &Rule, mode: Mode) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::devices::rules;
+    use super::super::super::devices::{Mknod, rules};
     use super::*;
 
     fn said(json: &str, mode: Mode) -> (String, Vec<String>) {
-        let rules = rules(&serde_json::from_str::<Vec<_>>(json).unwrap()).unwrap();
+        let list = serde_json::from_str::<Vec<_>>(json).unwrap();
+        let rules = rules(&list, &Mknod::Any).unwrap();
         let [policy, allow] = properties(&rules, mode).try_into().unwrap();
         let (Value::Text(word), Value::Array(_, list)) = (policy.value, allow.value) else {
             panic!()
