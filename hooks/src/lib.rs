@@ -96,5 +96,5 @@ pub use error::{Cause, Failure, HookError};
 pub use file::{HookFile, check_hooks, program_problem};
 pub use output::{OutputLine, Stream};
 pub use phase::{Environment, Namespaces, OnFailure, Phase, PhaseRow};
-pub use run::{Options, run_phase};
+pub use run::{Options, Took, run_phase};
 pub use sys::procfs;

@@ -39,6 +39,21 @@ pub struct Options<'a> {
     /// Is told the place of each hook before it begins, for a record of it: who
     /// goes on after an interruption at the hook behind the last one begun runs each once.
     pub begin: Option<&'a dyn Fn(usize)>,
+    /// Is told how long each hook took, from its start to its end, in whatever way it ended.
+    pub took: Option<&'a dyn Fn(Took<'_>)>,
+}
+
+/// How long a hook took.
+#[derive(Debug, Clone, Copy)]
+pub struct Took<'a> {
+    /// Its phase.
+    pub phase: Phase,
+    /// Its place in the phase.
+    pub index: usize,
+    /// Its program.
+    pub path: &'a Path,
+    /// The time.
+    pub time: Duration,
 }
 
 /// Runs `hooks` in their order, each with `state` (a JSON document) on its standard input.
@@ -63,7 +78,12 @@ pub fn run_phase(
             begin(index);
         }
         let run = HookRun { phase, index, hook, options };
-        if let Err(failure) = run.run(state, phase_limit) {
+        let begun = options.took.map(|_| Instant::now());
+        let done = run.run(state, phase_limit);
+        if let (Some(took), Some(begun)) = (options.took, begun) {
+            took(Took { phase, index, path: hook.path(), time: begun.elapsed() });
+        }
+        if let Err(failure) = done {
             failures.push(*failure);
             if phase.row().on_failure == OnFailure::StopContainer {
                 break;

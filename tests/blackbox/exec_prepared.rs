@@ -1,7 +1,7 @@
 //! `exec --prepare` and `exec --start`: a process that is there before its program runs.
 
 use richrun_tests::command::wait_until;
-use richrun_tests::suite::{ALL, BOTH};
+use richrun_tests::suite::{ALL, BOTH, ROOT};
 use richrun_tests::{Suite, Trial};
 
 pub fn register(suite: &mut Suite) {
@@ -9,6 +9,7 @@ pub fn register(suite: &mut Suite) {
         .on(ALL, "prepared_and_started", prepared_and_started)
         .on(BOTH, "a_program_that_is_missing", a_program_that_is_missing)
         .on(BOTH, "ends_with_the_container", ends_with_the_container)
+        .on(ROOT, "nobody_looks_into_it", nobody_looks_into_it)
         .on(BOTH, "nobody_waits", nobody_waits)
         .on(BOTH, "options_that_contradict", options_that_contradict);
 }
@@ -84,6 +85,23 @@ fn ends_with_the_container(t: &Trial) {
     t.rt(&["delete", "--force", &c.id]).ok();
     wait_until("its end", || !lives(two));
     assert!(!t.root().join(&c.id).exists());
+}
+
+/// Not even the container's root, who has no right to trace what is not his to look at.
+fn nobody_looks_into_it(t: &Trial) {
+    let c = t.idle();
+    let pid = prepared(t, &c.id, &["sleep", "1000"]);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the status");
+    let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let inside = inside.and_then(|pids| pids.split_whitespace().next_back()).expect("a pid");
+    let look = format!(
+        "cd /proc/{inside}; for link in exe root cwd fd/* ns/*; do readlink $link; done; \
+         cat environ; echo nothing more"
+    );
+    assert_eq!(c.exec(&look).out, "nothing more\n");
+    start(t, pid, &c.id).exits(0);
+    wait_until("the program", || c.exec(&look).out.contains("busybox"));
+    c.remove();
 }
 
 fn nobody_waits(t: &Trial) {

@@ -21,7 +21,8 @@ pub fn register(suite: &mut Suite) {
         .on(V1, "no_delegated_group_on_v1", no_delegated_group_on_v1)
         .on(BOTH, "core_scheduling", core_scheduling)
         .on(ALL, "no_core_dumps", no_core_dumps)
-        .on(ROOT, "no_node_but_the_listed", no_node_but_the_listed);
+        .on(ROOT, "no_node_but_the_listed", no_node_but_the_listed)
+        .on(V1, "a_small_memory_limit", a_small_memory_limit);
 }
 
 fn annotate(config: &mut Value, name: &str, value: &str) {
@@ -201,7 +202,7 @@ fn a_delegated_group(t: &Trial) {
     });
     c.exec("grep ^0: /proc/self/cgroup").ok().prints("0::/payload");
     let listed = t.rt(&["ps", "--format", "json", &c.id]).ok().json();
-    assert_eq!(listed, json!([c.pid()]));
+    assert!(listed.as_array().is_some_and(|all| all.contains(&json!(c.pid()))), "{listed}");
     c.verb("pause", &[]).ok();
     assert_eq!(c.status(), "paused");
     c.verb("resume", &[]).ok();
@@ -305,4 +306,19 @@ fn no_node_but_the_listed(t: &Trial) {
     let out = run().ok();
     assert_eq!(out.out, "own\n", "{}", out.err);
     wait_until("its end", || !t.root().join(&bundle.id).exists());
+}
+
+/// The set-up of a container and of who enters it is charged to the container: it has to be
+/// small. runc takes 2 MiB.
+fn a_small_memory_limit(t: &Trial) {
+    for rich in ["false", "true"] {
+        let c = t.idle_with(|c| {
+            c["linux"]["resources"]["memory"] = json!({"limit": 1 << 20});
+            annotate(c, "rich", rich);
+        });
+        for _ in 0..3 {
+            c.exec("true").ok();
+        }
+        c.remove();
+    }
 }

@@ -59,6 +59,8 @@ fn assert_all_said(log: &str, kinds: &[&str]) {
             let words = format!("{kind} hook #0 sh: {stream} {kind}");
             assert_eq!(log.matches(&words).count(), 1, "{words}: {log}");
         }
+        let words = format!("{kind} hook #0 /bin/sh: took ");
+        assert_eq!(log.matches(&words).count(), 1, "{words}: {log}");
     }
 }
 

@@ -124,12 +124,13 @@ const EXEC: Page = Page {
     about: "Run another process in a running container",
     long: "Runs a command in the container's namespaces and cgroup, and exits with its status \
            (255 when it could not be started). Options come before ID; everything after ID is the \
-           command.",
+           command. With --prepare the process is made and waits; with --start it goes on.",
     examples: "\
 Examples:
   richrun exec demo ls -l /
   richrun exec -t -u 1000:1000 --cwd /tmp -e LANG=C demo sh
-  richrun exec -d --pid-file job.pid -p process.json demo",
+  richrun exec -d --pid-file job.pid -p process.json demo
+  richrun exec --start $(richrun exec --prepare demo true) demo",
 };
 
 const LIST: Page = Page {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::output::{indented, print};
 use crate::cli::{FeaturesArgs, Global, SPEC_VERSION, commit};
-use crate::config::rich;
+use crate::config::{extras, rich};
 use crate::config::validate::name_of;
 use crate::error::Result;
 use crate::plan::namespaces::JOIN_ORDER;
@@ -140,6 +140,7 @@ fn linux() -> Linux {
 fn annotations() -> BTreeMap<&'static str, String> {
     let modes: Vec<&str> = rich::MODES.iter().map(|row| row.0).collect();
     let mut annotations = BTreeMap::from([
+        ("io.richrun.annotations", extras::NAMES.join(",")),
         ("io.richrun.checkpoint.enabled", "false".to_owned()),
         ("io.richrun.rich.modes", modes.join(",")),
         ("io.richrun.version", env!("CARGO_PKG_VERSION").to_owned()),

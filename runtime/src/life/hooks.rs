@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use oci_spec::runtime::Hooks;
-use rich_hooks::{Cause, HookError, Options, OutputLine, Phase, run_phase};
+use rich_hooks::{Cause, HookError, Options, OutputLine, Phase, Took, run_phase};
 
 use super::State;
 use super::document::hook_state;
@@ -87,14 +87,28 @@ pub fn run_in(
     let Place { cwd, env: container_env, first, begin, .. } = place;
     let sink: Option<&dyn Fn(OutputLine<'_>)> = Some(&sink);
     let interrupt = interrupt::requests();
+    let took = |took: Took<'_>| {
+        if let Some(tell) = place.tell {
+            tell(spent(took));
+        }
+    };
+    // Nobody looks at a clock for a log that is not written.
+    let took: Option<&dyn Fn(Took<'_>)> = if log::debugging() { Some(&took) } else { None };
     let options =
-        Options { cwd, container_env, sink, phase_timeout: None, interrupt, first, begin };
+        Options { cwd, container_env, sink, phase_timeout: None, interrupt, first, begin, took };
     run_phase(phase, list, &document, &options).inspect_err(|error| {
         if error.failures().iter().any(|failure| failure.cause == Cause::Interrupted) {
             // The error tells what was interrupted.
             drop(interrupt::obey());
         }
     })
+}
+
+/// How long a hook took, in milliseconds.
+pub fn spent(took: Took<'_>) -> String {
+    let Took { phase, index, path, time } = took;
+    let milliseconds = time.as_secs_f64() * 1000.0;
+    format!("{phase} hook #{index} {}: took {milliseconds:.1} ms", path.display())
 }
 
 /// A line of a hook's output, and whose.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, Spec};
-use rich_hooks::{HookFile, Options, OutputLine, Phase, Stream, run_phase};
+use rich_hooks::{HookFile, Options, OutputLine, Phase, Stream, Took, run_phase};
 use serde_json::{Value, json};
 
 use crate::cli::{HooksRunArgs, SPEC_VERSION};
@@ -12,7 +12,7 @@ use crate::config::file::Settings;
 use crate::config::hooks::directories;
 use crate::config::{Config, MAX_DOCUMENT, read_bounded};
 use crate::error::{Error, Kind, Result, Step};
-use crate::life::hooks::said;
+use crate::life::hooks::{said, spent};
 use crate::log;
 
 /// Runs them; what they print is shown, each line with its hook's name.
@@ -29,7 +29,9 @@ pub fn run(args: &HooksRunArgs) -> Result<u8> {
     };
     let process = spec.as_ref().and_then(|spec| spec.process().as_ref());
     let env = process.and_then(|process| process.env().as_deref());
+    let took = |took: Took<'_>| log::debug(|| spent(took));
     let options = Options {
+        took: Some(&took),
         cwd: Some(&bundle),
         container_env: env,
         sink: Some(&show),
