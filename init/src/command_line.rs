@@ -84,6 +84,8 @@ orphans, lets descendants finish when the command has ended, and exits as it did
                                 TERM, INT or QUIT (default: forever)
   --delay-term TIME             hold TERM back for TIME; a second one goes at once
   --parent-death-signal SIGNAL  get SIGNAL when the parent dies
+  --record FD                   write the command's wait status (wait(2)) to this
+                                descriptor when it has ended
   --no-subreaper                when not PID 1, do not adopt orphans
   --verbose                     say what is done, on standard error
   -h, --help    -V, --version

@@ -74,6 +74,8 @@ pub struct Options {
     pub verbosity: u8,
     /// Exit status for a payload that is not found, and for one that cannot be executed.
     pub exec_failure: (u8, u8),
+    /// The descriptor to which the payload's wait status is written when it has ended.
+    pub record: Option<u32>,
     /// Run no payload: wait for a stop request and reap (catatonit's pause).
     pub pause: bool,
     /// Index of the payload's name among the arguments.
@@ -100,6 +102,7 @@ impl Options {
             parent_death_signal: 0,
             verbosity: 0,
             exec_failure: (127, 126),
+            record: None,
             pause: false,
             command: 0,
         };
@@ -176,7 +179,7 @@ pub(crate) fn own_option<'a>(
 }
 
 /// The long options that take a value.
-const VALUED: [&[u8]; 9] = [
+const VALUED: [&[u8]; 10] = [
     b"forward-to",
     b"session",
     b"rewrite",
@@ -186,6 +189,7 @@ const VALUED: [&[u8]; 9] = [
     b"stop-timeout",
     b"delay-term",
     b"parent-death-signal",
+    b"record",
 ];
 
 fn set(options: &mut Options, name: &[u8], value: &[u8]) -> Option<()> {
@@ -213,6 +217,12 @@ fn set(options: &mut Options, name: &[u8], value: &[u8]) -> Option<()> {
         b"stop-timeout" => options.stop_timeout = time::parse(value)?,
         b"delay-term" => options.delay_term = time::parse(value)?,
         b"parent-death-signal" => options.parent_death_signal = signals::parse(value)?,
+        // The standard streams are nobody's record.
+        b"record" => {
+            let number = u32::try_from(time::number(value)?).ok()?;
+            options.record = Some(number).filter(|number| (3..1 << 20).contains(number));
+            options.record?;
+        }
         _ => return None,
     }
     Some(())

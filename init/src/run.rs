@@ -10,6 +10,7 @@ use crate::payload_unit;
 use crate::processes;
 use crate::reap::{self, Act, Acts, Machine, Note, To};
 use crate::signals::{self, SignalSet};
+use crate::sys::descriptors;
 use crate::sys::needs::{self, Denied};
 use crate::sys::{self, Errno, Failure, Reaped, Received, Spawn, Start, Step};
 use crate::time::FOREVER;
@@ -118,6 +119,10 @@ impl Init {
         if self.options.pause {
             return self.pause();
         }
+        if let Some(record) = self.options.record {
+            // The command gets what was passed through, and not this.
+            descriptors::close_on_exec(record as i32, true);
+        }
         let spawn = Spawn {
             start: self.start,
             command: self.options.command,
@@ -132,7 +137,7 @@ impl Init {
             Err(failure) => return self.cannot_start(failure),
         }
         // What was passed through belongs to the payload alone, and no mount is kept busy.
-        sys::close_from(3);
+        sys::close_but(self.options.record);
         sys::chdir_root();
         loop {
             if let Some(status) = self.step() {
@@ -216,6 +221,7 @@ impl Init {
             match (sys::reap(), ended) {
                 (Reaped::Ended(pid, status), _) if pid == self.payload && !self.reaped => {
                     self.reaped = true;
+                    self.record(status);
                     self.tell_ended(status);
                     ended = Some(reap::exit_status(status));
                 }
@@ -347,6 +353,19 @@ impl Init {
                 .number(u64::from(reap::exit_status(status))),
         }
         .write();
+    }
+
+    /// Leaves the wait status to who asks later: its digits.
+    fn record(&self, status: i32) {
+        let Some(record) = self.options.record else { return };
+        let mut digits = [b'0'; 10];
+        let (mut at, mut left) = (digits.len(), status as u32);
+        while left > 0 || at == digits.len() {
+            at -= 1;
+            digits[at] += (left % 10) as u8;
+            left /= 10;
+        }
+        let _unwritten = sys::write(record as i32, &digits[at..]);
     }
 
     fn tell_reaped(&self, pid: i32) {

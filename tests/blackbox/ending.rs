@@ -13,6 +13,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(BOTH, "delete_waits", delete_waits);
     suite.on(ALL, "a_kept_run_leaves_a_record", a_kept_run_leaves_a_record);
     suite.on(BOTH, "who_waits_leaves_a_record", who_waits_leaves_a_record);
+    suite.on(ALL, "rich_init_leaves_a_record", rich_init_leaves_a_record);
     suite.on(V1, "memory_kills_are_in_the_record", memory_kills_are_in_the_record);
 }
 
@@ -138,4 +139,35 @@ fn memory_kills_are_in_the_record(t: &Trial) {
     let end = told(t, &bundle.id);
     assert_eq!((&end["code"], &end["memoryKills"]), (&json!(0), &json!(2)), "{end}");
     t.rt(&["delete", &bundle.id]).ok();
+}
+
+/// Whoever is the parent: an engine, or nobody.
+fn rich_init_leaves_a_record(t: &Trial) {
+    for (script, code, signal) in
+        [("exit 7", 7, json!(null)), ("kill -USR1 $$; sleep 9", 138, json!(10))]
+    {
+        let bundle = t.bundle(|c| {
+            sh(c, script);
+            c["annotations"]["io.richrun.rich"] = "true".into();
+        });
+        let c = t.create(&bundle);
+        c.start();
+        c.wait("stopped");
+        let end = told(t, &c.id);
+        assert_eq!((&end["code"], &end["signal"]), (&json!(code), &signal), "{end}");
+        assert_eq!(end["toldBy"], "init", "{end}");
+        assert!(end["started"].as_str() <= end["finished"].as_str(), "{end}");
+        t.rt(&["wait", &c.id]).ok().prints(&code.to_string());
+        c.remove();
+    }
+    // The payload has no descriptor of it.
+    let bundle = t.bundle(|c| {
+        sh(c, "readlink /proc/self/fd/* | grep exit.status && exit 9; exit 0");
+        c["annotations"]["io.richrun.rich"] = "true".into();
+    });
+    let c = t.create(&bundle);
+    c.start();
+    c.wait("stopped");
+    assert_eq!(told(t, &c.id)["code"], 0);
+    c.remove();
 }

@@ -44,6 +44,11 @@ fn prepared_and_started(t: &Trial) {
     wait_until("the program", || file.exists());
     let program = std::fs::read_link(format!("/proc/{pid}/exe"));
     assert!(program.is_ok_and(|path| path.ends_with("busybox")), "the same process goes on");
+    let file = t.root().join("next.pid");
+    let words = ["exec", "--prepare", "--pid-file", file.to_str().expect("utf-8"), &c.id, "true"];
+    assert_eq!(t.rt(&words).ok().out, "");
+    let next = std::fs::read_to_string(&file).expect("the pid").trim().parse().expect("a pid");
+    start(t, next, &c.id).exits(0);
     // Once only.
     start(t, pid, &c.id).fails().says("no prepared process");
     c.remove();

@@ -129,8 +129,16 @@ fn landlock_of_two_origins(t: &Trial) {
         annotate(c, "landlock", "exec=/ rw=/");
         sh(c, "ls /tmp || ls /bin >/dev/null && echo bin");
     });
-    let words =
-        ["run", "--landlock", "exec=/bin", "--landlock", "rw=/dev", "-b", bundle.path(), &bundle.id];
+    let words = [
+        "run",
+        "--landlock",
+        "exec=/bin",
+        "--landlock",
+        "rw=/dev",
+        "-b",
+        bundle.path(),
+        &bundle.id,
+    ];
     let out = t.rt(&words).ok();
     assert_eq!(out.out, "bin\n", "{}", out.err);
 }
@@ -274,7 +282,8 @@ fn core_scheduling(t: &Trial) {
 fn no_core_dumps(t: &Trial) {
     let c = t.idle_with(|c| {
         annotate(c, "core-dumps", "false");
-        c["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 1 << 20, "hard": 1 << 20}]);
+        c["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_CORE", "soft": 1 << 20, "hard": 1 << 20}]);
     });
     let line = |text: &str| {
         let line = text.lines().find(|line| line.starts_with("Max core file size")).unwrap_or("");
@@ -294,8 +303,11 @@ fn no_node_but_the_listed(t: &Trial) {
         caps(c, &["CAP_MKNOD"]);
         c["linux"]["devices"] = json!([{"path": "/dev/listed", "type": "c", "major": 1, "minor": 11,
             "fileMode": 0o600, "uid": 0, "gid": 0}]);
-        sh(c, "test -c /dev/listed && mknod /null c 1 3 && mknod /listed c 1 11 && echo own; \
-               mknod /kmsg2 c 1 12 || mknod /disk b 8 0 || echo none");
+        sh(
+            c,
+            "test -c /dev/listed && mknod /null c 1 3 && mknod /listed c 1 11 && echo own; \
+               mknod /kmsg2 c 1 12 || mknod /disk b 8 0 || echo none",
+        );
     });
     let run = || t.rt(&["run", "-b", bundle.path(), &bundle.id]);
     let out = run().env("RICHRUN_CONFIG", &settings.to_string_lossy()).ok();

@@ -268,10 +268,20 @@ pub fn chdir_root() {
     unsafe { call(nr::CHDIR, [c"/".as_ptr() as usize, 0, 0, 0, 0]) };
 }
 
-/// Closes every descriptor from `first` on (close_range(2), Linux 5.9; older: nothing).
-pub fn close_from(first: u32) {
-    // SAFETY: closes descriptors that this program never uses by number.
-    unsafe { call(nr::CLOSE_RANGE, [first as usize, u32::MAX as usize, 0, 0, 0]) };
+/// Closes every descriptor from 3 on but `kept` (close_range(2), Linux 5.9; older: nothing).
+pub fn close_but(kept: Option<u32>) {
+    let close = |first: u32, last: u32| {
+        // SAFETY: closes descriptors that this program never uses by number.
+        unsafe { call(nr::CLOSE_RANGE, [first as usize, last as usize, 0, 0, 0]) };
+    };
+    match kept {
+        // An empty range is refused, and nothing is closed.
+        Some(kept) => {
+            close(3, kept - 1);
+            close(kept + 1, u32::MAX);
+        }
+        None => close(3, u32::MAX),
+    }
 }
 
 /// Flags of open(2).

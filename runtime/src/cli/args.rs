@@ -324,8 +324,8 @@ pub struct ExecArgs {
     /// Start these services first, and wait until they are ready
     #[arg(long, value_name = "SERVICE[,...]")]
     pub needs: Vec<String>,
-    /// Do all but execute the command: print the process id, and leave the process waiting in the
-    /// container for --start, for a signal or for the container's end
+    /// Do all but execute the command: print the process id (without --pid-file), and leave the
+    /// process waiting in the container for --start, for a signal or for the container's end
     #[arg(long, conflicts_with_all = ["serve", "detach"])]
     pub prepare: bool,
     /// Let the process that --prepare has left run

@@ -130,7 +130,8 @@ Examples:
   richrun exec demo ls -l /
   richrun exec -t -u 1000:1000 --cwd /tmp -e LANG=C demo sh
   richrun exec -d --pid-file job.pid -p process.json demo
-  richrun exec --start $(richrun exec --prepare demo true) demo",
+  richrun exec --prepare --pid-file next.pid demo true
+  richrun exec --start $(cat next.pid) demo",
 };
 
 const LIST: Page = Page {

@@ -143,10 +143,8 @@ impl Job {
         config.add_hooks(directories(&args.hooks_dir, &settings))?;
         let rich = rich::asked(args, &mut config, settings.rich)?;
         let services = services_asked(args, &config, rich.as_ref())?;
-        let given = Given {
-            landlock: &args.landlock,
-            delegate_cgroup: args.delegate_cgroup.as_deref(),
-        };
+        let given =
+            Given { landlock: &args.landlock, delegate_cgroup: args.delegate_cgroup.as_deref() };
         let extras = Extras::new(config.spec.annotations().as_ref(), given)?;
         let host = host::probe(global)?;
         let init = rich.as_ref().map_or(Ok(None), |rich| boot::find(&config, rich.mode))?;
@@ -264,9 +262,13 @@ impl Job {
                 entry.save(state)
             })?;
         }
-        let gate = (begin == Begin::AtTheGate).then(|| Gate::make(entry.dir(), gate::FIRST)).transpose()?;
+        let gate = (begin == Begin::AtTheGate)
+            .then(|| Gate::make(entry.dir(), gate::FIRST))
+            .transpose()?;
         let config = &self.config.bytes;
-        let order = Order { plan, host: &self.host, entry, state, config, console, gate };
+        let parent_leaves = begin != Begin::Foreground;
+        let order =
+            Order { plan, host: &self.host, entry, state, config, console, gate, parent_leaves };
         let (launched, init) = launch(&order, &mut cgroup)?;
         drop(order);
         state.init = Some(init);

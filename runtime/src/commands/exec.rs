@@ -76,7 +76,9 @@ fn run_through(global: &Global, args: &ExecArgs) -> Result<u8> {
             Some(waiting) => {
                 waiting.settle(launched.pid)?;
                 launched.channel.tell(Word::Wait)?;
-                print(&format!("{}\n", launched.pid))?;
+                if args.pid_file.is_none() {
+                    print(&format!("{}\n", launched.pid))?;
+                }
             }
             None => launched.start()?,
         }

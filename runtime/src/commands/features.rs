@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::output::{indented, print};
 use crate::cli::{FeaturesArgs, Global, SPEC_VERSION, commit};
-use crate::config::{extras, rich};
 use crate::config::validate::name_of;
+use crate::config::{extras, rich};
 use crate::error::Result;
 use crate::plan::namespaces::JOIN_ORDER;
 use crate::plan::process::{MEMORY_FLAGS, MEMORY_MODES};

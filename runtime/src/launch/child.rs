@@ -22,7 +22,9 @@ use super::rootfs::Root;
 use super::scripts::{self, Ground, Waiting};
 use super::services::Inherited;
 use super::sync::{ChildEnd, News, Wanted, Word};
-use super::{Order, boot, console, core_scheduling, devices, identity, join, last, profile, restrict, trees};
+use super::{
+    Order, boot, console, core_scheduling, devices, identity, join, last, profile, restrict, trees,
+};
 use crate::cgroup;
 use crate::config::rich::Script;
 use crate::error::{Error, Result, Step};
@@ -62,6 +64,8 @@ pub struct First<'a> {
     pub image: Option<OwnedFd>,
     /// What the built-in init inherits, if there are services.
     pub inherited: Option<Inherited>,
+    /// Where the built-in init writes how its payload ended.
+    pub record: Option<OwnedFd>,
     /// Descriptors of the runtime's alone, to be closed at once: with them the child would keep
     /// the container locked for it.
     pub not_ours: Vec<i32>,
@@ -153,6 +157,7 @@ impl First<'_> {
             keyring: plan.keyring.as_deref(),
             rich: plan.rich.as_ref().zip(self.image.as_ref()),
             services: self.inherited.as_ref().map(Inherited::numbers),
+            record: self.record.as_ref().map(AsRawFd::as_raw_fd),
             descriptors: plan.descriptors,
             bounded: u64::MAX,
             ordinary: order.host.uid != 0,
@@ -211,6 +216,7 @@ impl First<'_> {
         keep.extend(terminal.map(AsRawFd::as_raw_fd));
         keep.extend(self.order.gate.iter().flat_map(Gate::descriptors));
         keep.extend(self.image.as_ref().map(AsRawFd::as_raw_fd));
+        keep.extend(self.record.as_ref().map(AsRawFd::as_raw_fd));
         keep.extend(self.inherited.iter().map(Inherited::numbers).flat_map(|(a, b)| [a, b]));
         last::go_inside(namespace, self.order.plan, &keep, root.proc.is_some())?;
         hear_of_the_end()?;

@@ -18,7 +18,10 @@ pub fn share(asked: Option<Strength>, init: i32) -> Result<()> {
     settle(asked, || sched_core::share_from(init))
 }
 
-fn settle(asked: Option<Strength>, act: impl FnOnce() -> std::result::Result<(), Errno>) -> Result<()> {
+fn settle(
+    asked: Option<Strength>,
+    act: impl FnOnce() -> std::result::Result<(), Errno>,
+) -> Result<()> {
     let Some(strength) = asked else { return Ok(()) };
     let step = "io.richrun.core-scheduling: prctl PR_SCHED_CORE";
     let Err(errno) = act() else { return Ok(()) };

@@ -14,13 +14,15 @@ use rustix::event::{PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::gate::Gate;
 use super::child::{MEMORY_POLICY, hear_of_the_end, join_groups};
+use super::gate::Gate;
 use super::host_path;
 use super::intermediate::{Late, attach_self, tell_and_end};
 use super::payload::Payload;
 use super::sync::{ChildEnd, Conversation, News, Word};
-use super::{Launched, confine, console, core_scheduling, identity, intermediate, join, listener, streams};
+use super::{
+    Launched, confine, console, core_scheduling, identity, intermediate, join, listener, streams,
+};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, Step};
 use crate::life::{ProcessId, State, signal};
@@ -278,6 +280,7 @@ impl Entrant<'_> {
             keyring: plan.keyring.as_deref(),
             rich: None,
             services: None,
+            record: None,
             descriptors: plan.descriptors,
             bounded,
             ordinary: self.order.ordinary,

@@ -9,9 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use landlock::{
-    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, Scope,
+    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, OFlags, fstat};
 
@@ -82,8 +81,7 @@ fn one(root: BorrowedFd<'_>, set: &Landlock) -> Result<Ready> {
         let rule = PathBeneath::new(place, rights(*access, directory));
         rules = rules.add_rule(rule).map_err(refused)?;
     }
-    for (ports, access) in
-        [(&set.bind, AccessNet::BindTcp), (&set.connect, AccessNet::ConnectTcp)]
+    for (ports, access) in [(&set.bind, AccessNet::BindTcp), (&set.connect, AccessNet::ConnectTcp)]
     {
         for port in ports.iter().flatten() {
             rules = rules.add_rule(NetPort::new(*port, access)).map_err(refused)?;

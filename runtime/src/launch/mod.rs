@@ -59,8 +59,9 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
 use crate::config::extras::Strength;
+use crate::config::rich::RichMode;
 use crate::error::{Error, Result, Step};
-use crate::life::{Entry, ProcessId, State, hooks};
+use crate::life::{Entry, ProcessId, State, hooks, record};
 use crate::plan::cgroup::Mode;
 use crate::plan::{Host, Plan, facts};
 use crate::sys::{process, signals};
@@ -88,6 +89,8 @@ pub struct Order<'a> {
     pub console: Option<OwnedFd>,
     /// Where the payload waits for `start`; `run` has none.
     pub gate: Option<Gate>,
+    /// The runtime does not stay, and will not see how the container ends.
+    pub parent_leaves: bool,
 }
 
 /// A container that is set up: its first process waits for a word.
@@ -118,6 +121,11 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
         .as_ref()
         .map(|services| services::Inherited::make(order.entry, services))
         .transpose()?;
+    let dumb = plan.rich.as_ref().is_some_and(|rich| rich.mode == RichMode::DumbInit);
+    let record = match order.parent_leaves && dumb && inherited.is_none() {
+        true => Some(record::for_init(order.entry)?),
+        false => None,
+    };
     let namespaces = join::open(&plan.namespaces)?;
     if plan.cgroup.mode != Mode::V2 {
         cgroup.apply_devices(&plan.cgroup)?;
@@ -136,6 +144,7 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
             joins,
             image,
             inherited,
+            record,
             not_ours,
         })?;
     crate::log::debug(|| format!("first process: {pid}"));

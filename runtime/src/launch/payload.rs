@@ -37,6 +37,8 @@ pub struct Payload<'a> {
     pub services: Option<(i32, i32)>,
     /// Descriptors from 3 on that it gets.
     pub descriptors: u32,
+    /// The descriptor to which the init writes how its payload ended.
+    pub record: Option<i32>,
     /// What it and all that it starts may not do.
     pub landlock: &'a [Landlock],
     /// Capabilities that may be in the bounding set still.
@@ -164,14 +166,15 @@ impl<'a> Payload<'a> {
         keep.extend(image);
         let inherited = self.services.map(|(plan, control)| [plan, control]);
         keep.extend(inherited.iter().flatten());
+        keep.extend(self.record);
         keep.extend([root.as_raw_fd(), channel.as_fd().as_raw_fd()]);
         process::close_except(first as i32, &keep).step(|| "close descriptors")?;
         process::cloexec_from(first).step(|| "close descriptors on exec")?;
         for fd in 3..first as i32 {
             process::set_cloexec(fd, false).step(|| format!("preserve descriptor {fd}"))?;
         }
-        for fd in inherited.into_iter().flatten() {
-            process::set_cloexec(fd, false).step(|| "services: pass descriptors on")?;
+        for fd in inherited.into_iter().flatten().chain(self.record) {
+            process::set_cloexec(fd, false).step(|| "pass descriptors on to rich-init")?;
         }
         Ok(())
     }
@@ -239,8 +242,9 @@ impl Armed<'_> {
         self.restrict(channel)?;
         let (shown, errno) = match self.payload.rich {
             Some((config, image)) => {
-                let services = rich::services_option(self.payload.services);
-                let argv = rich::arguments(config, &services, args);
+                let mut inherited = rich::services_option(self.payload.services);
+                inherited.extend(rich::record_option(self.payload.record));
+                let argv = rich::arguments(config, &inherited, args);
                 ("rich-init", process::execveat(image.as_fd(), c"", &argv, &env))
             }
             None => {

@@ -27,17 +27,23 @@ pub fn services_option(services: Option<(i32, i32)>) -> Vec<CString> {
     pair.map_or_else(Vec::new, |pair| vec![c"--services".to_owned(), pair])
 }
 
-/// Its command line for a payload.
+/// What tells it of the descriptor of its record.
+pub fn record_option(record: Option<i32>) -> Vec<CString> {
+    let number = record.and_then(|record| CString::new(record.to_string()).ok());
+    number.map_or_else(Vec::new, |number| vec![c"--record".to_owned(), number])
+}
+
+/// Its command line for a payload; `inherited`: the options that tell of descriptors.
 pub fn arguments<'a>(
     config: &RichConfig,
-    services: &'a [CString],
+    inherited: &'a [CString],
     payload: &'a [CString],
 ) -> Vec<&'a CStr> {
     let own: &[&CStr] = match config.mode {
         RichMode::DumbInit => &[c"--"],
         RichMode::Systemd | RichMode::SbinInit => &[c"--hand-off"],
     };
-    let name = std::iter::once(c"rich-init").chain(services.iter().map(CString::as_c_str));
+    let name = std::iter::once(c"rich-init").chain(inherited.iter().map(CString::as_c_str));
     name.chain(own.iter().copied()).chain(payload.iter().map(CString::as_c_str)).collect()
 }
 

@@ -119,6 +119,7 @@ fn live(name: &str, plan: &ProcessPlan, ground: Ground<'_>, ends: Ends) -> ! {
         keyring: ground.keyring,
         rich: None,
         services: None,
+        record: None,
         descriptors: 0,
         bounded: u64::MAX,
         landlock: ground.landlock,

@@ -133,7 +133,12 @@ mod tests {
 
     #[test]
     fn a_document_has_runcs_fields_in_runcs_order() {
-        let text = serde_json::to_string(&state_document(&Store::new("/nowhere"), &state(), Status::Running)).unwrap();
+        let text = serde_json::to_string(&state_document(
+            &Store::new("/nowhere"),
+            &state(),
+            Status::Running,
+        ))
+        .unwrap();
         assert_eq!(
             text,
             "{\"ociVersion\":\"1.3.0\",\"id\":\"web\",\"pid\":7,\"status\":\"running\",\

@@ -6,20 +6,22 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::store::RESULT_FIFO;
-use super::{State, Status, Store};
+use super::{Entry, State, Status, Store};
 use crate::cgroup::Cgroup;
 use crate::error::{Result, Step};
 use crate::log;
 
 /// The record's name in a container's directory.
 const RECORD: &str = "exit.json";
+/// What PID 1 of a rich container writes itself: the wait status of its payload, in digits.
+const WORD: &str = "exit.status";
 /// No record is longer, in bytes.
 const LONGEST: usize = 4096;
 
@@ -50,6 +52,8 @@ pub enum Teller {
     Parent,
     /// The kernel's, to somebody who was not (pidfd information, Linux 6.15).
     Kernel,
+    /// That of the container's rich-init, of its payload: nobody else has seen it.
+    Init,
 }
 
 /// What is known of a container's end; what is not is missing.
@@ -149,9 +153,18 @@ impl Recorder {
     /// FIFO then, and nobody later.
     fn started(&self) -> Option<SystemTime> {
         let fifo = rustix::fs::statat(&self.dir, RESULT_FIFO, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let seconds = u64::try_from(fifo.st_mtime).ok()?;
-        let since = std::time::Duration::new(seconds, u32::try_from(fifo.st_mtime_nsec).ok()?);
-        UNIX_EPOCH.checked_add(since)
+        modified(&fifo)
+    }
+
+    /// What rich-init has left; it wrote when its payload ended.
+    fn word(&self) -> Option<(Exit, SystemTime)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.dir, WORD, flags, Mode::empty()).ok()?;
+        let mut bytes = [0; 16];
+        let count = rustix::io::read(&file, &mut bytes).ok()?;
+        let status = std::str::from_utf8(&bytes[..count]).ok()?.parse().ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        Some((Exit::of_wait(status), modified(&stat)?))
     }
 
     fn read(&self) -> Option<Ended> {
@@ -169,10 +182,16 @@ pub fn ended(store: &Store, state: &State, status: Status) -> Option<Ended> {
         return None;
     }
     let recorder = Recorder::new(store, &state.id).ok()?;
-    let known = recorder.read().unwrap_or_else(|| Ended {
-        memory_kills: memory_kills(state),
-        started: recorder.started().map(shown),
-        ..Ended::default()
+    let known = recorder.read().unwrap_or_else(|| {
+        let word = recorder.word();
+        Ended {
+            code: word.map(|(exit, _)| exit.code),
+            signal: word.and_then(|(exit, _)| exit.signal),
+            memory_kills: memory_kills(state),
+            started: recorder.started().map(shown),
+            finished: word.map(|(_, time)| shown(time)),
+            told_by: word.map(|_| Teller::Init),
+        }
     });
     Some(known).filter(|known| !known.is_empty())
 }
@@ -183,6 +202,21 @@ fn memory_kills(state: &State) -> Option<u64> {
     let cgroup = Cgroup::open(state.cgroup.as_ref()?).ok()?;
     let empty = state.none_left() && cgroup.pids().is_ok_and(|pids| pids.is_empty());
     empty.then(|| cgroup.memory_kills()).flatten()
+}
+
+/// Makes the file for the word of a container's rich-init, to be written to.
+///
+/// # Errors
+/// The kernel's.
+pub fn for_init(entry: &Entry) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(entry.dir(), WORD, flags, Mode::from_raw_mode(0o600));
+    file.step(|| format!("make {}/{WORD}", entry.path().display()))
+}
+
+fn modified(stat: &Stat) -> Option<SystemTime> {
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).ok()?))
 }
 
 fn shown(time: SystemTime) -> String {

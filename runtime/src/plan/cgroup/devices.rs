@@ -138,7 +138,8 @@ impl Mknod {
         match self {
             Mknod::Any => ANY_NODE.to_vec(),
             Mknod::Listed(nodes) => {
-                let row = |devices: &Devices| Rule { allow: true, devices: *devices, access: MKNOD };
+                let row =
+                    |devices: &Devices| Rule { allow: true, devices: *devices, access: MKNOD };
                 nodes.iter().map(row).collect()
             }
         }
