@@ -4,7 +4,7 @@ use richrun_tests::suite::{ALL, BOTH, V1};
 use richrun_tests::{Suite, Trial};
 use serde_json::{Value, json};
 
-use richrun_tests::bundle::{Bundle, sh};
+use richrun_tests::bundle::{Bundle, caps, sh};
 use richrun_tests::command::wait_until;
 
 pub fn register(suite: &mut Suite) {
@@ -160,6 +160,17 @@ fn rich_init_leaves_a_record(t: &Trial) {
         t.rt(&["wait", &c.id]).ok().prints(&code.to_string());
         c.remove();
     }
+    // Who may trace could take the descriptor from rich-init, and write without an end.
+    let bundle = t.bundle(|c| {
+        sh(c, "exit 0");
+        c["annotations"]["io.richrun.rich"] = "true".into();
+        caps(c, &["CAP_SYS_PTRACE"]);
+    });
+    let c = t.create(&bundle);
+    c.start();
+    c.wait("stopped");
+    assert_eq!(told(t, &c.id)["code"], json!(null));
+    c.remove();
     // The payload has no descriptor of it.
     let bundle = t.bundle(|c| {
         sh(c, "readlink /proc/self/fd/* | grep exit.status && exit 9; exit 0");

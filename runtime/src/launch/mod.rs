@@ -59,7 +59,6 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
 use crate::config::extras::Strength;
-use crate::config::rich::RichMode;
 use crate::error::{Error, Result, Step};
 use crate::life::{Entry, ProcessId, State, hooks, record};
 use crate::plan::cgroup::Mode;
@@ -121,11 +120,8 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
         .as_ref()
         .map(|services| services::Inherited::make(order.entry, services))
         .transpose()?;
-    let dumb = plan.rich.as_ref().is_some_and(|rich| rich.mode == RichMode::DumbInit);
-    let record = match order.parent_leaves && dumb && inherited.is_none() {
-        true => Some(record::for_init(order.entry)?),
-        false => None,
-    };
+    let records = order.parent_leaves && inherited.is_none() && rich::may_record(plan);
+    let record = records.then(|| record::for_init(order.entry)).transpose()?;
     let namespaces = join::open(&plan.namespaces)?;
     if plan.cgroup.mode != Mode::V2 {
         cgroup.apply_devices(&plan.cgroup)?;

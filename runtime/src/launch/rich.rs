@@ -3,11 +3,14 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
+use caps::Capability;
 use rustix::fs::Mode;
 
 use super::own_image::sealed_image;
 use crate::config::rich::{RichConfig, RichMode};
 use crate::error::{Result, Step};
+use crate::plan::Plan;
+use crate::plan::process::CapPlan;
 use crate::rich_init::{RICH_INIT, RICH_INIT_SERVICES};
 
 /// The program, in memory that nobody can write to: nothing of it is in the
@@ -25,6 +28,14 @@ pub fn image(services: bool) -> Result<OwnedFd> {
 pub fn services_option(services: Option<(i32, i32)>) -> Vec<CString> {
     let pair = services.and_then(|(plan, control)| CString::new(format!("{plan}:{control}")).ok());
     pair.map_or_else(Vec::new, |pair| vec![c"--services".to_owned(), pair])
+}
+
+/// Whether it may have a descriptor to a file of the host's, for how its payload ended: one that
+/// could be taken from it by tracing would let the container write as much as it likes.
+pub fn may_record(plan: &Plan) -> bool {
+    let traces = |caps: &CapPlan| caps.bounding.contains(&Capability::CAP_SYS_PTRACE);
+    plan.rich.as_ref().is_some_and(|rich| rich.mode == RichMode::DumbInit)
+        && plan.process.caps.as_ref().is_some_and(|caps| !traces(caps))
 }
 
 /// What tells it of the descriptor of its record.
