@@ -49,6 +49,7 @@ fn prepared_and_started(t: &Trial) {
     assert_eq!(t.rt(&words).ok().out, "");
     let next = std::fs::read_to_string(&file).expect("the pid").trim().parse().expect("a pid");
     start(t, next, &c.id).exits(0);
+    std::fs::remove_file(&file).expect("remove");
     // Once only.
     start(t, pid, &c.id).fails().says("no prepared process");
     c.remove();

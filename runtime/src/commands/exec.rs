@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::exec_prepared::Waiting;
+use super::exec_gate::Waiting;
 use super::output::print;
 use super::terminal::{self, Terminal};
 use super::{descriptors, pid_file};

@@ -10,6 +10,7 @@ mod descriptors;
 mod doctor;
 mod events;
 mod exec;
+mod exec_gate;
 mod exec_prepared;
 mod exec_serve;
 mod features;
