@@ -7,6 +7,7 @@
 //! - [`error`], [`sys`]: what every room needs
 //! - [`store`]: where things are kept, and the records of containers
 //! - [`runtime`]: the OCI runtime as typed calls
+//! - [`pasta`]: a network without an engine and without a bridge
 //! - [`spec`]: from options to `config.json`, pure
 //! - [`users`]: those of an image, and the caller's own ids
 //! - [`source`]: what can be run, as a prepared root file system
@@ -24,6 +25,7 @@ pub mod env;
 pub mod error;
 pub mod image;
 pub mod monitor;
+pub mod pasta;
 pub mod pod;
 pub mod runtime;
 pub mod source;

@@ -21,6 +21,7 @@ type Act = fn(&Stage);
 
 const TRIALS: &[(&str, Act, &[&str])] = &[
     ("image::of_all_kinds", images::of_all_kinds, &[]),
+    ("image::pulled_at_once", images::pulled_at_once, &[]),
     ("image::refused", images::refused, &[]),
     ("image::seen_inside", images::seen_inside, &[]),
     ("image::in_containers", images::in_containers, &[]),
@@ -31,6 +32,7 @@ const TRIALS: &[(&str, Act, &[&str])] = &[
         &["/usr/bin/skopeo", "/usr/bin/docker-registry"],
     ),
     ("env::of_the_page", pages::of_the_page, &[]),
+    ("env::of_the_document", pages::of_the_document, &[]),
     ("env::commands", pages::commands, &[]),
     ("env::ends", pages::ends, &[]),
     ("env::apart", pages::apart, &[]),

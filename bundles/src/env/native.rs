@@ -19,6 +19,7 @@ use crate::image::fetch::{self, Options};
 use crate::image::rootfs::{self, Rootfs};
 use crate::image::store::{Record, Store};
 use crate::image::userns;
+use crate::pasta::{self, Of};
 use crate::runtime::program;
 use crate::source::{Reference, SourceKind};
 use crate::spec::{Identity, Ids};
@@ -184,12 +185,12 @@ impl Native {
     /// or may not make a network device, published ports by a process of ours.
     fn connect(&self, pid: i32) -> Result<()> {
         let ports = self.of.template.published()?;
-        let why = match program("pasta".into()) {
-            Ok(pasta) => match self.pasta(&pasta, pid, &ports)? {
+        let why = match pasta::installed() {
+            Ok(_) => match self.pasta(pid, &ports)? {
                 None => return Ok(()),
                 Some(said) => format!("pasta: {said}"),
             },
-            Err(_) => "pasta is not installed (package passt)".to_owned(),
+            Err(error) => error.to_string(),
         };
         eprintln!("richctl: warning: env: the pod has no network but its own: {why}");
         if ports.is_empty() {
@@ -199,36 +200,21 @@ impl Native {
     }
 
     /// Starts pasta; what it says where it cannot work on this host.
-    fn pasta(&self, pasta: &Path, pid: i32, ports: &[Published]) -> Result<Option<String>> {
-        let mut command = Command::new(pasta);
-        command.args(["--config-net", "--quiet", "--no-netns-quit"]);
-        command.args(["-u", "none", "-T", "none", "-U", "none"]);
-        for port in pasta_ports(ports) {
-            command.args(["-t", &port]);
+    fn pasta(&self, pid: i32, ports: &[Published]) -> Result<Option<String>> {
+        let port = |port: &Published| pasta::Published {
+            address: port.address.clone().unwrap_or_default(),
+            host: port.host,
+            inside: port.inside,
+            udp: false,
+        };
+        let ports: Vec<pasta::Published> = ports.iter().map(port).collect();
+        let note = self.notes.dir().join("pasta.pid");
+        match pasta::connect(Of::Process { pid, note: &note }, &ports)? {
+            Some(said) if said.contains("bind") => {
+                Err(Error::new(Kind::Program, format!("env: publish ports: pasta: {said}")))
+            }
+            said => Ok(said),
         }
-        command.arg("--pid").arg(self.notes.dir().join("pasta.pid"));
-        if userns::is_root() {
-            command.args(["--runas", "0"]);
-        } else {
-            command.arg("--userns").arg(format!("/proc/{pid}/ns/user"));
-        }
-        // It has given its rights away before it opens the namespace: it finds it open.
-        let net = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        command.args(["--netns", "/proc/self/fd/0"]);
-        command.stdin(File::open(&net).at("open", net.display())?);
-        // It goes to the background when all is set up, with these streams.
-        command.stdout(Stdio::null());
-        let log = self.notes.dir().join("pasta.log");
-        command.stderr(File::create(&log).at("make", log.display())?);
-        if command.status().at("run", "pasta")?.success() {
-            return Ok(None);
-        }
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        let said = said.trim().lines().last().unwrap_or("it says nothing").to_owned();
-        if said.contains("bind") {
-            return Err(Error::new(Kind::Program, format!("env: publish ports: pasta: {said}")));
-        }
-        Ok(Some(said))
     }
 
     fn disconnect(&self) {
@@ -463,18 +449,6 @@ fn values(variables: &[String]) -> Vec<String> {
     variables.iter().filter_map(value).collect()
 }
 
-/// pasta's words for published ports.
-fn pasta_ports(ports: &[Published]) -> Vec<String> {
-    if ports.is_empty() {
-        return vec!["none".to_owned()];
-    }
-    let one = |port: &Published| {
-        let address = port.address.as_ref().map_or_else(String::new, |text| format!("{text}/"));
-        format!("{address}{}:{}", port.host, port.inside)
-    };
-    ports.iter().map(one).collect()
-}
-
 /// Ports at which something listens in the network of a process.
 fn listening(pid: i32) -> Vec<u16> {
     let tables = ["tcp", "tcp6"]
@@ -636,18 +610,6 @@ impl Engine for Native {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ports_for_pasta() {
-        let port = |address: Option<&str>, host, inside| Published {
-            address: address.map(str::to_owned),
-            host,
-            inside,
-        };
-        let ports = [port(Some("127.0.0.1"), 1, 2), port(None, 8000, 80)];
-        assert_eq!(pasta_ports(&ports), ["127.0.0.1/1:2", "8000:80"]);
-        assert_eq!(pasta_ports(&[]), ["none"]);
-    }
 
     #[test]
     fn own_listening_port() {

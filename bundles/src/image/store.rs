@@ -149,6 +149,15 @@ impl Store {
         Ok(file)
     }
 
+    /// Held while a record is read, changed and written: others add names, too.
+    fn names_lock(&self) -> Result<File> {
+        let path = self.dir.join("names.lock");
+        let file = File::create(&path).map_err(failed("make", &path))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| failed("lock", &path)(error.into()))?;
+        Ok(file)
+    }
+
     /// The record of an image whose layers are all there.
     #[must_use]
     pub fn record(&self, id: &Digest) -> Option<Record> {
@@ -209,6 +218,7 @@ impl Store {
             let title = format!("layer {}/{} {}", at + 1, found.layers.len(), layer.diff.short());
             size += self.add_layer(found, layer, &title, lost)?;
         }
+        let _names = self.names_lock()?;
         let before = self.record(&found.id);
         let mut names = before.map_or_else(Vec::new, |record| record.names);
         if !names.iter().any(|known| known == name) {
@@ -231,7 +241,10 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn alias(&self, mut record: Record, name: String) -> Result<Record> {
+    pub fn alias(&self, record: Record, name: String) -> Result<Record> {
+        let _lock = self.names_lock()?;
+        // As it is by now.
+        let mut record = self.record(&record.digest()?).unwrap_or(record);
         if !record.names.contains(&name) {
             record.names.push(name);
             self.write(&self.record_path(&record.digest()?), &record)?;

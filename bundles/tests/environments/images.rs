@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -49,6 +50,28 @@ pub fn of_all_kinds(stage: &Stage) {
     assert_eq!(layers(stage), 0);
     let left = fs::read_dir(stage.dir.join("r/data/images/tmp")).expect("read tmp").count();
     assert_eq!(left, 0);
+}
+
+/// Of pulls of one image at the same moment each leaves the name that it was asked for by.
+pub fn pulled_at_once(stage: &Stage) {
+    let dir = stage.image(&json!({}), &[]);
+    stage.ok(&stage.dir, &["image", "pull", &format!("oci:{}", dir.display())]);
+    let names: Vec<PathBuf> = (0..16).map(|at| stage.dir.join(format!("name{at}"))).collect();
+    for name in &names {
+        std::os::unix::fs::symlink(&dir, name).expect("link");
+    }
+    let pull = |name: &PathBuf| {
+        let source = format!("oci:{}", name.display());
+        let mut command = stage.richctl(&stage.dir, &["image", "pull", &source]);
+        command.stdout(Stdio::null()).spawn().expect("start a pull")
+    };
+    let pulls: Vec<_> = names.iter().map(pull).collect();
+    for mut one in pulls {
+        assert!(one.wait().expect("wait").success());
+    }
+    let list = stage.ok(&stage.dir, &["image", "list", "--format", "json"]);
+    let list: Value = serde_json::from_str(&list).expect("a list");
+    assert_eq!(list[0]["names"].as_array().map(Vec::len), Some(names.len() + 1), "{list}");
 }
 
 /// Hostile and broken images are refused by name, and leave nothing.

@@ -114,6 +114,80 @@ fn assert_gone(stage: &Stage) {
     });
 }
 
+const DOCUMENT: &str = include_str!("../../../docs/environments.md");
+
+/// The template, the list and the commands of docs/environments.md as they stand there, but for
+/// the images' names and the ports.
+pub fn of_the_document(stage: &Stage) {
+    let serve: &[u8] = b"#!/bin/sh\nwhile true; do echo hello | nc -l -p PORT; done\n";
+    let (web, grafana) = (free_port(), free_port());
+    let serve = String::from_utf8_lossy(serve).replace("PORT", &web.to_string());
+    let sleep: &[u8] = b"#!/bin/sh\nexec sleep 100000\n";
+    let programs =
+        vec![("bin/web", 0o755, 0, serve.as_bytes()), ("bin/zkServer.sh", 0o755, 0, sleep)];
+    let image = stage.image(&json!({}), &[programs]);
+    let other = stage.image(&json!({ "Cmd": ["sleep", "100000"] }), &[]);
+    let here = |text: &str| {
+        text.replace("localhost/centos7-qpod:latest", &format!("oci:{}", image.display()))
+            .replace("docker://docker.io/grafana/grafana", &format!("oci:{}", other.display()))
+            .replace("8000", &web.to_string())
+            .replace("3000", &grafana.to_string())
+            .replace("oci:DIR", &format!("oci:{}", image.display()))
+            .replace("IMAGE...", &format!("oci:{}", image.display()))
+    };
+    let blocks: Vec<String> = blocks(DOCUMENT).iter().map(|block| here(block)).collect();
+    let template = blocks.iter().find(|block| block.starts_with('{')).expect("a template");
+    let top = stage.work_tree("tree", template);
+    let shown = blocks.iter().find_map(|block| block.strip_prefix("$ richctl env service list\n"));
+    assert_eq!(stage.ok(&top, &["env", "service", "list"]), shown.expect("a list"));
+    let run = |words: &[&str]| stage.ok(&top, words);
+    let mut count = 0;
+    for line in blocks.iter().flat_map(|block| block.lines()) {
+        let Some(line) = line.strip_prefix("richctl ") else { continue };
+        // What is said of it stands behind three spaces.
+        let line = line.split("   ").next().unwrap_or(line).trim_end();
+        for words in every_form(line) {
+            run(&words);
+            count += 1;
+        }
+    }
+    assert!(count >= 12, "{count}");
+    assert_gone(stage);
+}
+
+/// The indented blocks of a page.
+fn blocks(page: &str) -> Vec<String> {
+    let mut all: Vec<String> = vec![String::new()];
+    for line in page.lines() {
+        match line.strip_prefix("    ") {
+            Some(line) => all.last_mut().expect("a block").push_str(&format!("{line}\n")),
+            None => all.push(String::new()),
+        }
+    }
+    all.retain(|block| !block.is_empty());
+    all
+}
+
+/// The commands that a line with alternatives (`a|b`), an option (`[--x]`) and a NAME stands for.
+fn every_form(line: &str) -> Vec<Vec<&str>> {
+    let mut all: Vec<Vec<&str>> = vec![Vec::new()];
+    for word in line.split(' ') {
+        let optional = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+        let words: Vec<Option<&str>> = match (optional, word) {
+            (Some(option), _) => vec![None, Some(option)],
+            (None, "NAME") => vec![Some("web")],
+            (None, word) => word.split('|').map(Some).collect(),
+        };
+        all = all
+            .iter()
+            .flat_map(|before| {
+                words.iter().map(|word| before.iter().copied().chain(*word).collect())
+            })
+            .collect();
+    }
+    all
+}
+
 fn simple(stage: &Stage, name: &str, more: Value) -> PathBuf {
     let image = stage.image(&json!({}), &[]);
     let mut template =

@@ -14,6 +14,8 @@ use crate::spec::{Identity, rights};
 use crate::users;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What ends a container, as the image specification writes it into config.json (conversion.md).
+const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 /// A scheduler period in microseconds.
 const PERIOD: u64 = 100_000;
 
@@ -40,6 +42,9 @@ pub fn config(
     spec["process"] = process(setup, pod, own, root, &spec["process"], words)?;
     spec["hostname"] = Value::Null;
     spec["annotations"] = json!({ "io.richctl.pod": pod.name });
+    if let Some(signal) = own.stop_signal.as_ref().or(root.config.stop_signal.as_ref()) {
+        spec["annotations"][STOP_SIGNAL] = json!(signal);
+    }
     mounts(&mut spec, own, ground, volumes);
     if let Some(all) = spec["mounts"].as_array_mut() {
         // An image's layers, on which all others are mounted.
@@ -53,6 +58,12 @@ pub fn config(
         lay_over(&mut spec, part);
     }
     Ok(without_nulls(spec))
+}
+
+/// The signal that ends the container of a configuration; an image may have said it.
+#[must_use]
+pub fn stop_signal(spec: &Value) -> Option<String> {
+    spec["annotations"][STOP_SIGNAL].as_str().map(str::to_owned)
 }
 
 /// Entry point and arguments, by Kubernetes' rules.

@@ -5,7 +5,6 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -13,9 +12,9 @@ use rustix::net::{AddressFamily, SendFlags, SocketType, send, socket};
 
 use super::{holder, volumes};
 use crate::error::{At, Error, Kind, Result};
+use crate::pasta::{self, Of, Published};
 use crate::pod::model::{Dns, Pod, Port};
 use crate::pod::setup::{Network, PodDirs, Setup};
-use crate::runtime::program;
 
 /// The size of the pod's shared memory, as with Kubernetes and every engine.
 const SHARED_MEMORY: u64 = 64 << 20;
@@ -101,7 +100,7 @@ impl Ground {
             holder::start(setup, dirs, &dirs.run.join("ns/pid"))?;
         }
         if setup.network == Network::Pasta {
-            pasta(pod, dirs)?;
+            connect(pod, dirs)?;
         }
         Ok(())
     }
@@ -248,46 +247,25 @@ fn resolver(dns: &Dns, host: &str) -> String {
 }
 
 /// Connects the pod's network and publishes its ports.
-fn pasta(pod: &Pod, dirs: &PodDirs) -> Result<()> {
-    let path = program("pasta".into()).map_err(|_| {
-        let what =
-            "network pasta: it is not installed: install passt, or use --network none or host";
-        Error::new(Kind::NotFound, what)
-    })?;
-    let mut command = Command::new(&path);
-    command.args(["--quiet", "--config-net", "--no-map-gw", "-T", "none", "-U", "none"]);
-    let ports: Vec<&Port> = pod.containers.iter().flat_map(|one| &one.ports).collect();
-    for (option, protocol) in [("-t", "tcp"), ("-u", "udp")] {
-        let words = ports.iter().filter(|port| port.protocol == protocol);
-        let words: Vec<String> = words.filter_map(|port| published(port)).collect();
-        if words.is_empty() {
-            command.args([option, "none"]);
-        }
-        for word in words {
-            command.args([option, &word]);
-        }
+fn connect(pod: &Pod, dirs: &PodDirs) -> Result<()> {
+    let ports = pod.containers.iter().flat_map(|one| &one.ports);
+    let ports: Vec<Published> = ports.filter_map(published).collect();
+    match pasta::connect(Of::File(&dirs.run.join("ns/net")), &ports)? {
+        None => Ok(()),
+        Some(said) => Err(Error::new(Kind::Program, format!("network pasta: {said}"))),
     }
-    // With root's rights it would give them up for nobody's, who cannot see the namespace.
-    if rustix::process::geteuid().is_root() {
-        command.args(["--runas", "0:0"]);
-    }
-    command.arg("--netns").arg(dirs.run.join("ns/net"));
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let output = command.output().at("run", path.display())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim().lines().last().unwrap_or("it said nothing").to_owned();
-    Err(Error::new(Kind::Program, format!("network pasta: {said}")))
 }
 
-/// A port as pasta has it: `127.0.0.1/8080:80`.
-fn published(port: &Port) -> Option<String> {
-    let host = port.host?;
+/// A port of a container, where it is one of the host's as well.
+fn published(port: &Port) -> Option<Published> {
     let address: Option<IpAddr> = port.host_ip.as_deref().and_then(|ip| ip.parse().ok());
-    let before = address.filter(|ip| !ip.is_unspecified()).map(|ip| format!("{ip}/"));
-    Some(format!("{}{host}:{}", before.unwrap_or_default(), port.container))
+    let address = address.filter(|ip| !ip.is_unspecified());
+    Some(Published {
+        address: address.map_or_else(String::new, |ip| ip.to_string()),
+        host: port.host?,
+        inside: port.container,
+        udp: port.protocol == "udp",
+    })
 }
 
 #[cfg(test)]
@@ -310,19 +288,19 @@ mod tests {
     }
 
     #[test]
-    fn ports_as_pasta_has_them() {
-        let port = |host, ip: Option<&str>| Port {
-            name: None,
-            container: 80,
-            host,
-            host_ip: ip.map(str::to_owned),
-            protocol: "tcp".into(),
+    fn only_ports_of_the_host_are_published() {
+        let port = |host, ip: Option<&str>| {
+            published(&Port {
+                name: None,
+                container: 80,
+                host,
+                host_ip: ip.map(str::to_owned),
+                protocol: "tcp".into(),
+            })
         };
-        assert_eq!(published(&port(Some(8080), None)).as_deref(), Some("8080:80"));
-        assert_eq!(
-            published(&port(Some(81), Some("127.0.0.1"))).as_deref(),
-            Some("127.0.0.1/81:80")
-        );
-        assert_eq!(published(&port(None, None)), None);
+        let address = |ip| port(Some(81), ip).map(|port| port.address);
+        assert_eq!(address(Some("127.0.0.1")).as_deref(), Some("127.0.0.1"));
+        assert_eq!(address(Some("0.0.0.0")).as_deref(), Some(""));
+        assert_eq!(port(None, None), None);
     }
 }

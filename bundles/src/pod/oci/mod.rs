@@ -111,8 +111,7 @@ impl Plugin for Oci {
         write_json(&dir.join("config.json"), &whole)?;
         let id = self.setup.id_of(name);
         let log = self.setup.log_of(name);
-        let own = &pod.containers[place];
-        let signal = own.stop_signal.clone().or(root.config.stop_signal);
+        let signal = config::stop_signal(&whole);
         let shared = pod.share_pid || pod.host_pid;
         let life = Life::new(self.runtime.clone(), id, dir, log, signal, shared, held);
         Ok(Arc::new(life.in_network(self.ground.net.clone())))
@@ -121,7 +120,9 @@ impl Plugin for Oci {
     fn adopt(&self, pod: &Pod, place: usize, pid: Option<i32>) -> Option<Arc<dyn Container>> {
         let name = &pod.containers[place].name;
         let (id, dir, log) = (self.setup.id_of(name), self.dir(name), self.setup.log_of(name));
-        let signal = pod.containers[place].stop_signal.clone();
+        // Of the image, too: what the supervisor before had read.
+        let whole: Option<serde_json::Value> = read_json(&dir.join("config.json")).ok().flatten();
+        let signal = whole.and_then(|whole| config::stop_signal(&whole));
         let shared = pod.share_pid || pod.host_pid;
         let life = Life::new(self.runtime.clone(), id, dir, log, signal, shared, Vec::new());
         let life = life.in_network(self.ground.net.clone());
