@@ -8,7 +8,7 @@ use richrun_tests::bundle::args;
 use richrun_tests::command::{Cmd, Running};
 use richrun_tests::pages::{commands, left_by_exit};
 use richrun_tests::suite::ONE;
-use richrun_tests::{Suite, Trial};
+use richrun_tests::{Suite, Trial, layout};
 
 use crate::setup::Direct;
 
@@ -24,35 +24,14 @@ pub fn register(suite: &mut Suite) {
     );
 }
 
-/// Makes of `rootfs` what the examples take for granted: an image `layout`, a bundle, a network.
-const GROUND: &str = r#"
-blob() {
-    sum=$(sha256sum < "$1" | cut -d ' ' -f 1)
-    mv "$1" "layout/blobs/sha256/$sum"
-    size=$(stat -c %s "layout/blobs/sha256/$sum")
-}
-mkdir -p layout/blobs/sha256 bundle /srv/data /run/netns
-tar -C rootfs -cf layer .
-blob layer
-layer=$sum layer_size=$size
-echo '{"architecture": "ARCH", "os": "linux", "config": {"Cmd": ["sh"]},
-    "rootfs": {"type": "layers", "diff_ids": ["sha256:'$layer'"]}}' > config
-blob config
-echo '{"schemaVersion": 2,
-    "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
-        "digest": "sha256:'$sum'", "size": '$size'},
-    "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar",
-        "digest": "sha256:'$layer'", "size": '$layer_size'}]}' > manifest
-blob manifest
-echo '{"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
-    "digest": "sha256:'$sum'", "size": '$size',
-    "annotations": {"org.opencontainers.image.ref.name": "latest"}}]}' > layout/index.json
-echo '{"imageLayoutVersion": "1.0.0"}' > layout/oci-layout
+/// What the examples take for granted beside the image: a bundle, a network.
+const GROUND: &str = "
+mkdir -p bundle /srv/data /run/netns
 cp -a rootfs bundle/rootfs
 richrun spec -b bundle --no-terminal -- sleep 1000
 touch /run/netns/tenant
 unshare --net=/run/netns/tenant true
-"#;
+";
 
 /// A directory with all that, and places of the host that are this trial's own.
 fn ground(d: &Direct<'_>) {
@@ -70,8 +49,8 @@ fn ground(d: &Direct<'_>) {
     }
     let dir = d.bundle.dir.clone();
     std::os::unix::fs::symlink("busybox", d.bundle.rootfs().join("bin/httpd")).expect("link");
-    let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
-    shell(d, &dir, &GROUND.replace("ARCH", arch)).ok();
+    layout::make(&dir, r#"{"Cmd": ["sh"]}"#);
+    shell(d, &dir, GROUND).ok();
     t.accept_mounts();
 }
 

@@ -23,6 +23,7 @@ pub fn register(suite: &mut Suite) {
     suite.on(ONE, "probes_by_programs_go_on_whoever_runs_them", exec_probes);
     suite.on(ONE, "hooks_and_sidecars_at_the_end", hooks);
     suite.on(ONE, "a_killed_supervisor_is_replaced", killed);
+    suite.on(ONE, "taken_over_it_ends_by_its_images_signal", images_signal);
     suite.on(V1, "users_capabilities_and_limits", security);
     suite.on(V1, "who_is_killed_for_memory_is_said_to_be", memory);
     suite.on(ONE, "what_is_wrong_is_said_and_nothing_is_left", refused);
@@ -480,6 +481,28 @@ fn killed(t: &Trial) {
     let expected: Vec<String> = (1..=count).map(|n| format!("line {n}")).collect();
     assert_eq!(logs.lines().take(count).collect::<Vec<_>>(), expected, "a line is lost");
     remove(t, &name);
+}
+
+/// Who takes a pod over ends its containers by the signal that the image has.
+fn images_signal(t: &Trial) {
+    let ground = t.dir.join("image");
+    fs::create_dir(&ground).expect("make a directory");
+    make_rootfs(&ground.join("rootfs"));
+    richrun_tests::layout::make(&ground, r#"{"StopSignal": "SIGUSR1"}"#);
+    let layout = ground.join("layout").display().to_string();
+    let spec = "  restartPolicy: Never\n  terminationGracePeriodSeconds: 100\n  containers:\n  - name: c\n    image: oci:LAYOUT\n    command: [sh, -c, \"trap 'exit 5' USR1; trap '' TERM; : > /v/up; while :; do sleep 0.1; done\"]\n    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, hostPath: {path: HOST}}]\n";
+    let host = t.dir.join("v");
+    fs::create_dir(&host).expect("make");
+    let spec = spec.replace("LAYOUT", &layout).replace("HOST", &host.display().to_string());
+    let (path, name) = manifest(t, "signal", &spec);
+    ctl(t, &["pod", "run", "--network", "none", "--wait", &path]).ok();
+    wait_until("the trap", || host.join("up").exists());
+    kill_supervisor();
+    ctl(t, &["pod", "status", &name]).ok().says("another takes over");
+    ctl(t, &["pod", "stop", &name]).ok();
+    assert_eq!(one(&status(t, &name), "c")["exitStatus"], 5);
+    ctl(t, &["image", "prune", "--all"]).run();
+    ctl(t, &["pod", "rm", "--force", &name]).ok();
 }
 
 fn kill_supervisor() {

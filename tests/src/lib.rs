@@ -19,6 +19,7 @@ mod follow;
 pub mod imports;
 pub mod injection;
 pub mod inside;
+pub mod layout;
 pub mod leftovers;
 pub mod pages;
 pub mod path_calls;
