@@ -5,6 +5,7 @@
 
 mod args;
 mod hooks_args;
+mod mounts;
 pub mod pages;
 mod quick;
 mod services;
@@ -20,6 +21,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 pub use args::*;
 pub use hooks_args::*;
+pub use mounts::*;
 pub use services::*;
 pub use update::*;
 
@@ -85,6 +87,8 @@ verbs! {
     "resume" Resume(ResumeArgs) End;
     /// Change a container's limits.
     "update" Update(UpdateArgs) End;
+    /// Mount and unmount in a running container.
+    "mounts" Mounts(MountsArgs) End;
     /// Remove a container.
     "delete" Delete(DeleteArgs) End;
     /// Print all that is known of a container.

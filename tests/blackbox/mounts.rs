@@ -5,6 +5,7 @@ mod foreign;
 mod late;
 mod limits;
 mod links;
+mod running;
 mod words;
 
 use std::fs;
@@ -56,6 +57,7 @@ pub fn register(suite: &mut Suite) {
     limits::register(suite);
     callers::register(suite);
     links::register(suite);
+    running::register(suite);
     words::register(suite);
 }
 

@@ -318,6 +318,43 @@ Examples:
   echo '{\"memory\": {\"limit\": 268435456}}' | richrun update -r - demo",
 };
 
+const MOUNTS: Page = Page {
+    about: "Mount and unmount in a running container",
+    long: "Changes what is mounted in a container that runs, is paused, or waits for its start. The \
+           saved configuration stays as it was at create; /proc/PID/mountinfo tells what is mounted.",
+    examples: "\
+Examples:
+  echo '[{\"destination\": \"/data\", \"type\": \"bind\", \"source\": \"/srv/data\",
+    \"options\": [\"rbind\", \"ro\"]}]' >data.json
+  richrun mounts add demo data.json
+  richrun mounts remove demo data.json",
+};
+
+const MOUNTS_ADD: Page = Page {
+    about: "Mount in a running container",
+    long: "Mounts each entry of the array as create does it: options, id mappings and relative sources \
+           mean the same, and what the host has read-only a container with a user namespace cannot \
+           make writable. All are mounted or, when one cannot be, none. What shows namespaces of who \
+           mounts it (proc, sysfs, mqueue, cgroup) is refused: bind what is mounted already. A mount \
+           point that was made stays. Needs Linux 5.12.",
+    examples: "\
+Examples:
+  richrun mounts add demo mounts.json
+  echo '[{\"destination\": \"/scratch\", \"type\": \"tmpfs\", \"source\": \"tmpfs\"}]' |
+    richrun mounts add demo -",
+};
+
+const MOUNTS_REMOVE: Page = Page {
+    about: "Unmount in a running container",
+    long: "Takes away what is mounted at each entry's destination, with all that is mounted below it; \
+           nothing else of an entry counts. Who has a file open there keeps it. A destination is \
+           reached by no link, since the container could have put one there: name the place itself.",
+    examples: "\
+Examples:
+  richrun mounts remove demo mounts.json
+  echo '[{\"destination\": \"/scratch\"}]' | richrun mounts remove demo -",
+};
+
 /// The page of a command; that of a command's command has both names: `hooks run`.
 pub fn page(verb: &str) -> &'static Page {
     match verb {
@@ -347,6 +384,9 @@ pub fn page(verb: &str) -> &'static Page {
         "health" => &HEALTH,
         "events" => &EVENTS,
         "update" => &UPDATE,
+        "mounts" => &MOUNTS,
+        "mounts add" => &MOUNTS_ADD,
+        "mounts remove" => &MOUNTS_REMOVE,
         _ => &TOP,
     }
 }

@@ -15,9 +15,11 @@ mod exec_prepared;
 mod exec_serve;
 mod features;
 mod hooks;
+mod input;
 mod inspect;
 mod kill;
 mod list;
+mod mounts;
 mod output;
 mod pause;
 mod pid_file;
@@ -48,6 +50,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
         Verb::Inspect(args) => inspect::run(global, args),
         Verb::Kill(args) => kill::run(global, args),
         Verb::List(args) => list::run(global, args),
+        Verb::Mounts(args) => mounts::run(global, args),
         Verb::Pause(args) => pause::run(global, args),
         Verb::Ps(args) => ps::run(global, args),
         Verb::Resume(args) => resume::run(global, args),

@@ -1,14 +1,14 @@
 //! `update`: other limits for a container.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::input::standard_input;
 use crate::cgroup::{self, rdt::RdtRecord};
 use crate::cli::{Global, UpdateArgs};
-use crate::config::{Config, MAX_DOCUMENT, check_resources, rdt, read_bounded};
-use crate::error::{Error, Kind, Result, Step};
+use crate::config::{Config, check_resources, rdt, read_bounded};
+use crate::error::{Error, Kind, Result};
 use crate::life::{State, Status, Store, signal};
 use crate::plan::cgroup::{Mode, limits, shared::ZeroPids};
 use crate::plan::update::Update;
@@ -86,7 +86,8 @@ fn document(config: &Config) -> Result<Value> {
 /// What is asked for, as a document of resources.
 fn asked(args: &UpdateArgs) -> Result<Value> {
     if let Some(path) = &args.resources {
-        let bytes = if path == Path::new("-") { standard_input()? } else { read_bounded(path)? };
+        let bytes =
+            if path == Path::new("-") { standard_input("resources")? } else { read_bounded(path)? };
         let from = if path == Path::new("-") {
             "standard input".into()
         } else {
@@ -109,14 +110,4 @@ fn asked(args: &UpdateArgs) -> Result<Value> {
         "blockIO": {"weight": args.blkio_weight},
         "pids": args.pids_limit.map(|limit| json!({"limit": limit})),
     }))
-}
-
-fn standard_input() -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let step = || "read standard input";
-    std::io::stdin().take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).step(step)?;
-    match bytes.len() as u64 > MAX_DOCUMENT {
-        true => Err(Error::config("resources: standard input is too large")),
-        false => Ok(bytes),
-    }
 }

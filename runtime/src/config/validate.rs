@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use oci_spec::runtime::{
-    Hook, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Process, Spec,
+    Hook, Linux, LinuxIdMapping, LinuxNamespaceType, LinuxSchedulerPolicy, Mount, Process, Spec,
 };
 
 use super::finding::wrong;
@@ -293,7 +293,15 @@ fn hostname(spec: &Spec, _: &mut Vec<String>) -> Result<()> {
 }
 
 fn mounts(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+    each_mount(spec.mounts().as_deref().unwrap_or_default(), warnings)
+}
+
+/// Checks the entries of `mounts`.
+///
+/// # Errors
+/// The entry, and what is wrong with it.
+pub fn each_mount(mounts: &[Mount], warnings: &mut Vec<String>) -> Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         let destination = mount.destination();
         if destination.as_os_str().is_empty() {

@@ -6,6 +6,7 @@
 // Nothing of the container's is reached by a path: see `host_path`.
 #![deny(clippy::disallowed_methods)]
 
+pub mod added;
 mod bind;
 pub mod boot;
 mod callers_mounts;

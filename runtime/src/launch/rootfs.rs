@@ -93,6 +93,11 @@ impl Root {
         self.fd.as_fd()
     }
 
+    /// The root of a container that runs, in its mount namespace.
+    pub fn of_running() -> Result<Root> {
+        open_path(Path::new("/")).step(|| "open the container's /").map(Root::of)
+    }
+
     /// Does one step of the plan. `tree`: what is to be bound, if the runtime has
     /// cloned it.
     pub fn mount(
@@ -101,6 +106,24 @@ impl Root {
         view: &CgroupView,
         tree: Option<OwnedFd>,
     ) -> Result<()> {
+        let mounted = self.mount_inside(step, Some(view), tree)?;
+        if let Some(mounted) = mounted
+            && cleaned(&step.destination) == Path::new("/")
+        {
+            // It covers the root, and so is the root.
+            self.fd = mounted;
+        }
+        Ok(())
+    }
+
+    /// The same; returns the mount, if it is one. `view`: what a mount of the container's
+    /// control groups shows.
+    pub fn mount_inside(
+        &mut self,
+        step: &MountStep,
+        view: Option<&CgroupView>,
+        tree: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>> {
         let named = |error: Error| error.within(&step.field);
         let mounted = match &step.what {
             What::Fs { kind, source, params } => {
@@ -109,13 +132,16 @@ impl Root {
             What::Bind { source, recursive, idmap: _ } => {
                 match self.mount_bound(step, (source, *recursive), tree).map_err(named)? {
                     Some(mounted) => mounted,
-                    None => return Ok(()),
+                    None => return Ok(None),
                 }
             }
-            What::Cgroup => match self.mount_cgroup(step, view).map_err(named)? {
-                Some(mounted) => mounted,
-                None => return Ok(()),
-            },
+            What::Cgroup => {
+                let view = view.ok_or_else(|| named(Error::os("mount cgroup", Errno::INVAL)))?;
+                match self.mount_cgroup(step, view).map_err(named)? {
+                    Some(mounted) => mounted,
+                    None => return Ok(None),
+                }
+            }
         };
         for (kind, recursive) in &step.propagation {
             mount::set_attr(mounted.as_fd(), &MountAttr::propagate(*kind), *recursive).step(
@@ -125,11 +151,7 @@ impl Root {
         if step.read_only_late {
             self.late.push(Late::new(step, mounted.as_fd()));
         }
-        if cleaned(&step.destination) == Path::new("/") {
-            // It covers the root, and so is the root.
-            self.fd = mounted;
-        }
-        Ok(())
+        Ok(Some(mounted))
     }
 
     /// Makes read-only what had to be written to before.

@@ -24,6 +24,7 @@ use crate::error::{Error, Kind as Sort, Result, Step};
 use crate::plan::id_ranges::{IdMap, IdRange};
 use crate::plan::mount_attr::{FsParam, MountAttr, attr, propagation};
 use crate::plan::mounts::{MountStep, What};
+use crate::plan::namespaces::Namespaces;
 use crate::plan::{Host, Plan};
 use crate::sys::{mount, process};
 
@@ -44,8 +45,18 @@ pub fn ask(channel: &ChildEnd, wanted: Wanted) -> Result<Option<OwnedFd>> {
 /// The runtime's side.
 pub struct Trees<'a> {
     plan: &'a Plan,
-    foreign: bool,
     /// The container's first process.
+    pid: i32,
+    binds: Binds<'a>,
+}
+
+/// What makes the trees of bind mounts.
+pub struct Binds<'a> {
+    namespaces: &'a Namespaces,
+    /// What the host's mounts have in the mount namespace of `pid`: one of [`propagation`].
+    propagation: u64,
+    foreign: bool,
+    /// Who asks: in his mount namespace they are cloned.
     pid: i32,
     /// The user namespace of the last id-mapped mount.
     mapping: Option<(IdMap, OwnedFd)>,
@@ -54,7 +65,8 @@ pub struct Trees<'a> {
 impl<'a> Trees<'a> {
     /// For the first process of a plan.
     pub fn new(plan: &'a Plan, host: &Host, pid: i32) -> Self {
-        Trees { plan, foreign: foreign(plan, host), pid, mapping: None }
+        let binds = Binds::new(&plan.namespaces, plan.root.propagation.0, foreign(plan, host), pid);
+        Trees { plan, pid, binds }
     }
 
     /// Answers a question of the child's.
@@ -68,89 +80,10 @@ impl<'a> Trees<'a> {
             Wanted::Mount(index) => {
                 let step = self.plan.mounts.get(index);
                 let step = step.ok_or_else(|| Error::system(format!("no mount {index}")))?;
-                self.bound(step).map_err(|error| error.within(&step.field))?
+                self.binds.bound(step)?
             }
         };
-        let step = || "hand a mount to the container's first process";
-        match tree {
-            Some(tree) => console::send(channel, b"tree", tree.as_fd()).step(step),
-            None => rustix::io::retry_on_intr(|| rustix::io::write(channel, b"none"))
-                .map(drop)
-                .step(step),
-        }
-    }
-
-    fn bound(&mut self, step: &MountStep) -> Result<Option<OwnedFd>> {
-        let What::Bind { source, recursive, idmap } = &step.what else { return Ok(None) };
-        let inner = || bind::tree(bind::source_of(source, step.links)?.as_fd(), *recursive, step);
-        let tree = match inside(self.pid, inner) {
-            // What is mounted below it in the container's namespace is locked there.
-            Err(error) if error.errno() == Some(Errno::INVAL) && self.foreign && !recursive => {
-                self.bound_outside(source, step)?
-            }
-            tree => tree?,
-        };
-        if let (Some(tree), Some(map)) = (&tree, idmap) {
-            self.map_ids(tree.as_fd(), map)?;
-        }
-        Ok(tree)
-    }
-
-    /// A copy of the host's own mount, which no lock keeps as it is.
-    fn bound_outside(&self, source: &Path, step: &MountStep) -> Result<Option<OwnedFd>> {
-        let open = bind::source_of(source, step.links)?;
-        let restricts = libc::ST_RDONLY | libc::ST_NOSUID | libc::ST_NODEV | libc::ST_NOEXEC;
-        let flags = fstatvfs(&open).step(|| "source: statvfs")?.f_flag.bits();
-        if flags & restricts != 0 {
-            return Err(Error::config(format!(
-                "source: {} has other mounts below it, and cannot be bound without them in a user namespace: use rbind",
-                source.display()
-            )));
-        }
-        let tree = bind::tree(open.as_fd(), false, step)?;
-        let kind = self.plan.root.propagation.0;
-        if let Some(tree) = &tree
-            && kind != propagation::SHARED
-        {
-            mount::set_attr(tree.as_fd(), &MountAttr::propagate(kind), true)
-                .step(|| "propagation")?;
-        }
-        Ok(tree)
-    }
-
-    /// Gives a detached tree its id mapping (mount_setattr(2), Linux 5.12).
-    fn map_ids(&mut self, tree: BorrowedFd<'_>, map: &IdMap) -> Result<()> {
-        let attrs = MountAttr {
-            set: attr::IDMAP,
-            userns_fd: self.mapping(map)?.as_raw_fd() as u64,
-            ..MountAttr::default()
-        };
-        mount::set_attr(tree, &attrs, map.recursive).step(|| "id-mapped mount")
-    }
-
-    /// The user namespace of a mapping: that of the mount, else the container's.
-    fn mapping(&mut self, map: &IdMap) -> Result<BorrowedFd<'_>> {
-        if self.mapping.as_ref().is_none_or(|(known, _)| known != map) {
-            let namespaces = &self.plan.namespaces;
-            let joined = namespaces.joined.iter().find(|joined| joined.kind == Kind::User);
-            let made = match (map.uids.is_empty(), joined) {
-                (false, _) => idmap::user_namespace(&map.uids, &map.gids)?,
-                (true, Some(joined)) => host_path::open(&joined.path, OFlags::RDONLY)
-                    .step(|| format!("linux.namespaces: open {}", joined.path.display()))?,
-                (true, None) if !namespaces.uids.is_empty() => {
-                    idmap::user_namespace(&namespaces.uids, &namespaces.gids)?
-                }
-                (true, None) => {
-                    return Err(Error::new(
-                        Sort::Config,
-                        "idmap needs uidMappings, or a user namespace with mappings",
-                    ));
-                }
-            };
-            self.mapping = Some((map.clone(), made));
-        }
-        let known = self.mapping.as_ref().map(|(_, namespace)| namespace.as_fd());
-        known.ok_or_else(|| Error::system("no mapping"))
+        hand_over(channel, tree)
     }
 
     /// The nodes that the configuration lists, each by its number in the list: in a
@@ -179,6 +112,107 @@ impl<'a> Trees<'a> {
             rustix::fs::chownat(nodes, &name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).step(step)?;
         }
         Ok(())
+    }
+}
+
+impl<'a> Binds<'a> {
+    /// For process `pid`, whose mount namespace is one of a user namespace of less rights
+    /// (`foreign`) or not.
+    pub fn new(namespaces: &'a Namespaces, propagation: u64, foreign: bool, pid: i32) -> Binds<'a> {
+        Binds { namespaces, propagation, foreign, pid, mapping: None }
+    }
+
+    /// The tree of a step; `None` for what is no bind mount, and on a kernel without the mount
+    /// API.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn bound(&mut self, step: &MountStep) -> Result<Option<OwnedFd>> {
+        let What::Bind { source, recursive, idmap } = &step.what else { return Ok(None) };
+        let named = |error: Error| error.within(&step.field);
+        let inner = || bind::tree(bind::source_of(source, step.links)?.as_fd(), *recursive, step);
+        let tree = match inside(self.pid, inner) {
+            // What is mounted below it in the container's namespace is locked there.
+            Err(error) if error.errno() == Some(Errno::INVAL) && self.foreign && !recursive => {
+                self.bound_outside(source, step).map_err(named)?
+            }
+            tree => tree.map_err(named)?,
+        };
+        if let (Some(tree), Some(map)) = (&tree, idmap) {
+            self.map_ids(tree.as_fd(), map).map_err(named)?;
+        }
+        Ok(tree)
+    }
+
+    /// A copy of the host's own mount, which no lock keeps as it is.
+    fn bound_outside(&self, source: &Path, step: &MountStep) -> Result<Option<OwnedFd>> {
+        let open = bind::source_of(source, step.links)?;
+        let restricts = libc::ST_RDONLY | libc::ST_NOSUID | libc::ST_NODEV | libc::ST_NOEXEC;
+        let flags = fstatvfs(&open).step(|| "source: statvfs")?.f_flag.bits();
+        if flags & restricts != 0 {
+            return Err(Error::config(format!(
+                "source: {} has other mounts below it, and cannot be bound without them in a user namespace: use rbind",
+                source.display()
+            )));
+        }
+        let tree = bind::tree(open.as_fd(), false, step)?;
+        let kind = self.propagation;
+        if let Some(tree) = &tree
+            && kind != propagation::SHARED
+        {
+            mount::set_attr(tree.as_fd(), &MountAttr::propagate(kind), true)
+                .step(|| "propagation")?;
+        }
+        Ok(tree)
+    }
+
+    /// Gives a detached tree its id mapping (mount_setattr(2), Linux 5.12).
+    fn map_ids(&mut self, tree: BorrowedFd<'_>, map: &IdMap) -> Result<()> {
+        let attrs = MountAttr {
+            set: attr::IDMAP,
+            userns_fd: self.mapping(map)?.as_raw_fd() as u64,
+            ..MountAttr::default()
+        };
+        mount::set_attr(tree, &attrs, map.recursive).step(|| "id-mapped mount")
+    }
+
+    /// The user namespace of a mapping: that of the mount, else the container's.
+    fn mapping(&mut self, map: &IdMap) -> Result<BorrowedFd<'_>> {
+        if self.mapping.as_ref().is_none_or(|(known, _)| known != map) {
+            let namespaces = self.namespaces;
+            let joined = namespaces.joined.iter().find(|joined| joined.kind == Kind::User);
+            let made = match (map.uids.is_empty(), joined) {
+                (false, _) => idmap::user_namespace(&map.uids, &map.gids)?,
+                (true, Some(joined)) => host_path::open(&joined.path, OFlags::RDONLY)
+                    .step(|| format!("linux.namespaces: open {}", joined.path.display()))?,
+                (true, None) if !namespaces.uids.is_empty() => {
+                    idmap::user_namespace(&namespaces.uids, &namespaces.gids)?
+                }
+                (true, None) => {
+                    return Err(Error::new(
+                        Sort::Config,
+                        "idmap needs uidMappings, or a user namespace with mappings",
+                    ));
+                }
+            };
+            self.mapping = Some((map.clone(), made));
+        }
+        let known = self.mapping.as_ref().map(|(_, namespace)| namespace.as_fd());
+        known.ok_or_else(|| Error::system("no mapping"))
+    }
+}
+
+/// Answers who has asked for a tree.
+///
+/// # Errors
+/// He is gone.
+pub fn hand_over(channel: BorrowedFd<'_>, tree: Option<OwnedFd>) -> Result<()> {
+    let step = || "hand a mount over";
+    match tree {
+        Some(tree) => console::send(channel, b"tree", tree.as_fd()).step(step),
+        None => {
+            rustix::io::retry_on_intr(|| rustix::io::write(channel, b"none")).map(drop).step(step)
+        }
     }
 }
 

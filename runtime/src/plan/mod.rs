@@ -3,6 +3,7 @@
 //! A [`Plan`] is made of the configuration, the command line and the facts
 //! about the host, and of nothing else: no file is opened here.
 
+pub mod added;
 pub mod annotations;
 pub mod boot;
 pub mod cgroup;

@@ -107,7 +107,7 @@ pub struct From<'a> {
 impl From<'_> {
     /// A destination that names the root's own path on the host means what is
     /// inside, as with runc.
-    fn inside(&self, destination: &Path) -> PathBuf {
+    pub(super) fn inside(&self, destination: &Path) -> PathBuf {
         match cleaned(destination).strip_prefix(self.root) {
             Ok(inside) if self.root != Path::new("/") => Path::new("/").join(inside),
             _ => destination.to_owned(),

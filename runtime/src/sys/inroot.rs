@@ -48,6 +48,20 @@ pub fn open_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<Ow
     }
 }
 
+/// Opens what `path` inside `root` is, without following any link: the mounts on the way are
+/// those that the path names, whatever links a container has put elsewhere.
+pub fn open_without_links(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(root, relative(path), flags, how) {
+        Err(Errno::NOSYS) => walk_without_links(root, path, flags, None),
+        other => other,
+    }
+}
+
 fn openat2(
     root: BorrowedFd<'_>,
     path: &Path,
@@ -249,7 +263,16 @@ fn open_found(
 }
 
 fn walk_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let home = place_of(root)?;
+    walk_without_links(root, path, flags, Some(place_of(root)?))
+}
+
+/// A walk that follows no link, and crosses no mount where there is a `home` to stay in.
+fn walk_without_links(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    home: Option<MountPlace>,
+) -> Result<OwnedFd, Errno> {
     let mut dir: Option<OwnedFd> = None;
     let mut names = parts(path);
     while let Some(name) = names.pop() {
@@ -262,7 +285,7 @@ fn walk_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedF
         if FileType::from_raw_mode(fs::fstat(&found)?.st_mode) == FileType::Symlink {
             return Err(Errno::LOOP);
         }
-        if place_of(found.as_fd())? != home {
+        if home.is_some() && Some(place_of(found.as_fd())?) != home {
             return Err(Errno::XDEV);
         }
         if names.is_empty() {
@@ -274,7 +297,9 @@ fn walk_exact(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedF
 }
 
 /// The file system that an open file lies on, and since Linux 5.8 the mount.
-fn place_of(fd: BorrowedFd<'_>) -> Result<(u64, Option<u64>), Errno> {
+type MountPlace = (u64, Option<u64>);
+
+fn place_of(fd: BorrowedFd<'_>) -> Result<MountPlace, Errno> {
     let device = fs::fstat(fd)?.st_dev;
     match fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
         Ok(found) => {
@@ -366,6 +391,12 @@ mod tests {
         for by in [open_exact, walk_exact] {
             let proc = by(host.as_fd(), Path::new("proc"), OFlags::PATH);
             assert_eq!(proc.unwrap_err(), Errno::XDEV);
+        }
+        let walk_over = |root, path: &_, flags| walk_without_links(root, path, flags, None);
+        for by in [open_without_links, walk_over] {
+            assert!(by(host.as_fd(), Path::new("/proc"), OFlags::PATH).is_ok());
+            let link = by(root.as_fd(), Path::new("/a/abs"), OFlags::PATH);
+            assert_eq!(link.unwrap_err(), Errno::LOOP);
         }
     }
 

@@ -150,6 +150,16 @@ pub fn detach(mount: BorrowedFd<'_>) -> Result<(), Errno> {
     inside(mount, || api::unmount(c".", UnmountFlags::DETACH))
 }
 
+/// Takes the mount whose root an open file or directory is away, and all that is mounted below
+/// it. `proc` shows this process.
+///
+/// # Errors
+/// `EINVAL`: it is no mount's root, or the kernel has it locked.
+pub fn detach_open(proc: &Procfs, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (links, name) = proc.link_of(mount)?;
+    inside(links.as_fd(), || api::unmount(name.as_str(), UnmountFlags::DETACH))
+}
+
 /// mount(2) of a file system on an open directory, for kernels without the
 /// mount API. The mount is to be opened again afterwards.
 pub fn old_fs(

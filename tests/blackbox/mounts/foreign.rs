@@ -26,7 +26,7 @@ pub fn register(suite: &mut Suite) {
 }
 
 /// A directory, a mount of its own, private.
-fn private_directory(t: &Trial, name: &str, flags: MsFlags) -> PathBuf {
+pub fn private_directory(t: &Trial, name: &str, flags: MsFlags) -> PathBuf {
     let dir = t.dir.join(name);
     fs::create_dir_all(&dir).expect("mkdir");
     mount(Some(name), &dir, Some("tmpfs"), flags, None::<&str>).expect("mount a tmpfs");
