@@ -410,6 +410,17 @@ fn cpu_affinity(t: &Trial) {
     let c =
         t.idle_with(|c| c["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"}));
     c.exec_cmd(&[], &allowed).ok().prints("Cpus_allowed_list:\t0");
+    // More CPUs than the C library's mask has room for: those that there are count.
+    let document = |cpus: &str| {
+        let mut process = c.bundle.config()["process"].clone();
+        process["args"] = json!(allowed);
+        process["execCPUAffinity"] = json!({"initial": cpus, "final": cpus});
+        fs::write("/mnt/home/wide.json", process.to_string()).expect("write");
+        t.rt(&["exec", "-p", "/mnt/home/wide.json", &c.id]).run()
+    };
+    document("0,1024-8191").ok().prints("Cpus_allowed_list:\t0");
+    document("1024-8191").fails().says("execCPUAffinity.initial");
+    document("0-8192").fails().says("no list of numbers");
     let own = fs::read_to_string(format!("/proc/{}/status", c.pid())).expect("status");
     assert!(!own.contains("Cpus_allowed_list:\t0\n"), "init has its group's: {own}");
     c.remove();

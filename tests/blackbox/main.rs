@@ -2,6 +2,7 @@
 //!
 //! `RICHRUN=/path` chooses the runtime; see `richrun_tests::runtime`.
 
+mod annotations;
 mod bad_input;
 mod boot;
 mod cgroups;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
     exec_serve::register(suite.module("exec_serve"));
     extras::register(suite.module("extras"));
     grants::register(suite.module("grants"));
+    annotations::register(suite.module("annotations"));
     boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     check::register(suite.module("check"));

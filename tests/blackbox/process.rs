@@ -34,6 +34,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "script_without_shebang_fails", script_without_shebang_fails)
         .on(ONE, "personality", personality)
         .on(ONE, "scheduler", scheduler)
+        .on(ONE, "scheduler_with_a_deadline", scheduler_with_a_deadline)
         .on(ONE, "io_priority", io_priority)
         .on(ONE, "signal_state_is_clean", signal_state_is_clean)
         .on(ONE, "session_and_pid", session_and_pid)
@@ -362,6 +363,45 @@ fn scheduler(t: &Trial) {
     let words: Vec<&str> = words.iter().map(|word| word.to_str().expect("utf-8")).collect();
     let niced = t.cmd("nice", &["-n", "5"]).args(&words);
     niced.args(&["-b", bundle.path(), &bundle.id]).ok().prints("0 0 3");
+}
+
+/// The first process itself: one with a deadline may not fork (sched(7)).
+fn scheduler_with_a_deadline(t: &Trial) {
+    t.only(&[Kind::Richrun], "no scheduler field in these versions");
+    let with = |scheduler: Value, words: &[&str]| {
+        t.bundle(|c| {
+            args(c, words);
+            c["process"]["scheduler"] = scheduler;
+        })
+    };
+    let asked = json!({
+        "policy": "SCHED_DEADLINE", "runtime": 10_000_000, "deadline": 30_000_000, "period": 100_000_000,
+    });
+    let own = ["cut", "-d ", "-f41", "/proc/self/stat"];
+    let out = t.run(&with(asked.clone(), &own));
+    if out.err.contains("device or resource busy") || out.err.contains("invalid argument") {
+        t.skip("this kernel admits no deadline here");
+    }
+    out.ok().prints("6");
+    // What it was given is what was asked for, where the kernel shows it.
+    let shown = t.run(&with(asked.clone(), &["cat", "/proc/self/sched"]));
+    if shown.out.contains("dl.runtime") {
+        let has = |name: &str, value: &str| {
+            let line = shown.out.lines().find(|line| line.starts_with(name));
+            line.is_some_and(|line| line.ends_with(value))
+        };
+        assert!(has("policy", " 6"), "{}", shown.out);
+    }
+    let mut forks = asked.clone();
+    forks["flags"] = json!(["SCHED_FLAG_RESET_ON_FORK"]);
+    t.run(&with(forks, &["sh", "-c", "cut -d' ' -f41 /proc/self/stat; true"])).ok().prints("0");
+    // More run time than there is until the deadline, and a deadline that another policy has not.
+    let mut wrong = asked.clone();
+    wrong["runtime"] = json!(40_000_000);
+    t.run(&with(wrong, &["true"])).exits(1).says("process.scheduler: sched_setattr");
+    let mut wrong = asked;
+    wrong["policy"] = json!("SCHED_OTHER");
+    t.run(&with(wrong, &["true"])).exits(1).says("only for SCHED_DEADLINE");
 }
 
 fn io_priority(t: &Trial) {

@@ -4,7 +4,6 @@
 mod terminals;
 
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use richrun_tests::command::{Cmd, Running, wait_until};
 use richrun_tests::container::IDLE;
 use richrun_tests::stage::SUB_FIRST;
 use richrun_tests::suite::{BOTH, ONE};
-use richrun_tests::terminal::{FdSocket, NotifySocket};
+use richrun_tests::terminal::{FdSocket, NotifySocket, pid_behind};
 use richrun_tests::{Bundle, Kind, Output, Suite, Trial};
 use serde_json::{Value, json};
 
@@ -34,13 +33,6 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "devices_are_not_given_away", devices_are_not_given_away)
         .on(ONE, "closed_streams", closed_streams)
         .on(BOTH, "seccomp_agent", seccomp_agent);
-}
-
-/// The pid behind a pidfd (pidfd_open(2), "fdinfo").
-fn pid_behind(fd: impl AsRawFd) -> i32 {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).expect("fdinfo");
-    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-    line.unwrap_or_else(|| panic!("no pidfd: {text}")).trim().parse().expect("a pid")
 }
 
 fn pidfd_sockets(t: &Trial) {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -101,6 +101,14 @@ impl Terminal {
             }
         }
     }
+}
+
+/// The pid behind a pidfd (pidfd_open(2), "fdinfo").
+pub fn pid_behind(fd: impl AsRawFd) -> i32 {
+    let text =
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).expect("fdinfo");
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    line.unwrap_or_else(|| panic!("no pidfd: {text}")).trim().parse().expect("a pid")
 }
 
 /// A listening socket that waits for descriptors.

@@ -14,7 +14,7 @@ use super::{pid_file, rich};
 use crate::cgroup::rdt::Resctrl;
 use crate::cgroup::{self, Cgroup, CgroupRecord, ScopeRecord};
 use crate::cli::{CgroupManager, CreateArgs, Global, LaunchArgs};
-use crate::config::annotations::KEEP_GROUPS;
+use crate::config::annotations::{KEEP_GROUPS, PIDFD_RECEIVER};
 use crate::config::extras::{Extras, Given};
 use crate::config::file::Settings;
 use crate::config::hooks::directories;
@@ -101,6 +101,10 @@ pub fn announce(args: &LaunchArgs, made: &Made) -> Result<()> {
         let socket = console::connect("--pidfd-socket", path)?;
         console::send_pidfd(socket.as_fd(), made.launched.pidfd.as_fd())?;
     }
+    if let Some(path) = &made.plan.pidfd_receiver {
+        let socket = console::connect(PIDFD_RECEIVER, path)?;
+        console::send_pidfd(socket.as_fd(), made.launched.pidfd.as_fd())?;
+    }
     args.pid_file.as_ref().map_or(Ok(()), |path| pid_file::write(path, made.launched.pid))
 }
 
@@ -164,8 +168,15 @@ impl Job {
             config.warnings.push(format!("annotation {KEEP_GROUPS}: {what}"));
         }
         let keep_groups = keep_groups && init.is_none();
+        let allowed = &settings.annotations.allow;
+        let (raw_filter, told) = annotations::raw_filter(&config.spec, allowed)?;
+        config.warnings.extend(told);
+        let (pidfd_receiver, told) = annotations::pidfd_receiver(&config.spec, allowed)?;
+        config.warnings.extend(told);
         let asked = Asked {
             keep_groups,
+            raw_filter,
+            pidfd_receiver,
             id: args.id.clone(),
             no_pivot: args.no_pivot,
             no_new_keyring: args.no_new_keyring,

@@ -8,7 +8,7 @@ use super::terminal::{self, Terminal};
 use super::{descriptors, pid_file};
 use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{ExecArgs, Global};
-use crate::config::annotations::KEEP_GROUPS;
+use crate::config::annotations::{KEEP_GROUPS, SECCOMP_BPF_DATA};
 use crate::config::file::Settings;
 use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
@@ -130,10 +130,13 @@ pub(super) fn planned(
     if state.extras.no_core_dumps {
         plan.process.without_core_dumps();
     }
-    if state.annotations.contains_key(KEEP_GROUPS) {
+    if [KEEP_GROUPS, SECCOMP_BPF_DATA].iter().any(|name| state.annotations.contains_key(*name)) {
         let allowed = Settings::load()?.annotations.allow;
         // What is to be told was told by who made the container.
         plan.process.user.keep_groups = annotations::keeps_groups(&config.spec, &allowed).0;
+        if let (Some(filter), _) = annotations::raw_filter(&config.spec, &allowed)? {
+            plan.seccomp = Some(filter);
+        }
     }
     Ok(plan)
 }

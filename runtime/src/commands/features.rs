@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::output::{indented, print};
 use crate::cli::{FeaturesArgs, Global, SPEC_VERSION, commit};
+use crate::config::annotations::{KNOWN, SYSTEMD_PROPERTY};
 use crate::config::validate::name_of;
 use crate::config::{extras, rich};
 use crate::error::Result;
@@ -34,7 +35,7 @@ struct Features {
     mount_options: Vec<String>,
     linux: Linux,
     annotations: BTreeMap<&'static str, String>,
-    potentially_unsafe_config_annotations: &'static [&'static str],
+    potentially_unsafe_config_annotations: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -105,8 +106,10 @@ fn features() -> Features {
         linux: linux(),
         annotations: annotations(),
         // What of them gives rights only does so where the administrator trusts annotations
-        // (config.toml, `trust`); what is run in front of the payload anybody may ask for.
-        potentially_unsafe_config_annotations: &["io.richrun.", "run.oci.keep_original_groups"],
+        // (config.toml, `trust`, `annotations.allow`, `systemd.properties`); what is run in front
+        // of the payload anybody may ask for.
+        potentially_unsafe_config_annotations: [&["io.richrun.", SYSTEMD_PROPERTY][..], &KNOWN]
+            .concat(),
     }
 }
 
@@ -178,6 +181,21 @@ mod tests {
         }
         assert_eq!(linux["capabilities"][0], "CAP_CHOWN");
         assert_eq!(linux["capabilities"].as_array().unwrap().len(), 41);
+    }
+
+    /// Each word that grants something, or decides what runs, is named: an engine passes on what is
+    /// not.
+    #[test]
+    fn what_may_be_unsafe_is_named() {
+        let list = value()["potentiallyUnsafeConfigAnnotations"].clone();
+        let named = |annotation: &str| {
+            list.as_array().unwrap().iter().filter_map(|word| word.as_str()).any(|word| {
+                word == annotation || word.ends_with('.') && annotation.starts_with(word)
+            })
+        };
+        let others = ["io.richrun.rich", "org.systemd.property.CollectMode"];
+        assert!(KNOWN.iter().chain(&others).all(|annotation| named(annotation)), "{list}");
+        assert!(!named("org.opencontainers.image.stopSignal"), "{list}");
     }
 
     #[test]

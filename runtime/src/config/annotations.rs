@@ -9,8 +9,19 @@ use super::nearest::did_you_mean;
 /// podman's `--group-add keep-groups`).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
+/// A unix socket of the host's that gets a pidfd of the container's first process (crun's).
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+
+/// A filter of system calls as the kernel takes it, in base64, in the place of `linux.seccomp`
+/// (crun's).
+pub const SECCOMP_BPF_DATA: &str = "run.oci.seccomp_bpf_data";
+
+/// What stands before a property of systemd's scope (runc's), which counts where
+/// `systemd.properties` has it.
+pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+
 /// All that can be allowed.
-const KNOWN: [&str; 1] = [KEEP_GROUPS];
+pub const KNOWN: [&str; 3] = [KEEP_GROUPS, PIDFD_RECEIVER, SECCOMP_BPF_DATA];
 
 /// The table `annotations` of the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -86,7 +86,9 @@ pub const KEYS: &[Key] = &[
         "[]",
         "Which annotations count that give a payload more than config.json does; whoever writes \
          annotations, images among them, decides on these. run.oci.keep_original_groups (podman's \
-         --group-add keep-groups): the payload keeps the supplementary groups of who runs the engine.",
+         --group-add keep-groups): the payload keeps the supplementary groups of who runs the engine. \
+         run.oci.pidfd_receiver: a socket of the host's gets a pidfd of the first process. \
+         run.oci.seccomp_bpf_data: a filter in base64 stands in the place of linux.seccomp.",
     ),
     key(
         "devices.mknod",

@@ -114,6 +114,7 @@ pub const FEATURES: &[Feature] = &[
     row(Files, "`fsopen`, `fsconfig`, `fsmount`, `move_mount`", "5.2", Calls(&[libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_move_mount]), "new mounts, attached by descriptor", "`mount` on a link of `self/fd` of a checked procfs"),
     row(Files, "`open_tree(OPEN_TREE_CLONE)`", "5.2", Calls(&[libc::SYS_open_tree]), "bind mounts, masked paths", "`mount(MS_BIND)` on a link of `self/fd` of a checked procfs"),
     row(Files, "`setns` of a mount namespace, `open_tree` in it", "5.2", Release, "trees for a container in a user namespace, and id-mapped ones", "without `open_tree` the first process binds what it can reach"),
+    row(Files, "`open_tree`, `move_mount`, `mount_setattr` of detached trees", "5.2, 5.2, 5.12", Calls(&[libc::SYS_open_tree, libc::SYS_move_mount, libc::SYS_mount_setattr]), "`mounts add`", "error"),
     row(Files, "a detached copy of a whole root (`open_tree`)", "5.2", Release, "a container without a mount namespace of its own", "error"),
     row(Files, "`statx` with the mount's id", "5.8", Release, "a tmpfs that becomes read-only last is still the one that was mounted", "it is not asked"),
     row(Files, "`mount_setattr`", "5.12", Calls(&[libc::SYS_mount_setattr]), "attributes and propagation, recursive ones too", "a bind remount, once it is attached, with the flags it has; recursive attributes reach the top mount only"),
@@ -173,7 +174,11 @@ mod tests {
         let newest =
             needed.filter(|feature| feature.release() > OLDEST).map(|feature| feature.name);
         // Each of these serves what a configuration asks for by its name.
-        let asked = ["id-mapped mounts", "`MOUNT_ATTR_NOSYMFOLLOW`"];
+        let asked = [
+            "`open_tree`, `move_mount`, `mount_setattr` of detached trees",
+            "id-mapped mounts",
+            "`MOUNT_ATTR_NOSYMFOLLOW`",
+        ];
         let asked = [&asked[..], &["`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`"]].concat();
         assert_eq!(newest.collect::<Vec<_>>(), asked);
     }

@@ -5,6 +5,7 @@
 
 pub mod added;
 pub mod annotations;
+mod base64;
 pub mod boot;
 pub mod cgroup;
 pub mod cgroup_view;
@@ -86,6 +87,10 @@ pub struct Asked {
     pub descriptors: u32,
     /// The payload keeps the caller's supplementary groups.
     pub keep_groups: bool,
+    /// A filter in the place of `linux.seccomp`.
+    pub raw_filter: Option<Filter>,
+    /// The annotation's socket for a pidfd of the first process.
+    pub pidfd_receiver: Option<PathBuf>,
     /// A rich container.
     pub rich: Option<RichConfig>,
     /// What a rich container runs beside its payload.
@@ -180,6 +185,8 @@ pub struct Plan {
     pub boot: Option<BootPlan>,
     /// Descriptors from 3 on that the payload gets.
     pub descriptors: u32,
+    /// The annotation's socket for a pidfd of the first process.
+    pub pidfd_receiver: Option<PathBuf>,
 }
 
 impl Plan {
@@ -282,7 +289,7 @@ impl Plan {
             personality: process::personality(spec),
             memory_policy: process::memory_policy(spec)?,
             cgroup,
-            seccomp: filter(spec)?,
+            seccomp: asked.raw_filter.map_or_else(|| filter(spec), |raw| Ok(Some(raw)))?,
             hooks: spec.hooks().clone().unwrap_or_default(),
             keyring: match asked.no_new_keyring {
                 true => None,
@@ -297,6 +304,7 @@ impl Plan {
                 .transpose()?,
             boot: None,
             descriptors: asked.descriptors,
+            pidfd_receiver: asked.pidfd_receiver,
             namespaces,
             id: asked.id,
         })

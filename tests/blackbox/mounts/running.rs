@@ -114,7 +114,7 @@ fn added_in_a_user_namespace(t: &Trial) {
         {"destination": "/root", "type": "tmpfs", "source": "x"},
     ]);
     asked(t, &c, "add", &list).ok();
-    c.exec("cat /usr/file; touch /root/x && stat -c %u:%g /root/x").ok().prints("data\n0:0");
+    c.exec("cat /usr/file; touch /root/x && stat -c %u:%g /root/x").ok().prints("hidden/data\n0:0");
     asked(t, &c, "remove", &list).ok();
     c.exec("ls /usr").ok().prints("");
     c.remove();

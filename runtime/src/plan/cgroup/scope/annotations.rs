@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 
 use super::{Property, Value};
+use crate::config::annotations::SYSTEMD_PROPERTY;
 use crate::config::properties::check_property;
 use crate::error::{Error, Result};
-
-/// What stands before the property's name.
-const PREFIX: &str = "org.systemd.property.";
 
 /// The names that the administrator allows.
 pub type Allowed = [String];
@@ -26,19 +24,20 @@ pub fn properties(
     let mut asked: Vec<(&str, &str)> = annotations
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?, value.as_str())))
+        .filter_map(|(key, value)| Some((key.strip_prefix(SYSTEMD_PROPERTY)?, value.as_str())))
         .collect();
     asked.sort_unstable();
     let (mut properties, mut warnings) = (Vec::new(), Vec::new());
     for (name, text) in asked {
         if !allowed.iter().any(|known| known == name) || check_property(name).is_err() {
             warnings.push(format!(
-                "annotation {PREFIX}{name}: ignored: systemd.properties of the settings does not allow it"
+                "annotation {SYSTEMD_PROPERTY}{name}: ignored: systemd.properties of the settings does not allow it"
             ));
             continue;
         }
-        let wrong =
-            |why: &str| Error::config(format!("annotations: {PREFIX}{name}: {text:?}: {why}"));
+        let wrong = |why: &str| {
+            Error::config(format!("annotations: {SYSTEMD_PROPERTY}{name}: {text:?}: {why}"))
+        };
         let value =
             parse(text).ok_or_else(|| wrong("no value (true, 5, uint64 5, 'text', ['a', 'b'])"))?;
         properties.push(named(name, value).ok_or_else(|| wrong("no number of seconds"))?);
@@ -180,8 +179,9 @@ mod tests {
     }
 
     fn asked(allowed: &[&str], pairs: &[(&str, &str)]) -> Result<(Vec<Property>, Vec<String>)> {
-        let map =
-            pairs.iter().map(|(name, value)| (format!("{PREFIX}{name}"), (*value).to_owned()));
+        let map = pairs
+            .iter()
+            .map(|(name, value)| (format!("{SYSTEMD_PROPERTY}{name}"), (*value).to_owned()));
         let map: HashMap<_, _> = map.chain([("other".to_owned(), "x".to_owned())]).collect();
         let allowed: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
         properties(Some(&map), &allowed)
