@@ -69,7 +69,8 @@ fn a_filter_as_the_kernel_has_it(t: &Trial) {
         t.run_cmd(&bundle, &[]).env("RICHRUN_CONFIG", settings).run()
     };
     let data = base64(&without_uname());
-    run(&data, &[BPF]).fails().says("uname").prints("Seccomp:\t2");
+    // busybox prints what it has not learnt as nothing.
+    run(&data, &[BPF]).exits(0).prints("Seccomp:\t2");
     if t.kind() == Kind::Crun {
         return;
     }
@@ -90,8 +91,7 @@ fn a_filter_as_the_kernel_has_it(t: &Trial) {
     let options = ["run", "-d", "-b", bundle.path(), &bundle.id];
     t.rt(&options).env("RICHRUN_CONFIG", settings).ok();
     let c = t.take(&bundle);
-    let uname = c.exec_cmd(&[], &["uname"]).env("RICHRUN_CONFIG", settings).run();
-    uname.fails().says("uname");
+    c.exec_cmd(&[], &["uname"]).env("RICHRUN_CONFIG", settings).ok().prints("");
     c.remove();
 }
 

@@ -89,7 +89,7 @@ impl Stage {
             "service" | "health" => Stage::Services,
             "exec" if words.contains(&"--needs") => Stage::Services,
             "state" | "inspect" | "kill" | "stop" | "delete" | "exec" | "list" | "ps" | "pause"
-            | "update" => Stage::Running,
+            | "update" | "mounts" => Stage::Running,
             _ => Stage::Bundle,
         }
     }
@@ -196,6 +196,8 @@ fn prepare(t: &Trial, stage: Stage, example: &str) -> PathBuf {
     fs::write(dir.join("services.toml"), SERVICES).expect("services.toml");
     let process = r#"{"cwd": "/", "args": ["/bin/true"], "user": {"uid": 0, "gid": 0}}"#;
     fs::write(dir.join("process.json"), process).expect("process.json");
+    let mounts = r#"[{"destination": "/data", "type": "tmpfs"}]"#;
+    fs::write(dir.join("mounts.json"), mounts).expect("mounts.json");
     if stage == Stage::Root {
         return dir;
     }

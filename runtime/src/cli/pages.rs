@@ -324,10 +324,8 @@ const MOUNTS: Page = Page {
            saved configuration stays as it was at create; /proc/PID/mountinfo tells what is mounted.",
     examples: "\
 Examples:
-  echo '[{\"destination\": \"/data\", \"type\": \"bind\", \"source\": \"/srv/data\",
-    \"options\": [\"rbind\", \"ro\"]}]' >data.json
-  richrun mounts add demo data.json
-  richrun mounts remove demo data.json",
+  echo '[{\"destination\": \"/scratch\", \"type\": \"tmpfs\"}]' | richrun mounts add demo -
+  richrun mounts add demo mounts.json",
 };
 
 const MOUNTS_ADD: Page = Page {
@@ -340,8 +338,7 @@ const MOUNTS_ADD: Page = Page {
     examples: "\
 Examples:
   richrun mounts add demo mounts.json
-  echo '[{\"destination\": \"/scratch\", \"type\": \"tmpfs\", \"source\": \"tmpfs\"}]' |
-    richrun mounts add demo -",
+  echo '[{\"destination\": \"/scratch\", \"type\": \"tmpfs\"}]' | richrun mounts add demo -",
 };
 
 const MOUNTS_REMOVE: Page = Page {
@@ -351,8 +348,7 @@ const MOUNTS_REMOVE: Page = Page {
            reached by no link, since the container could have put one there: name the place itself.",
     examples: "\
 Examples:
-  richrun mounts remove demo mounts.json
-  echo '[{\"destination\": \"/scratch\"}]' | richrun mounts remove demo -",
+  echo '[{\"destination\": \"/dev/mqueue\"}]' | richrun mounts remove demo -",
 };
 
 /// The page of a command; that of a command's command has both names: `hooks run`.

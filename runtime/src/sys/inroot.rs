@@ -392,7 +392,9 @@ mod tests {
             let proc = by(host.as_fd(), Path::new("proc"), OFlags::PATH);
             assert_eq!(proc.unwrap_err(), Errno::XDEV);
         }
-        let walk_over = |root, path: &_, flags| walk_without_links(root, path, flags, None);
+        fn walk_over(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+            walk_without_links(root, path, flags, None)
+        }
         for by in [open_without_links, walk_over] {
             assert!(by(host.as_fd(), Path::new("/proc"), OFlags::PATH).is_ok());
             let link = by(root.as_fd(), Path::new("/a/abs"), OFlags::PATH);
