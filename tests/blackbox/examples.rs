@@ -196,7 +196,7 @@ fn prepare(t: &Trial, stage: Stage, example: &str) -> PathBuf {
     fs::write(dir.join("services.toml"), SERVICES).expect("services.toml");
     let process = r#"{"cwd": "/", "args": ["/bin/true"], "user": {"uid": 0, "gid": 0}}"#;
     fs::write(dir.join("process.json"), process).expect("process.json");
-    let mounts = r#"[{"destination": "/data", "type": "tmpfs"}]"#;
+    let mounts = r#"[{"destination": "/home", "type": "tmpfs"}]"#;
     fs::write(dir.join("mounts.json"), mounts).expect("mounts.json");
     if stage == Stage::Root {
         return dir;

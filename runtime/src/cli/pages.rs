@@ -324,7 +324,7 @@ const MOUNTS: Page = Page {
            saved configuration stays as it was at create; /proc/PID/mountinfo tells what is mounted.",
     examples: "\
 Examples:
-  echo '[{\"destination\": \"/scratch\", \"type\": \"tmpfs\"}]' | richrun mounts add demo -
+  echo '[{\"destination\": \"/tmp\", \"type\": \"tmpfs\"}]' | richrun mounts add demo -
   richrun mounts add demo mounts.json",
 };
 
@@ -338,7 +338,7 @@ const MOUNTS_ADD: Page = Page {
     examples: "\
 Examples:
   richrun mounts add demo mounts.json
-  echo '[{\"destination\": \"/scratch\", \"type\": \"tmpfs\"}]' | richrun mounts add demo -",
+  echo '[{\"destination\": \"/tmp\", \"type\": \"tmpfs\"}]' | richrun mounts add demo -",
 };
 
 const MOUNTS_REMOVE: Page = Page {
