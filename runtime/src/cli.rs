@@ -4,6 +4,7 @@
 //! times as much as reading the line, and a runtime is started very often.
 
 mod args;
+mod criu;
 mod hooks_args;
 mod mounts;
 pub mod pages;
@@ -20,6 +21,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 pub use args::*;
+pub use criu::*;
 pub use hooks_args::*;
 pub use mounts::*;
 pub use services::*;
@@ -85,6 +87,10 @@ verbs! {
     "pause" Pause(PauseArgs) End;
     /// Thaw a container.
     "resume" Resume(ResumeArgs) End;
+    /// Write a container to images on disk.
+    "checkpoint" Checkpoint(CheckpointArgs) End;
+    /// Make a container of such images.
+    "restore" Restore(RestoreArgs) End;
     /// Change a container's limits.
     "update" Update(UpdateArgs) End;
     /// Mount and unmount in a running container.

@@ -306,6 +306,44 @@ const EVENTS: Page = Page {
   richrun events demo | jq -c 'select(.type == \"health\")'",
 };
 
+const CHECKPOINT: Page = Page {
+    about: "Write a running container to images on disk, by CRIU",
+    long: "Stops the container's processes and has CRIU (a program of its own, found by PATH) write their \
+           memory, files, namespaces and sockets; `restore` makes a container of that, here or on another \
+           host with the same files. Then the container is deleted, unless --leave-running says that it \
+           goes on. Its bind mounts and namespaces that config.json names by a path are not written: \
+           they are expected where it is restored. --pre-dump writes memory only, for a later checkpoint \
+           with --parent-path to have less to write while the container stands still.\n\nIt takes root. \
+           What CRIU cannot write it says in its log (dump.log), whose last error is in the message. \
+           /etc/criu/richrun.conf configures CRIU besides, else /etc/criu/runc.conf, or the file that the \
+           annotation org.criu.config names, where the administrator allows it (annotations.allow in \
+           /etc/richrun/config.toml).",
+    examples: "\
+Examples:
+  richrun checkpoint --image-path /var/tmp/demo demo
+  richrun restore -d --image-path /var/tmp/demo -b box demo2
+
+  richrun checkpoint --leave-running --image-path /var/tmp/copy demo
+  richrun checkpoint --pre-dump --image-path /var/tmp/demo/0 demo
+  richrun checkpoint --parent-path ../0 --image-path /var/tmp/demo/1 demo",
+};
+
+const RESTORE: Page = Page {
+    about: "Make a container of what `checkpoint` has written, by CRIU",
+    long: "Makes the container's directory, control groups and mount points by the bundle's config.json, \
+           runs its prestart and createRuntime hooks, and has CRIU restore the processes, which go on \
+           where they stood; poststart hooks follow. Limits and devices are config.json's; what the \
+           processes are (credentials, filters, profiles) is the images'. The bundle must be what it \
+           was at the checkpoint, the id need not. Without -d it waits, as `run` does, and deletes the \
+           container at its end.\n\nImages are trusted: who can write them decides what runs as root. \
+           When CRIU fails, its last error (restore.log) is in the message, and nothing is left.",
+    examples: "\
+Examples:
+  richrun restore -d --image-path /var/tmp/demo -b box demo
+  richrun restore --image-path /var/tmp/demo -b box demo2     wait for its end
+  richrun restore -d --console-socket /run/console.sock -b box demo",
+};
+
 const UPDATE: Page = Page {
     about: "Change a container's limits",
     long: "Writes other limits into the container's cgroups, and keeps them: what is not named stays as \
@@ -379,6 +417,8 @@ pub fn page(verb: &str) -> &'static Page {
         "service" => &SERVICE,
         "health" => &HEALTH,
         "events" => &EVENTS,
+        "checkpoint" => &CHECKPOINT,
+        "restore" => &RESTORE,
         "update" => &UPDATE,
         "mounts" => &MOUNTS,
         "mounts add" => &MOUNTS_ADD,

@@ -34,6 +34,18 @@ pub fn user(text: &str) -> Result<UserArg, String> {
     }
 }
 
+/// `ADDRESS:PORT`, an IPv6 address in brackets.
+pub fn server(text: &str) -> Result<(String, u16), String> {
+    let wrong = || "Use --page-server ADDRESS:PORT to specify page server".to_owned();
+    let (address, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+    match bare.unwrap_or(address) {
+        "" => Err(wrong()),
+        address => Ok((address.to_owned(), port)),
+    }
+}
+
 /// A size in bytes with a unit of 1024s (`64M`, `1.5GiB`), or -1: what runc takes.
 pub fn bytes(text: &str) -> Result<i64, String> {
     if text == "-1" {
@@ -95,6 +107,15 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_server_has_a_port() {
+        assert_eq!(server("10.0.0.1:27"), Ok(("10.0.0.1".into(), 27)));
+        assert_eq!(server("[::1]:27"), Ok(("::1".into(), 27)));
+        for bad in ["", "h", "h:", ":1", "h:0", "h:65536", "h:-1", "h:x"] {
+            assert!(server(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_gos() {

@@ -125,10 +125,10 @@ pub fn undo(entry: &Entry, state: &State, error: Error) -> Error {
 
 /// Everything that was decided.
 #[derive(Debug)]
-struct Job {
-    config: Config,
+pub(super) struct Job {
+    pub(super) config: Config,
     host: Host,
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Where classes of cache and memory bandwidth are, if one is asked for.
     resctrl: Option<Resctrl>,
     /// Readiness of the payload is told to the host.
@@ -137,16 +137,48 @@ struct Job {
     stop_signal: Option<i32>,
 }
 
+/// What was found out before anything is decided.
+pub(super) struct Found {
+    /// The configuration, with what was added to it.
+    pub(super) config: Config,
+    /// The administrator's.
+    pub(super) settings: Settings,
+    /// A rich container.
+    pub(super) rich: Option<RichConfig>,
+    /// What runs beside its payload, if that is to be started.
+    pub(super) services: Option<Services>,
+    /// There is a socket for the payload's readiness.
+    pub(super) notifies: bool,
+}
+
+/// The bundle's configuration.
+pub(super) fn load(args: &LaunchArgs) -> Result<Config> {
+    Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))
+}
+
 impl Job {
     fn new(global: &Global, args: &LaunchArgs, store: &Store, passed: Passed) -> Result<Job> {
-        let mut config = Config::load(args.bundle.as_deref().unwrap_or(Path::new(".")))?;
+        let mut config = load(args)?;
         if let (Some(process), false) = (config.spec.process_mut(), args.command.is_empty()) {
             process.set_args(Some(args.command.clone()));
         }
-        let settings = Settings::load()?;
+        let mut settings = Settings::load()?;
         config.add_hooks(directories(&args.hooks_dir, &settings))?;
-        let rich = rich::asked(args, &mut config, settings.rich)?;
+        let rich = rich::asked(args, &mut config, std::mem::take(&mut settings.rich))?;
         let services = services_asked(args, &config, rich.as_ref())?;
+        let notifies = notify_relay::host_address().is_some();
+        let found = Found { config, settings, rich, services, notifies };
+        Job::of(global, args, store, (found, passed))
+    }
+
+    /// What is decided by what was found out.
+    pub(super) fn of(
+        global: &Global,
+        args: &LaunchArgs,
+        store: &Store,
+        (found, passed): (Found, Passed),
+    ) -> Result<Job> {
+        let Found { mut config, settings, rich, services, notifies } = found;
         let given =
             Given { landlock: &args.landlock, delegate_cgroup: args.delegate_cgroup.as_deref() };
         let extras = Extras::new(config.spec.annotations().as_ref(), given)?;
@@ -157,8 +189,7 @@ impl Job {
         let release = || std::fs::read_to_string("/etc/os-release").ok();
         let boot_host = BootHost { os_release: init.as_ref().and_then(|_| release()) };
         let directory = store.root().join(&args.id);
-        let notify = notify_relay::host_address().map(|_| notify_relay::directory(&directory));
-        let notifies = notify.is_some();
+        let notify = notifies.then(|| notify_relay::directory(&directory));
         let (keep_groups, told) =
             annotations::keeps_groups(&config.spec, &settings.annotations.allow);
         config.warnings.extend(told);
@@ -208,7 +239,7 @@ impl Job {
         Ok(Job { config, host, plan, resctrl, notifies, stop_signal })
     }
 
-    fn first_state(&self) -> State {
+    pub(super) fn first_state(&self) -> State {
         let mut created = String::new();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         log::push_time(&mut created, now);
@@ -248,31 +279,14 @@ impl Job {
         console: Option<OwnedFd>,
         begin: Begin,
     ) -> Result<Launched> {
-        let plan = &self.plan;
-        entry.save(state)?;
-        if self.notifies {
-            notify_relay::make_directory(&entry.path())?;
-        }
-        // A group that is refused is somebody else's: it is not ours to remove.
-        let mut cgroup = Cgroup::create(&plan.cgroup).inspect_err(|_| state.cgroup = None)?;
-        state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
+        let mut cgroup = self.place(entry, state)?;
         let moved = self.moved(state.cgroup.as_ref());
-        let plan = moved.as_ref().unwrap_or(plan);
-        if cgroup.is_none() && !plan.namespaces.has_new(LinuxNamespaceType::Pid) {
-            log::warn(
-                "the container has no cgroup and no pid namespace of its own: not all of its processes can be found and ended",
-            );
-        }
+        let plan = moved.as_ref().unwrap_or(&self.plan);
         let systemd = plan.boot.as_ref().is_some_and(|boot| boot.family == Family::Systemd);
         if systemd && state.cgroup.is_none() {
             return Err(boot::without_groups());
         }
-        if let (Some(asked), Some(resctrl)) = (&plan.rdt, &self.resctrl) {
-            resctrl.make(asked, &mut |record| {
-                state.rdt = Some(record.clone());
-                entry.save(state)
-            })?;
-        }
+        self.join_class(entry, state)?;
         let gate = (begin == Begin::AtTheGate)
             .then(|| Gate::make(entry.dir(), gate::FIRST))
             .transpose()?;
@@ -287,8 +301,36 @@ impl Job {
         Ok(launched)
     }
 
+    /// The container's directory and groups.
+    pub(super) fn place(&self, entry: &Entry, state: &mut State) -> Result<Cgroup> {
+        entry.save(state)?;
+        if self.notifies {
+            notify_relay::make_directory(&entry.path())?;
+        }
+        // A group that is refused is somebody else's: it is not ours to remove.
+        let cgroup = Cgroup::create(&self.plan.cgroup).inspect_err(|_| state.cgroup = None)?;
+        state.cgroup = (!cgroup.is_none()).then(|| cgroup.record());
+        if cgroup.is_none() && !self.plan.namespaces.has_new(LinuxNamespaceType::Pid) {
+            log::warn(
+                "the container has no cgroup and no pid namespace of its own: not all of its processes can be found and ended",
+            );
+        }
+        Ok(cgroup)
+    }
+
+    /// Its class of cache and memory bandwidth, if one is asked for.
+    pub(super) fn join_class(&self, entry: &Entry, state: &mut State) -> Result<()> {
+        if let (Some(asked), Some(resctrl)) = (&self.plan.rdt, &self.resctrl) {
+            resctrl.make(asked, &mut |record| {
+                state.rdt = Some(record.clone());
+                entry.save(state)
+            })?;
+        }
+        Ok(())
+    }
+
     /// The plan for the groups that systemd has made, where they are elsewhere than thought.
-    fn moved(&self, groups: Option<&CgroupRecord>) -> Option<Plan> {
+    pub(super) fn moved(&self, groups: Option<&CgroupRecord>) -> Option<Plan> {
         let groups = groups.filter(|groups| groups.scope.is_some())?;
         let planned = &self.plan.cgroup;
         let elsewhere = groups.unified != planned.unified || groups.v1 != planned.v1;

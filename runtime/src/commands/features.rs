@@ -16,6 +16,7 @@ use crate::config::annotations::{KNOWN, SYSTEMD_PROPERTY};
 use crate::config::validate::name_of;
 use crate::config::{extras, rich};
 use crate::error::Result;
+use crate::launch::criu;
 use crate::plan::namespaces::JOIN_ORDER;
 use crate::plan::process::{MEMORY_FLAGS, MEMORY_MODES};
 use crate::plan::{mount_options, seccomp::known};
@@ -142,10 +143,13 @@ fn linux() -> Linux {
 /// What is this runtime's own.
 fn annotations() -> BTreeMap<&'static str, String> {
     let modes: Vec<&str> = rich::MODES.iter().map(|row| row.0).collect();
+    let checkpoint = criu::program().is_ok().to_string();
     let mut annotations = BTreeMap::from([
         ("io.richrun.annotations", extras::NAMES.join(",")),
-        ("io.richrun.checkpoint.enabled", "false".to_owned()),
+        ("io.richrun.checkpoint.enabled", checkpoint.clone()),
         ("io.richrun.rich.modes", modes.join(",")),
+        // runc's, which engines look for.
+        ("org.opencontainers.runc.checkpoint.enabled", checkpoint),
         ("io.richrun.version", env!("CARGO_PKG_VERSION").to_owned()),
     ]);
     if let Some(commit) = commit() {

@@ -4,7 +4,9 @@
 //! is the exit status.
 
 mod check;
+mod checkpoint;
 mod create;
+mod criu;
 mod delete;
 mod descriptors;
 mod doctor;
@@ -24,6 +26,7 @@ mod output;
 mod pause;
 mod pid_file;
 mod ps;
+mod restore;
 mod resume;
 mod rich;
 mod run;
@@ -42,6 +45,8 @@ use crate::error::Result;
 /// Runs the command that was asked for; returns the exit status.
 pub fn run(global: &Global, verb: &Verb) -> Result<u8> {
     match verb {
+        Verb::Checkpoint(args) => checkpoint::run(global, args),
+        Verb::Restore(args) => restore::run(global, args),
         Verb::Check(args) => check::run(global, args),
         Verb::Delete(args) => delete::run(global, args),
         Verb::Doctor(args) => doctor::run(global, args),

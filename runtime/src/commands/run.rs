@@ -76,7 +76,7 @@ fn begin_payload(args: &RunArgs, made: &Made) -> Result<Begun> {
 }
 
 /// Deletes the container; somebody else may have done so already.
-fn remove(store: &Store, id: &str) -> Result<()> {
+pub(super) fn remove(store: &Store, id: &str) -> Result<()> {
     match store.load(id) {
         Ok((entry, state)) => destroy(&entry, &state),
         Err(error) if error.kind() == Kind::NotFound => Ok(()),

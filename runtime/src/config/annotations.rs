@@ -20,8 +20,12 @@ pub const SECCOMP_BPF_DATA: &str = "run.oci.seccomp_bpf_data";
 /// `systemd.properties` has it.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
+/// The file by which CRIU is configured at checkpoint and restore (runc's annotation): CRIU runs
+/// what it names, as root.
+pub const CRIU_CONFIG: &str = "org.criu.config";
+
 /// All that can be allowed.
-pub const KNOWN: [&str; 3] = [KEEP_GROUPS, PIDFD_RECEIVER, SECCOMP_BPF_DATA];
+pub const KNOWN: [&str; 4] = [KEEP_GROUPS, PIDFD_RECEIVER, SECCOMP_BPF_DATA, CRIU_CONFIG];
 
 /// The table `annotations` of the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

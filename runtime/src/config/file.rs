@@ -88,7 +88,9 @@ pub const KEYS: &[Key] = &[
          annotations, images among them, decides on these. run.oci.keep_original_groups (podman's \
          --group-add keep-groups): the payload keeps the supplementary groups of who runs the engine. \
          run.oci.pidfd_receiver: a socket of the host's gets a pidfd of the first process. \
-         run.oci.seccomp_bpf_data: a filter in base64 stands in the place of linux.seccomp.",
+         run.oci.seccomp_bpf_data: a filter in base64 stands in the place of linux.seccomp. \
+         org.criu.config: the file that CRIU is configured by at checkpoint and restore; CRIU runs as \
+         root what it names.",
     ),
     key(
         "devices.mknod",

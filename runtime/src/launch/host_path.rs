@@ -52,3 +52,11 @@ pub fn name_of(fd: BorrowedFd<'_>) -> std::io::Result<PathBuf> {
 pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
+
+/// Makes a directory of the host's, if it is not there.
+pub fn make_directory(path: &Path, mode: Mode) -> Result<(), Errno> {
+    match rustix::fs::mkdir(path, mode) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

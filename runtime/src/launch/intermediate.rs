@@ -98,7 +98,11 @@ impl Spawned {
 /// that (before 5.7), or not here (a group with children, EBUSY, is refused at
 /// the write too, with a better word), the child joins by writing. Where this user may not, it is
 /// outside, and systemd is to put it there: `true`.
-fn into_cgroup(flags: u64, cgroup: &Cgroup, groups: &mut Vec<OwnedFd>) -> Result<(Cloned, bool)> {
+pub(super) fn into_cgroup(
+    flags: u64,
+    cgroup: &Cgroup,
+    groups: &mut Vec<OwnedFd>,
+) -> Result<(Cloned, bool)> {
     let mut outside = false;
     let cloned = match (clone3(flags, cgroup.v2_fd()), cgroup.v2_fd()) {
         (Err(Errno::NOSYS | Errno::INVAL), Some(_)) => {

@@ -16,6 +16,7 @@ pub mod console;
 pub mod container_files;
 mod copy_up;
 mod core_scheduling;
+pub mod criu;
 mod devices;
 pub mod exec;
 pub mod foreground;

@@ -61,6 +61,11 @@ pub fn directory(state: &Path) -> PathBuf {
     state.join(CLOSED).join(BOUND)
 }
 
+/// Whether a container was made with one.
+pub fn has_directory(state: &Path) -> bool {
+    super::host_path::stat(&directory(state)).is_ok()
+}
+
 /// For `create`: makes the directory that is bound, read-only, at
 /// [`IN_CONTAINER`]; returns its path.
 pub fn make_directory(state: &Path) -> Result<PathBuf> {

@@ -154,6 +154,30 @@ impl Root {
         Ok(Some(mounted))
     }
 
+    /// Makes the places of mounts that somebody else will make, CRIU, in the order in which they are
+    /// made: what is bound is bound, since the places of later ones may lie in it. What lies in a
+    /// file system that comes with its content, or whose places are the kernel's, is passed over.
+    pub fn make_mount_points(&self, steps: &[MountStep]) -> Result<()> {
+        let mut new: Vec<std::path::PathBuf> = Vec::new();
+        for step in steps {
+            let place = cleaned(&step.destination);
+            if place == Path::new("/") || new.iter().any(|top| place.starts_with(top)) {
+                continue;
+            }
+            let named = |error: Error| error.within(&step.field);
+            match &step.what {
+                What::Bind { source, recursive, .. } => {
+                    self.mount_bound(step, (source, *recursive), None).map_err(named)?;
+                }
+                What::Fs { .. } | What::Cgroup => {
+                    self.target(step, inroot::Make::Dir).map_err(named)?;
+                    new.push(place);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes read-only what had to be written to before.
     pub fn make_read_only(&self) -> Result<()> {
         for late in &self.late {

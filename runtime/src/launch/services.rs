@@ -45,12 +45,17 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Makes both. The socket belongs to whoever runs the runtime, and to nobody else.
-    #[expect(clippy::disallowed_methods, reason = "in the runtime's own directory")]
+    /// Makes both.
     pub fn make(entry: &Entry, plan: &[u8]) -> Result<Inherited> {
         let plan = sealed_image(c"rich-services", plan)?;
         rustix::fs::seek(&plan, rustix::fs::SeekFrom::Start(0))
             .step(|| "services: rewind the plan")?;
+        Ok(Inherited { plan, control: Self::control_socket(entry)? })
+    }
+
+    /// The listening socket. It belongs to whoever runs the runtime, and to nobody else.
+    #[expect(clippy::disallowed_methods, reason = "in the runtime's own directory")]
+    pub fn control_socket(entry: &Entry) -> Result<OwnedFd> {
         let step = || format!("services: make {}/{SOCKET}", entry.path().display());
         // A path through the directory's descriptor is short enough for any address.
         let path = format!("/proc/self/fd/{}/{SOCKET}", entry.dir().as_raw_fd());
@@ -61,7 +66,7 @@ impl Inherited {
         bind(&control, &address).step(step)?;
         chmodat(entry.dir(), SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).step(step)?;
         listen(&control, 128).step(step)?;
-        Ok(Inherited { plan, control })
+        Ok(control)
     }
 
     /// The descriptors' numbers: plan, socket.

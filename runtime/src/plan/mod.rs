@@ -9,6 +9,7 @@ mod base64;
 pub mod boot;
 pub mod cgroup;
 pub mod cgroup_view;
+pub mod criu;
 pub mod dbus;
 pub mod devices;
 pub mod doctor;
