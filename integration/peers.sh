@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prepares what the tests and benchmarks compare richrun with: the peers
-# (runc, crun old and new, tini, dumb-init, catatonit, s6, supervisord,
+# (runc, crun old and new, CRIU, tini, dumb-init, catatonit, s6, supervisord,
 # systemd-nspawn, youki), the engines (podman, containerd, Docker, Kubernetes) and an
 # ordinary user for the rootless tests.
 #
@@ -8,6 +8,7 @@
 #   integration/peers.sh bench      all that `make bench` needs, but youki
 #   integration/peers.sh packages   Debian's packages
 #   integration/peers.sh crun       Debian trixie's crun, into PEERS_DIR/bin/crun
+#   integration/peers.sh criu       Debian forky's CRIU, into PEERS_DIR/criu: for checkpoint and restore
 #   integration/peers.sh user       the ordinary user TEST_USER, with a subuid and subgid range
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
 #   integration/peers.sh nspawn     Debian trixie's systemd-nspawn, into PEERS_DIR/bin/systemd-nspawn
@@ -123,7 +124,9 @@ unpack() {
     say "$name: unpacking $suite's"
     mkdir -p "$peers/bin"
     rm -rf "$tree"
-    mmdebstrap --quiet --variant=extract --include="$2" "$suite" "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
+    # A mirror that is kept as it was on some day is as good.
+    mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' --include="$2" \
+        "$suite" "$tree" "$("$here/integration/mirror.sh")" 2>"$peers/mmdebstrap.log" || {
         tail -n 5 "$peers/mmdebstrap.log" >&2
         fail "$name: mmdebstrap failed (log: $peers/mmdebstrap.log)"
     }
@@ -151,6 +154,26 @@ unpack_one() {
 }
 
 install_crun() { unpack_one crun crun trixie crun; }
+
+# Checkpoint and restore. The next release's: trixie has none, and bookworm's 3.17 does not know the
+# vDSO of kernels since 6.16 ("Unexpected rt vDSO area bounds"). Its program is left as it is and called by
+# the loader it came with: CRIU writes its own code into other processes, and looks for it in its file.
+install_criu() {
+    criu=$peers/criu
+    if ! "$criu/criu" --version >/dev/null 2>&1; then
+        unpack criu criu forky-criu forky
+        rm -rf "$criu" "$criu.new"
+        mkdir "$criu.new"
+        printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' \
+            "$loader" "$libraries" "$tree/usr/sbin/criu" >"$criu.new/criu"
+        chmod 755 "$criu.new/criu"
+        "$criu.new/criu" --version >/dev/null || fail "criu: the unpacked one does not run here"
+        rm -rf "${tree:?}/usr/share"
+        mv "$criu.new" "$criu"
+    fi
+    say "criu: $("$criu/criu" --version | head -n 1) in $criu"
+}
+
 install_nspawn() { unpack_one nspawn systemd-container trixie-nspawn systemd-nspawn; }
 
 # Inits and supervisors to measure as PID 1. Unpacked, not installed: supervisor's
@@ -342,6 +365,7 @@ check() {
     missing=$(missing_packages)
     [ -z "$missing" ] || { say "missing packages: $missing"; status=1; }
     "$peers/bin/crun" --version >/dev/null 2>&1 || { say "missing: trixie's crun in $peers/bin"; status=1; }
+    "$peers/criu/criu" --version >/dev/null 2>&1 || { say "missing: forky's CRIU in $peers/criu"; status=1; }
     "$peers/docker/dockerd" --version >/dev/null 2>&1 || { say "missing: Docker in $peers/docker"; status=1; }
     { has_range /etc/subuid && has_range /etc/subgid && id "$user" >/dev/null 2>&1; } || {
         say "missing: the user $user with subuid and subgid ranges"
@@ -382,6 +406,7 @@ case $what in
         fi
         install_packages
         install_crun
+        install_criu
         install_docker
         install_user
         install_systemd
@@ -391,6 +416,7 @@ case $what in
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
+    criu) install_criu ;;
     docker) install_docker ;;
     user) install_user ;;
     systemd) install_systemd ;;
@@ -410,5 +436,5 @@ case $what in
     youki) install_youki ;;
     kubernetes) install_kubernetes ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, docker, user, systemd, sysv, openrc, host, nspawn, inits, youki, kubernetes, vm or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, criu, docker, user, systemd, sysv, openrc, host, nspawn, inits, youki, kubernetes, vm or check" ;;
 esac

@@ -7,6 +7,7 @@ mod bad_input;
 mod boot;
 mod cgroups;
 mod check;
+mod checkpoint;
 mod cleanup;
 mod devices;
 mod doctor;
@@ -54,6 +55,7 @@ fn main() -> std::process::ExitCode {
     boot::register(suite.module("boot"));
     cgroups::register(suite.module("cgroups"));
     check::register(suite.module("check"));
+    checkpoint::register(suite.module("checkpoint"));
     doctor::register(suite.module("doctor"));
     cleanup::register(suite.module("cleanup"));
     devices::register(suite.module("devices"));

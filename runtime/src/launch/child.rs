@@ -111,6 +111,7 @@ impl First<'_> {
         rustix::process::setsid().step(|| "setsid")?;
         join_groups(&self.joins.groups)?;
         let callers = ManuallyDrop::new(self.enter_namespaces()?);
+        self.inherited.as_mut().map_or(Ok(()), Inherited::listen)?;
         // Never dropped: `arm` closes descriptors by number, whoever owns them,
         // and this process ends by execve or by exit.
         let mut root = ManuallyDrop::new(self.build_root()?);

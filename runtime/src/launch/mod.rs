@@ -120,7 +120,7 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
     let inherited = plan
         .services
         .as_ref()
-        .map(|services| services::Inherited::make(order.entry, services))
+        .map(|services| services::Inherited::make(order.entry, services, makes_socket(order)))
         .transpose()?;
     let records = order.parent_leaves && inherited.is_none() && rich::may_record(plan);
     let record = records.then(|| record::for_init(order.entry)).transpose()?;
@@ -151,6 +151,16 @@ pub fn launch(order: &Order<'_>, cgroup: &mut Cgroup) -> Result<(Launched, Proce
         Ok(init) => Ok((launched, init)),
         Err(error) => Err(launched.end(error)),
     }
+}
+
+/// Whether the first process makes the services' control socket itself: in a network namespace of its
+/// own, while it has root's rights over the state directory and the host's `/proc`.
+fn makes_socket(order: &Order<'_>) -> bool {
+    let namespaces = &order.plan.namespaces;
+    order.host.uid == 0
+        && namespaces.has(Kind::Network)
+        && !namespaces.has(Kind::User)
+        && !namespaces.joins(Kind::Mount)
 }
 
 /// The runtime's part while the child sets itself up.

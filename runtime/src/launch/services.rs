@@ -3,11 +3,11 @@
 //! The control socket is a file of the container's state directory on the host; PID 1
 //! inherits it listening, and nothing of it is in the container.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Capability, Process};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, openat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
@@ -40,39 +40,66 @@ const MAX_DOCUMENTS: usize = 256;
 pub struct Inherited {
     /// The plan, in memory that nobody can write to.
     pub plan: OwnedFd,
-    /// The listening socket.
-    pub control: OwnedFd,
+    control: Control,
+}
+
+/// The control socket.
+#[derive(Debug)]
+enum Control {
+    /// It is there.
+    Listens(OwnedFd),
+    /// The first process makes it, in this directory, when it is in its network namespace: CRIU
+    /// finds a socket in the namespace in which it was made.
+    MadeIn(OwnedFd),
 }
 
 impl Inherited {
-    /// Makes both.
-    pub fn make(entry: &Entry, plan: &[u8]) -> Result<Inherited> {
+    /// Makes both; `inside`: the first process can make the socket, and is to.
+    pub fn make(entry: &Entry, plan: &[u8], inside: bool) -> Result<Inherited> {
         let plan = sealed_image(c"rich-services", plan)?;
         rustix::fs::seek(&plan, rustix::fs::SeekFrom::Start(0))
             .step(|| "services: rewind the plan")?;
-        Ok(Inherited { plan, control: Self::control_socket(entry)? })
+        let control = match inside {
+            false => Control::Listens(control_socket(entry.dir())?),
+            true => {
+                // Not a copy of the descriptor, with which the container would stay locked.
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let open = openat(entry.dir(), ".", flags, Mode::empty());
+                Control::MadeIn(open.step(|| "services: open the state directory")?)
+            }
+        };
+        Ok(Inherited { plan, control })
     }
 
-    /// The listening socket. It belongs to whoever runs the runtime, and to nobody else.
-    #[expect(clippy::disallowed_methods, reason = "in the runtime's own directory")]
-    pub fn control_socket(entry: &Entry) -> Result<OwnedFd> {
-        let step = || format!("services: make {}/{SOCKET}", entry.path().display());
-        // A path through the directory's descriptor is short enough for any address.
-        let path = format!("/proc/self/fd/{}/{SOCKET}", entry.dir().as_raw_fd());
-        let address = SocketAddrUnix::new(path.as_str()).step(step)?;
-        let kind = SocketType::SEQPACKET;
-        let control =
-            socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).step(step)?;
-        bind(&control, &address).step(step)?;
-        chmodat(entry.dir(), SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).step(step)?;
-        listen(&control, 128).step(step)?;
-        Ok(control)
+    /// Child, in its network namespace: the socket listens.
+    pub fn listen(&mut self) -> Result<()> {
+        if let Control::MadeIn(directory) = &self.control {
+            self.control = Control::Listens(control_socket(directory.as_fd())?);
+        }
+        Ok(())
     }
 
     /// The descriptors' numbers: plan, socket.
     pub fn numbers(&self) -> (i32, i32) {
-        (self.plan.as_raw_fd(), self.control.as_raw_fd())
+        let (Control::Listens(control) | Control::MadeIn(control)) = &self.control;
+        (self.plan.as_raw_fd(), control.as_raw_fd())
     }
+}
+
+/// Makes the listening socket in a state directory. It belongs to whoever runs the runtime, and to
+/// nobody else.
+#[expect(clippy::disallowed_methods, reason = "in the runtime's own directory")]
+pub fn control_socket(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let step = || format!("services: make {SOCKET} in the state directory");
+    // A path through the directory's descriptor is short enough for any address.
+    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+    let address = SocketAddrUnix::new(path.as_str()).step(step)?;
+    let kind = SocketType::SEQPACKET;
+    let control = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).step(step)?;
+    bind(&control, &address).step(step)?;
+    chmodat(directory, SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).step(step)?;
+    listen(&control, 128).step(step)?;
+    Ok(control)
 }
 
 /// Where services may be described: `--services`, else config.json's annotation, else

@@ -1,5 +1,6 @@
 //! Writing a container: `checkpoint`.
 
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
@@ -16,6 +17,7 @@ use crate::life::services::SOCKET;
 use crate::life::{Entry, ProcessId, State};
 use crate::plan::Plan;
 use crate::plan::criu::externals::{self, Mounted};
+use crate::plan::criu::image::{FILES, addition};
 use crate::plan::criu::{Act, DUMP_LOG, Feature, OWN, Options, Request, STREAMS};
 use crate::plan::namespaces::proc_name;
 use crate::sys::process;
@@ -119,7 +121,22 @@ impl Dump<'_> {
             Ok(())
         });
         let log = self.work.as_ref().unwrap_or(&self.images);
-        done.map(drop).map_err(|error| with_reason(error, log.as_fd(), DUMP_LOG))
+        done.map_err(|error| with_reason(error, log.as_fd(), DUMP_LOG))?;
+        match act == Act::Dump && self.state.rich.is_some() {
+            true => self.add_program(),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds what a restore must know of a PID 1 that was executed from memory.
+    fn add_program(&self) -> Result<()> {
+        let step = || format!("add to {FILES} of the images");
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.images, FILES, flags, Mode::empty()).step(step)?;
+        let mut file = std::fs::File::from(file);
+        let mut files = Vec::new();
+        file.read_to_end(&mut files).step(step)?;
+        file.write_all(&addition(&files)).step(step)
     }
 
     /// A file of its first process's directory.
@@ -187,7 +204,10 @@ impl Dump<'_> {
     /// The socket on which PID 1 listens for `service`.
     fn control(&self) -> Option<String> {
         fstat_of(self.entry)?;
-        let sockets = host_path::read_text("/proc/net/unix").ok()?;
+        // That of a restored one was made in the runtime's network namespace.
+        let path = format!("/proc/{}/net/unix", self.init.pid);
+        let mut sockets = host_path::read_text(path).unwrap_or_default();
+        sockets.push_str(&host_path::read_text("/proc/net/unix").unwrap_or_default());
         let own = sockets.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (flags, inode, path) = (fields.get(3)?, fields.get(6)?, fields.get(7)?);
@@ -261,7 +281,6 @@ pub(super) fn beside<T: for<'a> Deserialize<'a>>(
         file => file.step(step)?,
     };
     let mut bytes = Vec::new();
-    use std::io::Read;
     std::fs::File::from(file).take(MOST as u64).read_to_end(&mut bytes).step(step)?;
     serde_json::from_slice(&bytes)
         .map(Some)

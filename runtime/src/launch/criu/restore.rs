@@ -10,11 +10,12 @@ use super::{Criu, Notice, Start, given, with_reason};
 use crate::cgroup::{Cgroup, layout};
 use crate::error::{Error, Result, Step};
 use crate::launch::join::{self, Open};
-use crate::launch::services::Inherited;
-use crate::launch::{console, host_path};
+use crate::launch::services::control_socket;
+use crate::launch::{console, host_path, rich};
 use crate::life::{Entry, ProcessId, State, hooks};
 use crate::plan::Plan;
 use crate::plan::criu::externals::{self, namespace_key};
+use crate::plan::criu::image::PROGRAM;
 use crate::plan::criu::{Act, Answer, JoinNs, OWN, Options, RESTORE_LOG, Request, STREAMS};
 use crate::plan::namespaces::proc_name;
 
@@ -122,8 +123,12 @@ impl Restore<'_> {
                 passed.all.push((key.to_owned(), copy(open.as_fd())?));
             }
         }
+        if self.own.rich.is_some() {
+            let image = rich::image(self.own.control.is_some())?;
+            passed.all.push((PROGRAM.to_owned(), image));
+        }
         if let Some(name) = &self.own.control {
-            let control = Inherited::control_socket(self.entry)?;
+            let control = control_socket(self.entry.dir())?;
             passed.all.push((name.clone(), control));
         }
         Ok(passed)

@@ -2,6 +2,7 @@
 //! CRIU 3.15 and later).
 
 pub mod externals;
+pub mod image;
 pub mod wire;
 
 use wire::{Message, Value, fields};
@@ -410,17 +411,17 @@ pub fn config_file(spec: &Spec, allowed: &[String]) -> (Option<String>, Option<S
     }
 }
 
-/// The last line of CRIU's log that says what was wrong; the lines that only say that it has
-/// failed come after it.
+/// The line of CRIU's log that says what was wrong: the last error before CRIU says that it has
+/// failed. What follows is what falls over then.
 pub fn reason(log: &str) -> Option<&str> {
-    let errors = || log.lines().rev().filter(|line| line.contains("Error ("));
-    let plain = |line: &&str| {
-        !["FAILED", "failed with", "Can't setup RLIMIT_NOFILE", "exited, status="]
-            .iter()
-            .any(|word| line.contains(word))
-    };
-    let line = errors().find(plain).or_else(|| errors().next())?;
-    Some(line.find("Error (").map_or(line, |at| &line[at..]))
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error (")).collect();
+    let failed = errors.iter().position(|line| line.contains("FAILED"));
+    let before = &errors[..failed.unwrap_or(errors.len())];
+    // What only passes on that something has failed, and what CRIU goes on without.
+    let empty = ["failed with", "Can't setup RLIMIT_NOFILE", "exited, status="];
+    let says = |line: &&&str| !empty.iter().any(|word| line.contains(word));
+    let line = before.iter().rfind(says).or_else(|| errors.last())?;
+    line.find("Error (").map(|at| &line[at..])
 }
 
 #[cfg(test)]

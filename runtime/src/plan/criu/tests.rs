@@ -126,7 +126,8 @@ fn the_reason_is_the_last_that_says_something() {
     let log = "(0.1) Error (criu/util.c:15): rlimit: Can't setup RLIMIT_NOFILE for self\n\
         (0.2) Error (criu/files-reg.c:17): Can't lookup mount=24 for fd=0 path=/x\n\
         (0.2) Error (criu/cr-dump.c:15): Dump files (pid: 9) failed with -1\n(0.3) Unlock\n\
-        (0.4) Error (criu/cr-dump.c:19): Dumping FAILED.\n";
+        (0.4) Error (criu/cr-dump.c:19): Dumping FAILED.\n\
+        (0.5) Error (criu/cgroup.c:20): cg: cgroupd: recv req error\n";
     assert_eq!(
         reason(log),
         Some("Error (criu/files-reg.c:17): Can't lookup mount=24 for fd=0 path=/x")
