@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use richrun_tests::bundle::sh;
 use richrun_tests::command::{Cmd, wait_until};
 use richrun_tests::container::Container;
-use richrun_tests::suite::{ONE, ROOT};
+use richrun_tests::suite::{ONE, ROOT, V1};
 use richrun_tests::terminal::{FdSocket, Terminal};
 use richrun_tests::{Bundle, Kind, Suite, Trial};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "life_goes_on_under_another_id", life_goes_on)
         .compare(ROOT, "the_same_id", the_same_id)
         .on(ROOT, "leave_running", leave_running)
-        .on(ROOT, "limits_are_the_configurations", limits)
+        .on(V1, "limits_are_the_configurations", limits)
         .on(ONE, "foreground_with_streams_and_status", foreground)
         .on(ONE, "terminal_by_a_console_socket", terminal)
         .on(ONE, "memory_file_systems_keep_their_content", memory)
@@ -137,7 +137,7 @@ fn life_goes_on(t: &Trial) {
     let inside = again.exec("cat /tmp/n; hostname").ok();
     inside.shows("richrun");
     let groups = again.proc_file("cgroup");
-    assert!(groups.lines().any(|line| line.ends_with(&again.id)), "{groups}");
+    assert!(groups.lines().any(|line| line.ends_with(&c.id)), "{groups}");
     again.verb("pause", &[]).ok();
     assert_eq!(again.status(), "paused");
     again.verb("resume", &[]).ok();
@@ -185,7 +185,7 @@ fn limits(t: &Trial) {
     checkpoint(t, &c, &[]).ok();
     c.bundle.edit(|c| c["linux"]["resources"]["pids"]["limit"] = json!(88));
     let again = restored(t, &c);
-    let limit = t.cgroup("pids", &again.id).join("pids.max");
+    let limit = t.cgroup("pids", &c.id).join("pids.max");
     assert_eq!(fs::read_to_string(&limit).expect("pids.max").trim(), "88");
     let procs = fs::read_to_string(limit.with_file_name("cgroup.procs")).expect("cgroup.procs");
     assert!(procs.lines().any(|pid| pid == again.pid().to_string()), "{procs}");

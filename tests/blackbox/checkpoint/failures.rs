@@ -34,10 +34,13 @@ fn broken(t: &Trial) {
     assert_eq!(out.err.lines().count(), 1, "{}", out.err);
     out.says("criu failed: type").says("Error (").says("restore.log");
     gone(t, &id);
+    gone(t, &c.id);
     // The id is free, and the images are as they were.
     fs::write(&core, good).expect("write");
     restore(t, &c.bundle, &[], &id).ok();
-    t.rt(&["delete", "-f", &id]).ok();
+    let out = t.rt(&["delete", "-f", &id]).ok();
+    assert_eq!(out.err, "");
+    gone(t, &c.id);
     fs::remove_dir_all(images(t)).expect("rm");
     restore(t, &c.bundle, &[], &id).run().exits(1).says("--image-path").says("no such file");
     gone(t, &id);
@@ -107,7 +110,7 @@ fn without_criu(t: &Trial) {
     let place = images(t);
     let words = ["checkpoint", "--image-path", &place, &c.id];
     let out = t.rt(&words).env("PATH", "/nowhere").run().exits(1);
-    out.says("exec: \"criu\": executable file not found in $PATH");
+    out.says("executable file not found in $PATH");
     assert_eq!(c.status(), "running");
     for (path, enabled) in
         [("/nowhere".to_owned(), "false"), (criu(t).display().to_string(), "true")]

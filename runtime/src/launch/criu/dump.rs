@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
-use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::fs::{Mode, OFlags, fstat, openat, renameat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +15,10 @@ use crate::error::{Error, Result, Step};
 use crate::launch::{host_path, notify_relay};
 use crate::life::services::SOCKET;
 use crate::life::{Entry, ProcessId, State};
+use crate::log;
 use crate::plan::Plan;
 use crate::plan::criu::externals::{self, Mounted};
-use crate::plan::criu::image::{FILES, addition};
+use crate::plan::criu::image::{FILES, changed};
 use crate::plan::criu::{Act, DUMP_LOG, Feature, OWN, Options, Request, STREAMS};
 use crate::plan::namespaces::proc_name;
 use crate::sys::process;
@@ -122,21 +123,25 @@ impl Dump<'_> {
         });
         let log = self.work.as_ref().unwrap_or(&self.images);
         done.map_err(|error| with_reason(error, log.as_fd(), DUMP_LOG))?;
-        match act == Act::Dump && self.state.rich.is_some() {
-            true => self.add_program(),
-            false => Ok(()),
-        }
+        if act == Act::Dump { self.change_files() } else { Ok(()) }
     }
 
-    /// Adds what a restore must know of a PID 1 that was executed from memory.
-    fn add_program(&self) -> Result<()> {
-        let step = || format!("add to {FILES} of the images");
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    /// Makes of CRIU's list of open files what a restore needs.
+    fn change_files(&self) -> Result<()> {
+        let step = || format!("change {FILES} of the images");
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.images, FILES, flags, Mode::empty()).step(step)?;
-        let mut file = std::fs::File::from(file);
         let mut files = Vec::new();
-        file.read_to_end(&mut files).step(step)?;
-        file.write_all(&addition(&files)).step(step)
+        std::fs::File::from(file).read_to_end(&mut files).step(step)?;
+        match changed(&files) {
+            Ok(new) if new == files => Ok(()),
+            Ok(new) => self.replace(FILES, &new),
+            // What restores from it will say so, if it cannot.
+            Err(()) => {
+                log::warn(format!("{}: it is in a form that is not known", step()));
+                Ok(())
+            }
+        }
     }
 
     /// A file of its first process's directory.
@@ -224,19 +229,20 @@ impl Dump<'_> {
 
     /// Writes a document beside the images.
     fn save(&self, name: &str, document: &impl Serialize) -> Result<()> {
+        let encode = |error| Error::system(format!("write {name} beside the images: {error}"));
+        self.replace(name, &serde_json::to_vec(document).map_err(encode)?)
+    }
+
+    /// Puts a file among the images, in the place of another of that name.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let step = || format!("write {name} beside the images");
-        let bytes = serde_json::to_vec(document)
-            .map_err(|error| Error::system(format!("{}: {error}", step())))?;
+        let new = format!(".{name}.new");
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.images, name, flags, Mode::from_raw_mode(0o600)).step(step)?;
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let written =
-                rustix::io::retry_on_intr(|| rustix::io::write(&file, rest)).step(step)?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
-        Ok(())
+        let mode = Mode::from_raw_mode(0o600);
+        let file = openat(&self.images, new.as_str(), flags, mode).step(step)?;
+        std::fs::File::from(file).write_all(bytes).step(step)?;
+        renameat(&self.images, new.as_str(), &self.images, name).step(step)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rich_hooks::Phase;
+use rustix::event::Timespec;
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::Signal;
 
 use super::dump::{Own, beside};
 use super::{Criu, Notice, Start, given, with_reason};
@@ -13,11 +15,17 @@ use crate::launch::join::{self, Open};
 use crate::launch::services::control_socket;
 use crate::launch::{console, host_path, rich};
 use crate::life::{Entry, ProcessId, State, hooks};
+use crate::log;
 use crate::plan::Plan;
 use crate::plan::criu::externals::{self, namespace_key};
 use crate::plan::criu::image::PROGRAM;
 use crate::plan::criu::{Act, Answer, JoinNs, OWN, Options, RESTORE_LOG, Request, STREAMS};
 use crate::plan::namespaces::proc_name;
+use crate::sys::interrupt;
+
+/// How often, and with which pauses, it is looked whether what CRIU has left has ended: 2 s in all.
+const ENDED: usize = 200;
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// A container that is to be made.
 pub struct Restore<'a> {
@@ -94,8 +102,14 @@ impl Restore<'_> {
         let done = criu.ask(Act::Restore, &request, &mut |notice: Notice<'_>| {
             notify(&notice, Told { plan, entry, console }, state)
         });
-        let log = self.work.unwrap_or(self.images);
-        let answer = done.map_err(|error| with_reason(error, log.as_fd(), RESTORE_LOG))?;
+        let place = self.work.unwrap_or(self.images);
+        let answer = match done {
+            Ok(answer) => answer,
+            Err(error) => {
+                end_helpers(cgroup).unwrap_or_else(log::warn);
+                return Err(with_reason(error, place.as_fd(), RESTORE_LOG));
+            }
+        };
         match (answer, state.init) {
             (Answer::Done(Some(pid)), Some(init)) if pid == init.pid => Ok(init),
             (Answer::Done(Some(pid)), _) => known(pid, entry, state),
@@ -167,6 +181,19 @@ impl Restore<'_> {
         };
         Ok(request.encoded())
     }
+}
+
+/// Ends what CRIU leaves behind when it fails: its own daemons, which it does not wait for, and what
+/// it has restored by then. All of them are in the container's groups.
+fn end_helpers(cgroup: &Cgroup) -> Result<()> {
+    for _ in 0..ENDED {
+        if cgroup.pids()?.is_empty() {
+            return Ok(());
+        }
+        cgroup.kill(Signal::KILL)?;
+        interrupt::pause(PAUSE)?;
+    }
+    Ok(())
 }
 
 /// Where CRIU stands: what it restores comes there.

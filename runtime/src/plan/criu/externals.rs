@@ -63,10 +63,11 @@ pub fn dumped(plan: &Plan, mounts: &[Mounted]) -> Vec<String> {
         .collect();
     let is_part = |mount: &Mounted| {
         let holds = |other: &&Mounted| {
-            other.id != mount.id
-                && other.device == mount.device
+            other.device == mount.device
                 && other.kind == mount.kind
                 && within(&mount.root, &other.root)
+                // Two parts that are the same do not make a whole.
+                && (mount.root != other.root || other.point == "/")
         };
         mount.root != "/" && !mounts.iter().any(|other| holds(&other))
     };
@@ -198,12 +199,14 @@ mod tests {
 35 30 254:0 /srv/a\\040b /data rw master:3 - ext4 /dev/vda rw
 36 35 0:50 / /data/inner rw - tmpfs x rw
 37 30 254:0 /c/rootfs/etc /etc ro - ext4 /dev/vda rw
+38 31 0:6 /null /proc/kcore rw - devtmpfs dev rw
+39 32 0:6 /null /dev/null rw - devtmpfs dev rw
 ";
 
     #[test]
     fn a_line_has_what_is_needed() {
         let all = mounted(INFO);
-        assert_eq!((all.len(), all[5].id), (8, 35));
+        assert_eq!((all.len(), all[5].id), (10, 35));
         assert_eq!((all[5].root.as_str(), all[5].point.as_str()), ("/srv/a b", "/data"));
         assert_eq!(all[4].kind, "cgroup");
         assert!(mounted("x\n1 2 - ").is_empty());
@@ -218,7 +221,9 @@ mod tests {
             [
                 "mnt[/sys/fs/cgroup/cpu]:/sys/fs/cgroup/cpu",
                 "mnt[/data]:/data",
-                "mnt[/data/inner]:/data/inner"
+                "mnt[/data/inner]:/data/inner",
+                "mnt[/proc/kcore]:/proc/kcore",
+                "mnt[/dev/null]:/dev/null"
             ]
         );
     }

@@ -8,8 +8,7 @@ pub struct Message(Vec<u8>);
 impl Message {
     /// Adds a number (`int32` that is not negative, `uint32`, `bool`, an enumeration).
     pub fn number(&mut self, field: u32, value: u32) {
-        self.varint(u64::from(field) << 3);
-        self.varint(u64::from(value));
+        self.long(field, u64::from(value));
     }
 
     /// Adds a `bool`.
@@ -25,6 +24,25 @@ impl Message {
     /// Adds another message.
     pub fn message(&mut self, field: u32, value: &Message) {
         self.bytes(field, &value.0);
+    }
+
+    /// Adds a number of 64 bits.
+    pub fn long(&mut self, field: u32, value: u64) {
+        self.varint(u64::from(field) << 3);
+        self.varint(value);
+    }
+
+    /// Adds what was read.
+    pub fn value(&mut self, field: u32, value: Value<'_>) {
+        match value {
+            Value::Number(number) => self.long(field, number),
+            Value::Bytes(bytes) => self.bytes(field, bytes),
+            Value::Fixed(bytes) => {
+                let form = if bytes.len() == 8 { 1 } else { 5 };
+                self.varint(u64::from(field) << 3 | form);
+                self.0.extend_from_slice(bytes);
+            }
+        }
     }
 
     /// What is sent.
@@ -54,6 +72,8 @@ pub enum Value<'a> {
     Number(u64),
     /// Text or a message.
     Bytes(&'a [u8]),
+    /// A number of 4 or 8 bytes.
+    Fixed(&'a [u8]),
 }
 
 /// The fields of a message, in their order: number and content.
@@ -67,12 +87,12 @@ pub fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, ()> {
         let field = u32::try_from(key >> 3).map_err(|_| ())?;
         let value = match key & 7 {
             0 => Value::Number(varint(&mut bytes)?),
-            1 => Value::Bytes(take(&mut bytes, 8)?),
+            1 => Value::Fixed(take(&mut bytes, 8)?),
             2 => {
                 let length = usize::try_from(varint(&mut bytes)?).map_err(|_| ())?;
                 Value::Bytes(take(&mut bytes, length)?)
             }
-            5 => Value::Bytes(take(&mut bytes, 4)?),
+            5 => Value::Fixed(take(&mut bytes, 4)?),
             _ => return Err(()),
         };
         fields.push((field, value));
