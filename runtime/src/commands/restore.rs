@@ -19,7 +19,7 @@ use crate::launch::criu::restore::{Restore, own};
 use crate::launch::foreground::{Child, Foreground};
 use crate::launch::notify_relay::NotifySocket;
 use crate::launch::terminal_relay::TerminalRelay;
-use crate::life::{Entry, ProcessId, State, Store, hooks};
+use crate::life::{Entry, State, Store, hooks};
 use crate::plan::criu::Options;
 
 /// Restores a container; returns its payload's exit status, or 0 with `--detach`.
@@ -98,10 +98,11 @@ fn restore(global: &Global, args: &RestoreArgs) -> Result<Restored> {
             config: criu_config,
         };
         let init = restore.make(&mut cgroup, &mut state)?;
-        announce(args, &job, &state, init, from.as_ref())
+        let relay = announce(args, &job, &state, init.0, from.as_ref())?;
+        Ok((init, relay))
     };
     match make() {
-        Ok((pidfd, pid, relay)) => Ok(Restored { entry, state, pidfd, pid, relay }),
+        Ok(((pid, pidfd), relay)) => Ok(Restored { entry, state, pidfd, pid, relay }),
         Err(error) => Err(create::undo(&entry, &state, error)),
     }
 }
@@ -111,15 +112,14 @@ fn announce(
     args: &RestoreArgs,
     job: &Job,
     state: &State,
-    init: ProcessId,
+    pid: i32,
     terminal: Option<&OwnedFd>,
-) -> Result<(OwnedFd, i32, TerminalRelay)> {
-    let pidfd = init.pidfd()?;
+) -> Result<TerminalRelay> {
     let master = terminal.map(|from| console::receive_master(from.as_fd())).transpose()?;
     let relay = TerminalRelay::new(master);
     if let Some(path) = &args.pid_file {
-        pid_file::write(path, init.pid)?;
+        pid_file::write(path, pid)?;
     }
-    hooks::run(Phase::Poststart, &job.plan.hooks, state, init.pid)?;
-    Ok((pidfd, init.pid, relay))
+    hooks::run(Phase::Poststart, &job.plan.hooks, state, pid)?;
+    Ok(relay)
 }

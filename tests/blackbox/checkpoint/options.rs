@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use richrun_tests::suite::ONE;
+use richrun_tests::suite::{ONE, V1};
 use richrun_tests::{Suite, Trial};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::{checkpoint, count, counting, criu, goes_on, images, restore, restore
 pub fn register(suite: &mut Suite) {
     suite
         .on(ONE, "every_switch_is_taken", switches)
-        .on(ONE, "control_groups_by_each_mode", modes)
+        .on(V1, "control_groups_by_each_mode", modes)
         .on(ONE, "work_path_and_current_directory", places)
         .on(ONE, "pre_dump_and_parent_path", pre_dump)
         .on(ONE, "lazy_pages", lazy_pages)

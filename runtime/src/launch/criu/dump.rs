@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{Criu, Notice, Start, check, given, with_reason};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, layout};
 use crate::config::rich::RichConfig;
 use crate::error::{Error, Result, Step};
 use crate::launch::{host_path, notify_relay};
@@ -17,9 +17,10 @@ use crate::life::services::SOCKET;
 use crate::life::{Entry, ProcessId, State};
 use crate::log;
 use crate::plan::Plan;
+use crate::plan::cgroup::layout::Membership;
 use crate::plan::criu::externals::{self, Mounted};
 use crate::plan::criu::image::{FILES, changed};
-use crate::plan::criu::{Act, DUMP_LOG, Feature, OWN, Options, Request, STREAMS};
+use crate::plan::criu::{Act, CgroupMode, DUMP_LOG, Feature, OWN, Options, Request, STREAMS};
 use crate::plan::namespaces::proc_name;
 use crate::sys::process;
 
@@ -93,10 +94,11 @@ impl Dump<'_> {
             let v1 = groups.v1.iter().find(|place| place.has("freezer"));
             v1.or(groups.unified.as_ref()).map(|place| place.directory())
         });
+        let options = Options { cgroups: self.cgroups()?, ..self.options.clone() };
         let (directories, images, work) = given(&self.images, self.work.as_ref())?;
         let request = Request {
             act,
-            options: self.options,
+            options: &options,
             images,
             work,
             root: self.state.rootfs.display().to_string(),
@@ -142,6 +144,27 @@ impl Dump<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// How control groups are written. In a hierarchy in which the container has no group of its own
+    /// CRIU would write all that is in the group where it happens to be, and a restore make that anew.
+    fn cgroups(&self) -> Result<CgroupMode> {
+        let groups = self.state.cgroup.as_ref();
+        let own = |member: &Membership| {
+            groups.is_some_and(|groups| match member.controllers.is_empty() {
+                true => groups.unified.is_some(),
+                false => groups.v1.iter().any(|place| place.controllers == member.controllers),
+            })
+        };
+        if layout::memberships_of(self.init.pid)?.iter().all(own) {
+            return Ok(self.options.cgroups);
+        }
+        let what =
+            "control groups are not written: in some hierarchy the container has none of its own";
+        if ![CgroupMode::Default, CgroupMode::Ignore].contains(&self.options.cgroups) {
+            log::warn(format!("--manage-cgroups-mode: {what}"));
+        }
+        Ok(CgroupMode::Ignore)
     }
 
     /// A file of its first process's directory.

@@ -74,7 +74,7 @@ impl Restore<'_> {
     /// # Errors
     /// What failed, in CRIU's words where it says so. What is on disk, in the control groups, and
     /// the process that `state` may name, are the caller's to undo.
-    pub fn make(self, cgroup: &mut Cgroup, state: &mut State) -> Result<ProcessId> {
+    pub fn make(self, cgroup: &mut Cgroup, state: &mut State) -> Result<(i32, OwnedFd)> {
         let plan = self.plan;
         externals::check(plan)?;
         cgroup.apply_devices(&plan.cgroup)?;
@@ -99,8 +99,14 @@ impl Restore<'_> {
         };
         let console = self.console.as_ref();
         let entry = self.entry;
+        let mut pidfd = None;
         let done = criu.ask(Act::Restore, &request, &mut |notice: Notice<'_>| {
-            notify(&notice, Told { plan, entry, console }, state)
+            notify(&notice, Told { plan, entry, console }, state)?;
+            if let (None, Some(init)) = (&pidfd, state.init) {
+                // It stands still yet. Later it may have ended before it is looked at.
+                pidfd = Some(init.pidfd()?);
+            }
+            Ok(())
         });
         let place = self.work.unwrap_or(self.images);
         let answer = match done {
@@ -110,9 +116,10 @@ impl Restore<'_> {
                 return Err(with_reason(error, place.as_fd(), RESTORE_LOG));
             }
         };
-        match (answer, state.init) {
-            (Answer::Done(Some(pid)), Some(init)) if pid == init.pid => Ok(init),
-            (Answer::Done(Some(pid)), _) => known(pid, entry, state),
+        match (answer, state.init, pidfd) {
+            (Answer::Done(Some(pid)), Some(init), Some(pidfd)) if pid == init.pid => {
+                Ok((pid, pidfd))
+            }
             _ => Err(Error::system("criu: it does not say what it has restored")),
         }
     }
