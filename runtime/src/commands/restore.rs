@@ -47,9 +47,9 @@ fn run_through(global: &Global, args: &RestoreArgs) -> Result<u8> {
     drop(entry);
     let Some(foreground) = foreground else { return Ok(0) };
     let child = Child { pid, pidfd: pidfd.as_fd(), stop: state.stop_signal };
-    let status = foreground.wait(child, relay, None::<NotifySocket>)?;
-    remove(global, &args.id)?;
-    Ok(status)
+    let exit = foreground.wait(child, relay, None::<NotifySocket>)?;
+    remove(&Store::new(global.root()), &args.id)?;
+    Ok(exit.code)
 }
 
 fn restore(global: &Global, args: &RestoreArgs) -> Result<Restored> {
