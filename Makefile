@@ -58,8 +58,8 @@ test-differential: build ## against runc and crun
 test-engines: build ## under podman, Docker and containerd
 	@integration/test.sh engines
 
-test-systemd: build ## engines on a host where systemd manages the cgroups: all trials, and the table of docs/engines.md
-	@SYSTEMD_TRIALS=all integration/test.sh systemd
+test-systemd: build ## engines on hosts where systemd manages the cgroups: all trials, and the tables of docs/engines.md
+	@SYSTEMD_TRIALS=all SYSTEMD_HOSTS="$${SYSTEMD_HOSTS:-trixie forky}" integration/test.sh systemd
 
 test-kubernetes: build ## pods of a real Kubernetes; the first run builds it from Debian's source
 	@integration/test.sh kubernetes

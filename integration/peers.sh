@@ -17,6 +17,8 @@
 #   integration/peers.sh sysv       one with SysV's init and scripts, into build/rootfs/sysv
 #   integration/peers.sh host       one with systemd and today's engines, into build/rootfs/host: what a machine
 #                                   of the systemd tests boots
+#   integration/peers.sh host-forky the same with the newest engines, of Debian's next release; on request,
+#                                   since that archive moves and may have nothing that fits together
 #   integration/peers.sh openrc     one with SysV's init and OpenRC, into build/rootfs/openrc
 #   integration/peers.sh youki      youki by `cargo install` (about 4 minutes), into PEERS_DIR/bin/youki
 #   integration/peers.sh kubernetes Debian bookworm's Kubernetes, into PEERS_DIR/kubernetes: the client
@@ -267,7 +269,7 @@ install_root() {
     say "$name: making a root file system (a minute)"
     rm -rf "$root.new"
     mkdir -p "$here/build/rootfs"
-    SUITE=trixie "$here/bundles/examples/make-rootfs.sh" --debian "$root.new" "$@" >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
+    SUITE=${suite:-trixie} "$here/bundles/examples/make-rootfs.sh" --debian "$root.new" "$@" >"$here/build/rootfs/mmdebstrap.log" 2>&1 || {
         tail -n 5 "$here/build/rootfs/mmdebstrap.log" >&2
         fail "$name: mmdebstrap failed (log: $here/build/rootfs/mmdebstrap.log)"
     }
@@ -287,22 +289,31 @@ host_packages='systemd systemd-sysv dbus dbus-user-session libpam-systemd podman
 host_units='docker.service docker.socket containerd.service docker-registry.service postgresql.service
     podman.socket podman-auto-update.timer podman-restart.service podman-clean-transient.service
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer'
+# install_host NAME SUITE: why it came to nothing is kept in NAME.failed.
 install_host() {
-    recipe=$here/build/rootfs/host.recipe
+    name=$1 suite=$2
+    root=$here/build/rootfs/$name
+    recipe=$root.recipe
     wanted=$(printf '%s\n' "$host_packages" "$host_units" | tr -s ' \n' ' ')
-    if [ -e "$here/build/rootfs/host" ] && [ "$(cat "$recipe" 2>/dev/null)" != "$wanted" ]; then
-        say "host: the list of packages has changed"
-        rm -rf "$here/build/rootfs/host"
+    if [ -e "$root" ] && [ "$(cat "$recipe" 2>/dev/null)" != "$wanted" ]; then
+        say "$name: the list of packages has changed"
+        rm -rf "$root"
     fi
-    if [ ! -e "$here/build/rootfs/host" ]; then
+    rm -f "$root.failed"
+    if [ ! -e "$root" ]; then
         # shellcheck disable=SC2086
-        install_root host $host_packages
+        (install_root "$name" $host_packages) || {
+            grep -E '^ *(E:|.* but it is not |.* : Depends: )' "$here/build/rootfs/mmdebstrap.log" | tail -n 3 |
+                tr -s ' \n' ' ' >"$root.failed"
+            exit 1
+        }
         for unit in $host_units; do
-            rm -f "$here"/build/rootfs/host/etc/systemd/system/*.wants/"$unit"
+            rm -f "$root"/etc/systemd/system/*.wants/"$unit"
         done
         printf '%s\n' "$wanted" >"$recipe"
     fi
-    say "host: in $here/build/rootfs/host"
+    suite=
+    say "$name: in $root"
 }
 install_openrc() { install_root openrc sysvinit-core initscripts openrc; }
 
@@ -412,7 +423,7 @@ case $what in
         install_systemd
         install_sysv
         install_openrc
-        install_host
+        install_host host trixie
         ;;
     packages) install_packages ;;
     crun) install_crun ;;
@@ -422,7 +433,8 @@ case $what in
     systemd) install_systemd ;;
     sysv) install_sysv ;;
     openrc) install_openrc ;;
-    host) install_host ;;
+    host) install_host host trixie ;;
+    host-forky) install_host host-forky forky ;;
     nspawn) install_nspawn ;;
     inits) install_inits ;;
     bench)
@@ -436,5 +448,5 @@ case $what in
     youki) install_youki ;;
     kubernetes) install_kubernetes ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, criu, docker, user, systemd, sysv, openrc, host, nspawn, inits, youki, kubernetes, vm or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, criu, docker, user, systemd, sysv, openrc, host, host-forky, nspawn, inits, youki, kubernetes, vm or check" ;;
 esac

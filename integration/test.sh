@@ -10,8 +10,9 @@
 #   differential  the same bundles and seccomp profiles under runc and crun
 #   direct        richctl and rich-monitor: containers without an engine
 #   engines       podman, Docker and containerd, natively; and the pages of bundles/examples/
-#   systemd       podman, Docker and containerd of Debian trixie on a host where systemd manages the
-#                 cgroups: a Debian that richrun has booted (SYSTEMD_TRIALS=all for the long ones)
+#   systemd       podman, Docker and containerd on a host where systemd manages the cgroups: a Debian
+#                 that richrun has booted (SYSTEMD_TRIALS=all for the long ones, SYSTEMD_HOSTS for
+#                 which: 'trixie forky' for the newest engines too)
 #   package       the Debian package, the programs alone, and what a Kubernetes node gets
 #   pods          richctl pod: manifests, probes, the page in a browser
 #   kubernetes    pods of a real Kubernetes under containerd (not part of the default:
@@ -41,6 +42,7 @@ prepare() {
         integration/peers.sh
         # Where it cannot be had, its trials are ignored, with the reason.
         case " ${suites[*]} " in *' kubernetes '*) integration/peers.sh kubernetes || true ;; esac
+        case " ${SYSTEMD_HOSTS:-} " in *' forky '*) integration/peers.sh host-forky || true ;; esac
         case " ${suites[*]} " in *' vm '* | *' vm-short '*) integration/peers.sh vm || true ;; esac
     fi
 }

@@ -64,7 +64,9 @@ debian() {
         include="${include:+$include,}$package"
     done
     mkdir -p "$(dirname "$root")"
-    mmdebstrap --quiet --variant=minbase ${include:+"--include=$include"} \
+    # What this host's apt thinks of an archive that has not been renewed for a while holds here, too.
+    valid=$(apt-config dump Acquire::Check-Valid-Until)
+    mmdebstrap --quiet --variant=minbase ${valid:+"--aptopt=$valid"} ${include:+"--include=$include"} \
         "${SUITE:-stable}" "$root" "$("$here/../../integration/mirror.sh")"
     echo "$root: Debian ${SUITE:-stable}"
 }

@@ -11,6 +11,7 @@ pub mod containerd;
 pub mod cri;
 pub mod docker;
 pub mod engine;
+pub mod host;
 pub mod image;
 pub mod kind;
 pub mod kubernetes;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::command::{Outcome, PATIENCE, run};
+use crate::host::Host;
 use crate::sandbox::Sandbox;
 use crate::system::System;
 use crate::{Verdict, ensure, within};
@@ -66,12 +67,6 @@ const CAPABILITIES: &[&str] = &[
     "CAP_WAKE_ALARM",
 ];
 
-/// The root file system that `integration/peers.sh host` makes.
-pub fn debian() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/rootfs/host");
-    root.join("usr/bin/podman").exists().then(|| root.canonicalize().ok())?
-}
-
 /// Who runs a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
@@ -101,15 +96,16 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots one in which `runtime` (crun, runc or richrun) is the default of every engine.
+    /// Boots a host in which `runtime` (crun, runc or richrun) is the default of every engine.
     pub fn boot(
         sandbox: &Sandbox,
+        host: Host,
         richrun: &Path,
         runtime: &'static str,
         setup: &str,
     ) -> Result<Self, String> {
-        let name = format!("machine-{runtime}");
-        let debian = debian().ok_or("no Debian with engines: integration/peers.sh host")?;
+        let name = format!("{}-{runtime}", host.name());
+        let debian = host.root()?;
         let dir = sandbox.private().join(&name);
         let mut make = sandbox.command("sh");
         make.args(["-c", include_str!("machine.sh"), "machine"]);

@@ -5,17 +5,19 @@
 # images.sh setup | publish good WORD | publish broken
 set -eu
 work=/var/tmp/images
-bin=/usr/lib/postgresql/17/bin
+# Whichever PostgreSQL this Debian has.
+version=$(ls /usr/lib/postgresql)
+bin=/usr/lib/postgresql/$version/bin
 
 tree() {
     [ ! -d $work ] || return 0
     mkdir -p $work/bin $work/etc $work/tmp $work/run $work/root $work/proc $work/sys $work/dev $work/usr/local/bin \
-        $work/usr/share/postgresql $work/usr/lib/postgresql/17/bin $work/srv/www/cgi-bin
+        $work/usr/share/postgresql $work$bin $work/srv/www/cgi-bin
     cp /usr/bin/busybox $work/bin/
     for name in $(busybox --list); do [ "$name" = busybox ] || ln -sf busybox "$work/bin/$name"; done
-    cp -a /usr/share/postgresql/17 $work/usr/share/postgresql/
-    cp -a /usr/lib/postgresql/17/lib $work/usr/lib/postgresql/17/
-    rm -rf $work/usr/lib/postgresql/17/lib/bitcode
+    cp -a "/usr/share/postgresql/$version" $work/usr/share/postgresql/
+    cp -a "$bin/../lib" "$work$bin/.."
+    rm -rf "$work$bin/../lib/bitcode"
     cp $bin/postgres $bin/initdb $bin/psql $work$bin/
     ldd $bin/postgres $bin/initdb $bin/psql | sed -n 's/.*[[:space:]]\(\/[^ ]*\) (.*/\1/p' | sort -u |
         while read -r library; do
@@ -29,7 +31,9 @@ tree() {
 #!/bin/sh
 # As the image of docker.io/postgres takes it: PGDATA, POSTGRES_USER, _PASSWORD, _DB.
 set -eu
-bin=/usr/lib/postgresql/17/bin
+# Whichever PostgreSQL this Debian has.
+version=$(ls /usr/lib/postgresql)
+bin=/usr/lib/postgresql/$version/bin
 mkdir -p "$PGDATA" /run/postgresql
 chown -R postgres:postgres "$PGDATA" /run/postgresql
 chmod 700 "$PGDATA"
@@ -63,7 +67,7 @@ printf 'Content-Type: text/plain\r\n\r\n'
 echo "version $(cat /srv/version)"
 psql "$CMD_DB_URL" -Atc 'SELECT note FROM notes'
 EOF
-    ln -s $bin/psql $work/bin/psql
+    ln -s "$bin/psql" $work/bin/psql
     chmod 755 $work/usr/local/bin/* $work/srv/www/cgi-bin/notes
 }
 

@@ -1,13 +1,15 @@
 //! Engines on a host where systemd manages the cgroups: every scenario under the engines of a
-//! Debian that richrun has booted, one machine a runtime, first with crun or runc as the
+//! Debian that richrun has booted, one machine a release and runtime, first with crun or runc as the
 //! default runtime of all engines, then with richrun, same expectations.
 //!
-//! `podman::rootless::crun::life` is such a trial: a script of `scenarios/`, run in a machine as a
+//! `trixie::podman::rootless::crun::life` is such a trial: a script of `scenarios/`, run in a machine as a
 //! service of the system or in a login session of an ordinary user. What the machine lacks is
-//! ignored, with the reason. The short ones run by default; `SYSTEMD_TRIALS=all` runs all.
-//! A whole run writes what came of it as a table, to `build/test/engines.md`.
+//! ignored, with the reason; so is a release whose archive moves and gives no machine today.
+//! A whole run writes what came of it as tables, to `build/test/engines.md`.
 //!
-//! RICHRUN   the runtime under test (default: this build's)
+//! RICHRUN         the runtime under test (default: this build's)
+//! SYSTEMD_HOSTS   the releases, by name (default: trixie)
+//! SYSTEMD_TRIALS  `all` for the long ones too
 
 mod scenarios;
 mod table;
@@ -15,8 +17,9 @@ mod table;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use libtest_mimic::Trial;
-use richrun_engines::machine::{self, Machine, Who};
+use libtest_mimic::{Completion, Trial};
+use richrun_engines::host::Host;
+use richrun_engines::machine::{Machine, Who};
 use richrun_engines::runtimes::{self, Runtime};
 use richrun_engines::transcript::Transcript;
 use richrun_engines::view::View;
@@ -40,27 +43,51 @@ const FILES: [(&str, &str); 3] = [
 #[derive(Default)]
 struct Machines([OnceLock<Result<Machine, String>>; RUNTIMES.len()]);
 
-impl Machines {
-    fn get(&self, world: &World, richrun: &Runtime, which: usize) -> Result<&Machine, String> {
+/// What the trials on one host have in common.
+struct Tier {
+    world: Arc<World>,
+    host: Host,
+    richrun: Runtime,
+    machines: Machines,
+    table: Arc<Mutex<Table>>,
+}
+
+/// What a host has, in one line.
+const VERSIONS: &str = r#"
+of() { "$@" 2>/dev/null | grep -oE '[0-9]+\.[0-9]+(\.[0-9]+)?' | sed -n 1p; }
+echo "podman $(of podman --version), buildah $(of buildah --version), Docker $(of dockerd --version)," \
+    "containerd $(of containerd --version), crun $(of crun --version), runc $(of runc --version)," \
+    "systemd $(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')"
+"#;
+
+impl Tier {
+    /// Why the release to come has no machine with a peer's runtime: its archive moves, and what it
+    /// has today may not fit together. With richrun the same would be richrun's fault.
+    fn has_no_machine(&self, which: usize) -> Option<String> {
+        let moves = self.host == Host::Forky && !runtimes::is_richrun(RUNTIMES[which]);
+        self.machine(which).err().filter(|_| moves).map(|why| {
+            let why = why.lines().next().unwrap_or_default().to_owned();
+            format!("no machine of {}: {why}", self.host.name())
+        })
+    }
+
+    fn machine(&self, which: usize) -> Result<&Machine, String> {
         let boot = || {
-            let inside = world.inside()?;
-            let program = inside.stage(richrun)?;
+            let inside = self.world.inside()?;
+            let program = inside.stage(&self.richrun)?;
             for (name, text) in FILES {
                 std::fs::write(inside.sandbox.work.join(name), text)
                     .map_err(|error| format!("{name}: {error}"))?;
             }
-            Machine::boot(&inside.sandbox, &program, RUNTIMES[which], include_str!("setup.sh"))
+            let setup = include_str!("setup.sh");
+            let machine =
+                Machine::boot(&inside.sandbox, self.host, &program, RUNTIMES[which], setup)?;
+            let versions = machine.script(&inside.sandbox, Who::Root, VERSIONS, &["versions"])?;
+            self.table.lock().map(|mut table| table.host(self.host, versions.trim())).ok();
+            Ok(machine)
         };
-        self.0[which].get_or_init(boot).as_ref().map_err(Clone::clone)
+        self.machines.0[which].get_or_init(boot).as_ref().map_err(Clone::clone)
     }
-}
-
-/// What the trials have in common.
-struct Tier {
-    world: Arc<World>,
-    richrun: Runtime,
-    machines: Machines,
-    table: Arc<Mutex<Table>>,
 }
 
 fn main() -> ExitCode {
@@ -70,9 +97,12 @@ fn main() -> ExitCode {
             return Vec::new();
         }
         let [_, richrun, _] = runtimes::runtimes(View::V2);
-        let (world, table) = (Arc::clone(world), Arc::clone(&table));
-        let tier = Arc::new(Tier { world, richrun, machines: Machines::default(), table });
-        trials(&tier)
+        let tiers = Host::wanted().into_iter().map(|host| {
+            let (world, richrun) = (Arc::clone(world), richrun.clone());
+            let (machines, table) = (Machines::default(), Arc::clone(&table));
+            Arc::new(Tier { world, host, richrun, machines, table })
+        });
+        tiers.flat_map(|tier| trials(&tier)).collect()
     });
     if std::env::args().len() == 1 {
         table::write(&table);
@@ -93,7 +123,6 @@ fn trials(tier: &Arc<Tier>) -> Vec<Trial> {
 
 /// Why a scenario is not tried with this runtime.
 fn lacks(tier: &Tier, runtime: &str, scenario: &Scenario, who: Who) -> Option<String> {
-    let debian = machine::debian().is_none();
     let of_peer = scenario.peer_needs.iter().filter(|(peer, _)| *peer == runtime);
     let mut needs = scenario.controllers.iter().chain(of_peer.map(|(_, name)| name));
     let missing = needs.find(|name| !View::V2.has(name));
@@ -101,7 +130,7 @@ fn lacks(tier: &Tier, runtime: &str, scenario: &Scenario, who: Who) -> Option<St
     let all = std::env::var("SYSTEMD_TRIALS").is_ok_and(|which| which == "all");
     world::lacks(&[], &["/dev/fuse", "/dev/net/tun"])
         .or_else(|| tier.richrun.lacks.clone())
-        .or_else(|| debian.then(|| "no Debian with engines: integration/peers.sh host".to_owned()))
+        .or_else(|| tier.host.root().err())
         .or_else(|| missing.map(|name| format!("no {name} controller in the v2 view")))
         .or_else(|| cannot.map(|cannot| cannot.reason.to_owned()))
         .or_else(|| {
@@ -124,16 +153,20 @@ fn trial(
         [_] => scenario.engine.to_owned(),
         _ => format!("{}::{}", scenario.engine, who.name()),
     };
-    let name = format!("{engine}::{runtime}::{}", scenario.name);
+    let name = format!("{}::{engine}::{runtime}::{}", tier.host.name(), scenario.name);
     let lacks = lacks(tier, runtime, scenario, who);
-    let place = (scenario, who, which);
+    let place = (tier.host, scenario, who, which);
     if let Some(reason) = lacks {
         tier.table.lock().map(|mut table| table.set(place, Cell::Ignored(reason.clone()))).ok();
         return Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true);
     }
     let tier = Arc::clone(tier);
     let again = (!runtimes::is_richrun(runtime)).then(|| name.clone());
-    Trial::test(name, move || {
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = tier.has_no_machine(which) {
+            tier.table.lock().map(|mut table| table.set(place, Cell::Ignored(reason.clone()))).ok();
+            return Ok(Completion::ignored_with(reason));
+        }
         let act = || act(&tier, which, scenario, number, who);
         let verdict = act().or_else(|first| {
             // A peer's own races say nothing of richrun.
@@ -143,7 +176,7 @@ fn trial(
         });
         let cell = if verdict.is_ok() { Cell::Good } else { Cell::Bad };
         tier.table.lock().map(|mut table| table.set(place, cell)).ok();
-        verdict.map_err(Into::into)
+        verdict.map(|()| Completion::Completed).map_err(Into::into)
     })
 }
 
@@ -155,7 +188,7 @@ fn act(
     number: usize,
     who: Who,
 ) -> Result<(), String> {
-    let machine = tier.machines.get(&tier.world, &tier.richrun, which)?;
+    let machine = tier.machine(which)?;
     let sandbox = &tier.world.inside()?.sandbox;
     if scenario.is_page {
         // The peers have no rich containers.

@@ -1,10 +1,11 @@
-//! What came of a run, as a table.
+//! What came of a run, as a table for each host.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
+use richrun_engines::host::Host;
 use richrun_engines::machine::Who;
 
 use crate::RUNTIMES;
@@ -21,58 +22,80 @@ pub enum Cell {
     Ignored(String),
 }
 
+/// What came of one host's.
+#[derive(Debug, Default)]
+struct Rows {
+    versions: String,
+    cells: BTreeMap<(&'static str, &'static str, usize), [Option<Cell>; RUNTIMES.len()]>,
+}
+
 /// What came of all.
 #[derive(Debug, Default)]
-pub struct Table(BTreeMap<(&'static str, &'static str, usize), [Option<Cell>; RUNTIMES.len()]>);
+pub struct Table([Rows; Host::ALL.len()]);
 
 impl Table {
-    /// Notes one.
-    pub fn set(&mut self, (scenario, who, which): (&Scenario, Who, usize), cell: Cell) {
-        let row = self.0.entry((scenario.engine, scenario.name, who as usize)).or_default();
-        row[which] = Some(cell);
+    /// Notes what a host has.
+    pub fn host(&mut self, host: Host, versions: &str) {
+        self.0[host as usize].versions = versions.to_owned();
     }
 
-    /// The table in Markdown, and the reasons below it.
+    /// Notes one.
+    pub fn set(&mut self, (host, scenario, who, which): (Host, &Scenario, Who, usize), cell: Cell) {
+        let key = (scenario.engine, scenario.name, who as usize);
+        self.0[host as usize].cells.entry(key).or_default()[which] = Some(cell);
+    }
+
+    /// The tables in Markdown, and below them the reasons, which have one numbering.
     fn text(&self) -> String {
         let mut reasons: Vec<&str> = Vec::new();
-        let mut text = String::from("| engine | scenario | as | richrun | crun | runc |\n");
-        text.push_str("|---|---|---|---|---|---|\n");
-        for scenario in SCENARIOS {
-            for who in scenario.who {
-                let key = (scenario.engine, scenario.name, *who as usize);
-                let Some(row) = self.0.get(&key) else { continue };
-                let mut cells = [2, 0, 1].map(|which| match &row[which] {
-                    None => "",
-                    Some(Cell::Good) => "yes",
-                    Some(Cell::Bad) => "**no**",
-                    Some(Cell::Ignored(reason)) => {
-                        if !reasons.contains(&reason.as_str()) {
-                            reasons.push(reason);
-                        }
-                        reason
-                    }
-                });
-                let notes: Vec<String> = cells
-                    .iter_mut()
-                    .map(|cell| match reasons.iter().position(|reason| reason == cell) {
-                        Some(number) => format!("- ({})", number + 1),
-                        None => (*cell).to_owned(),
-                    })
-                    .collect();
-                let (engine, name) = (scenario.engine, scenario.name);
-                let _infallible = writeln!(
-                    text,
-                    "| {engine} | {name} | {} | {} |",
-                    who.name(),
-                    notes.join(" | ")
-                );
+        let mut text = String::new();
+        for host in Host::ALL {
+            let rows = &self.0[host as usize];
+            if !rows.cells.is_empty() {
+                rows.write(&mut text, host, &mut reasons);
             }
         }
         for (number, reason) in reasons.iter().enumerate() {
-            let _infallible = write!(text, "\n{}. {reason}", number + 1);
+            let _infallible = writeln!(text, "{}. {reason}", number + 1);
+        }
+        text
+    }
+}
+
+impl Rows {
+    fn write<'a>(&'a self, text: &mut String, host: Host, reasons: &mut Vec<&'a str>) {
+        let (name, versions) = (host.name(), &self.versions);
+        let _infallible = write!(
+            text,
+            "## Debian {name}\n\n{versions}\n\n\
+             | engine | scenario | as | richrun | crun | runc |\n|---|---|---|---|---|---|\n"
+        );
+        for scenario in SCENARIOS {
+            for who in scenario.who {
+                let (engine, name, as_whom) = (scenario.engine, scenario.name, who.name());
+                let Some(row) = self.cells.get(&(engine, name, *who as usize)) else { continue };
+                let cells = [2, 0, 1].map(|which| said(row[which].as_ref(), reasons));
+                let cells = cells.join(" | ");
+                let _infallible = writeln!(text, "| {engine} | {name} | {as_whom} | {cells} |");
+            }
         }
         text.push('\n');
-        text
+    }
+}
+
+/// A cell's text: of what was not tried, the number of the reason.
+fn said<'a>(cell: Option<&'a Cell>, reasons: &mut Vec<&'a str>) -> String {
+    match cell {
+        None => String::new(),
+        Some(Cell::Good) => "yes".to_owned(),
+        Some(Cell::Bad) => "**no**".to_owned(),
+        Some(Cell::Ignored(reason)) => {
+            let number = reasons.iter().position(|one| one == reason).unwrap_or(reasons.len());
+            if number == reasons.len() {
+                reasons.push(reason);
+            }
+            format!("- ({})", number + 1)
+        }
     }
 }
 
