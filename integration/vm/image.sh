@@ -3,19 +3,20 @@
 # Prints the folder that has them: disk.img, v2/{vmlinuz,initrd}, v1/{vmlinuz,initrd}. Made once, below build/vm,
 # for each content of this file; a few minutes, as root, from the archive that apt itself uses.
 #
-# The disk is a Debian with systemd, podman, crun and runc, in which nothing starts that the trials
-# do not need. The kernels are Debian's for virtual machines: its own, and one release older for the v1
+# The disk is a Debian with systemd, podman, Docker, containerd, crun and runc, in which nothing starts that
+# the trials do not need, and a user whose manager is given all controllers. The kernels are Debian's for virtual machines: its own, and one release older for the v1
 # hierarchies, since the newer ones are built without v1's memory and cpuset. The first root is a
 # busybox that loads the disk's driver: a distribution's own takes a minute to unpack here.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 suite=trixie
-packages=systemd,systemd-sysv,dbus,podman,crun,runc,conmon,catatonit,netavark,nftables,busybox-static,kmod,jq,procps,util-linux
+packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,podman,crun,runc,conmon,catatonit,netavark,nftables
+packages=$packages,docker.io,docker-cli,containerd,uidmap,passwd,login,busybox-static,kmod,jq,procps,util-linux
 kernel=linux-image-cloud-amd64
 # What systemd would start and no trial looks at: each unit is a second of emulation.
 masked='apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer e2scrub_reap.service
     podman.socket podman.service podman-auto-update.timer podman-restart.service podman-clean-transient.service
-    systemd-timesyncd.service systemd-logind.service systemd-update-utmp.service systemd-random-seed.service
+    systemd-timesyncd.service systemd-update-utmp.service systemd-random-seed.service
     systemd-pcrmachine.service systemd-tpm2-setup.service systemd-tpm2-setup-early.service systemd-hwdb-update.service
     systemd-journal-catalog-update.service systemd-firstboot.service systemd-update-done.service systemd-vconsole-setup.service
     systemd-udev-settle.service systemd-rfkill.socket nftables.service getty.target getty-static.service
@@ -108,6 +109,14 @@ passwd --root "$root" --delete root >/dev/null
 for unit in $masked; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
+# The trials start these.
+for unit in docker.service docker.socket containerd.service; do
+    rm -f "$root"/etc/systemd/system/*.wants/"$unit"
+done
+useradd --root "$root" --uid 1500 --user-group --create-home --shell /bin/bash keeper
+usermod --root "$root" --add-subuids 100000-165535 --add-subgids 100000-165535 keeper
+mkdir -p "$root/etc/systemd/system/user@.service.d"
+printf '[Service]\nDelegate=cpu cpuset io memory pids\n' >"$root/etc/systemd/system/user@.service.d/delegate.conf"
 mkdir -p "$root/etc/systemd/journald.conf.d" "$root/etc/systemd/system/multi-user.target.wants"
 printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n' >"$root/etc/systemd/journald.conf.d/vm.conf"
 # The second disk is a tar of what is to be done; the second serial line is for what is told of it.

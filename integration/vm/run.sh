@@ -33,7 +33,7 @@ mkdir -p "$work/disk/rootfs"
 
 # The second disk.
 cp -r $here/trials/. "$work/disk/"
-cp "$program" "$(dirname "$program")/rich-init" integration/setup/podman/50-richrun.conf "$work/disk/"
+cp "$program" "$(dirname "$program")/rich-init" integration/setup/podman/50-richrun.conf integration/setup/docker/daemon.json "$work/disk/"
 strip "$work/disk/richrun" "$work/disk/rich-init" 2>/dev/null || true
 (cd "$work/disk/rootfs" && mkdir -p bin dev etc proc sys tmp run && cp "$(command -v busybox)" bin/busybox &&
     for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "bin/$name"; done &&

@@ -37,6 +37,8 @@ const OBEDIENT: Wish<'static> = Wish {
     command: &["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"],
     environment: &[],
     shares_pids: false,
+    users: None,
+    frozen: None,
 };
 
 /// Waits for the payload's word.

@@ -239,7 +239,7 @@ fn cri_trials(world: &Arc<World>, runtime: &Runtime) -> Vec<Trial> {
             let inside = world.inside()?;
             boots.map_or(Ok(()), |system| inside.import_for_pods(system))?;
             let handler = if boots.is_some() { TRUSTING } else { runtime.name };
-            run(&Cri { sandbox: &inside.sandbox, daemon: inside.pods()?, handler })
+            run(&Cri { sandbox: &inside.sandbox, site: inside.pods()?.site(), handler })
         };
         trial("cri", world, runtime, scenario, lacks.clone(), act)
     })

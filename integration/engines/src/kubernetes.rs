@@ -111,7 +111,7 @@ impl Cluster {
             ("config", config.to_string_lossy().into_owned()),
             ("kubeconfig", own),
             ("container-runtime", "remote".into()),
-            ("container-runtime-endpoint", format!("unix://{}", daemon.socket().display())),
+            ("container-runtime-endpoint", format!("unix://{}", daemon.site().socket.display())),
             ("hostname-override", "node".into()),
             ("node-ip", NODE.into()),
             ("root-dir", of("kubelet")),

@@ -168,6 +168,16 @@ impl Machine {
         Err(format!("exit status {}\n{}\n{}", outcome.code, outcome.stdout, tail.join("\n")))
     }
 
+    /// Where the sandbox sees the machine's files.
+    ///
+    /// # Errors
+    /// The machine does not run.
+    pub fn files(&self, sandbox: &Sandbox) -> Result<PathBuf, String> {
+        let state = run(self.richrun(sandbox, &["state", &self.name]), b"", PATIENCE)?.text()?;
+        let state: Value = serde_json::from_str(&state).map_err(|error| error.to_string())?;
+        Ok(PathBuf::from(format!("/proc/{}/root", state["pid"])))
+    }
+
     fn exec(&self, sandbox: &Sandbox, line: &[&str]) -> Result<Outcome, String> {
         run(self.command(sandbox, line), b"", PATIENCE)
     }

@@ -208,7 +208,6 @@ impl Inside {
     }
 
     fn start_pods(&self) -> Result<PodDaemon, String> {
-        let work = &self.sandbox.work;
         let [peer, own, rich] = runtimes(self.sandbox.view);
         let own = self.stage(&own)?;
         let configured = self.sandbox.configured(&own)?;
@@ -218,11 +217,19 @@ impl Inside {
         if runc.lacks.is_none() && peer.name != runc.name {
             paths.push(self.stage(&runc)?);
         }
-        let archives = [
-            image::oci_archive(work, &self.archive, image::NAME, &["sh"])?,
-            image::oci_archive(work, &self.archive, image::PAUSE, &["sleep", "100000"])?,
-        ];
-        PodDaemon::start(&self.sandbox, &paths, &archives)
+        PodDaemon::start(&self.sandbox, &paths, &self.pod_images()?)
+    }
+
+    /// Archives of what pods need: the small image, and that of the holder of their namespaces.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn pod_images(&self) -> Result<[PathBuf; 2], String> {
+        let _one_at_a_time = self.archiving.lock().map_err(|error| error.to_string())?;
+        let make = |name, command: &[&str]| {
+            image::oci_archive(&self.sandbox.work, &self.archive, name, command)
+        };
+        Ok([make(image::NAME, &["sh"])?, make(image::PAUSE, &["sleep", "100000"])?])
     }
 
     /// A Kubernetes whose pods that one runs.

@@ -11,6 +11,7 @@
 //! SYSTEMD_HOSTS   the releases, by name (default: trixie)
 //! SYSTEMD_TRIALS  `all` for the long ones too
 
+mod pods;
 mod scenarios;
 mod table;
 
@@ -25,7 +26,8 @@ use richrun_engines::transcript::Transcript;
 use richrun_engines::view::View;
 use richrun_engines::world::{self, World};
 
-use scenarios::{SCENARIOS, Scenario};
+use pods::Pods;
+use scenarios::{How, SCENARIOS, Scenario};
 use table::{Cell, Table};
 
 /// The runtimes of the table, richrun last: the machine's faults show first.
@@ -33,7 +35,9 @@ const RUNTIMES: [&str; 3] = ["crun", "runc", "richrun"];
 
 /// What a machine finds in the sandbox's directory: the set-up that administrators copy,
 /// and what makes the images of the deployments' page.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
+    ("config-1.toml", include_str!("../../setup/containerd/config-1.toml")),
+    ("config-2.toml", include_str!("../../setup/containerd/config-2.toml")),
     ("50-richrun.conf", include_str!("../../setup/podman/50-richrun.conf")),
     ("daemon.json", include_str!("../../setup/docker/daemon.json")),
     ("images.sh", include_str!("images.sh")),
@@ -49,6 +53,8 @@ struct Tier {
     host: Host,
     richrun: Runtime,
     machines: Machines,
+    /// One trial at a time has a machine's containerd, which some restart.
+    containerd: [Mutex<()>; RUNTIMES.len()],
     table: Arc<Mutex<Table>>,
 }
 
@@ -79,7 +85,7 @@ impl Tier {
                 std::fs::write(inside.sandbox.work.join(name), text)
                     .map_err(|error| format!("{name}: {error}"))?;
             }
-            let setup = include_str!("setup.sh");
+            let setup = concat!(include_str!("setup.sh"), include_str!("pods.sh"));
             let machine =
                 Machine::boot(&inside.sandbox, self.host, &program, RUNTIMES[which], setup)?;
             let versions = machine.script(&inside.sandbox, Who::Root, VERSIONS, &["versions"])?;
@@ -99,8 +105,8 @@ fn main() -> ExitCode {
         let [_, richrun, _] = runtimes::runtimes(View::V2);
         let tiers = Host::wanted().into_iter().map(|host| {
             let (world, richrun) = (Arc::clone(world), richrun.clone());
-            let (machines, table) = (Machines::default(), Arc::clone(&table));
-            Arc::new(Tier { world, host, richrun, machines, table })
+            let (machines, containerd) = Default::default();
+            Arc::new(Tier { world, host, richrun, machines, containerd, table: Arc::clone(&table) })
         });
         tiers.flat_map(|tier| trials(&tier)).collect()
     });
@@ -134,8 +140,13 @@ fn lacks(tier: &Tier, runtime: &str, scenario: &Scenario, who: Who) -> Option<St
         .or_else(|| missing.map(|name| format!("no {name} controller in the v2 view")))
         .or_else(|| cannot.map(|cannot| cannot.reason.to_owned()))
         .or_else(|| {
+            let not_on = scenario.not_on.filter(|(host, _)| *host == tier.host);
+            not_on.map(|(_, reason)| reason.to_owned())
+        })
+        .or_else(|| {
             let second = runtime == "runc" && !scenario.of_docker();
-            let peers = scenario.is_page && !runtimes::is_richrun(runtime);
+            let is_page = matches!(scenario.how, How::Page(_));
+            let peers = is_page && !runtimes::is_richrun(runtime);
             let later = !all && (!scenario.short || second || peers);
             later.then(|| "in a long run only: make test-systemd".to_owned())
         })
@@ -190,15 +201,23 @@ fn act(
 ) -> Result<(), String> {
     let machine = tier.machine(which)?;
     let sandbox = &tier.world.inside()?.sandbox;
-    if scenario.is_page {
-        // The peers have no rich containers.
-        let plain = scenario.script.split("\n## Rich containers").next().unwrap_or_default();
-        let own = runtimes::is_richrun(RUNTIMES[which]);
-        let page = Transcript::of_two(if own { scenario.script } else { plain });
-        let script = page.script_of_two("runuser -l -s /bin/bash hedgedoc -c");
-        return page.compare(&machine.script(sandbox, who, &script, &[])?);
-    }
-    let script = [include_str!("lib.sh"), scenario.script].concat();
+    let script = match scenario.how {
+        How::Page(text) => {
+            // The peers have no rich containers.
+            let plain = text.split("\n## Rich containers").next().unwrap_or_default();
+            let own = runtimes::is_richrun(RUNTIMES[which]);
+            let page = Transcript::of_two(if own { text } else { plain });
+            let script = page.script_of_two("runuser -l -s /bin/bash hedgedoc -c");
+            return page.compare(&machine.script(sandbox, who, &script, &[])?);
+        }
+        How::Pods(run) => {
+            let _alone = tier.containerd[which].lock();
+            let images = tier.world.inside()?.pod_images()?;
+            return run(&Pods::new(sandbox, machine, RUNTIMES[which], &images)?);
+        }
+        How::Script(script) => [include_str!("lib.sh"), script].concat(),
+    };
+    let _alone = (scenario.engine == "containerd").then(|| tier.containerd[which].lock());
     let port = (20_000 + 20 * number + 10 * (who as usize)).to_string();
     machine.script(sandbox, who, &script, &[scenario.name, &port])?;
     Ok(())

@@ -1,6 +1,10 @@
 //! The scenarios: what is run, who runs it, and what cannot be seen where.
 
+use richrun_engines::Verdict;
+use richrun_engines::host::Host;
 use richrun_engines::machine::Who;
+
+use crate::pods::{self, Pods};
 
 const ROOT: &[Who] = &[Who::Root];
 const BOTH: &[Who] = &[Who::Root, Who::User];
@@ -11,8 +15,8 @@ pub struct Scenario {
     pub engine: &'static str,
     /// What is shown.
     pub name: &'static str,
-    /// For `bash`, behind `lib.sh`.
-    pub script: &'static str,
+    /// How it is shown.
+    pub how: How,
     /// Who runs it.
     pub who: &'static [Who],
     /// The cgroup controllers without which it cannot be seen.
@@ -23,8 +27,19 @@ pub struct Scenario {
     pub cannot: &'static [Cannot],
     /// Whether it is run by default.
     pub short: bool,
-    /// Whether it is a page with its commands and what they print.
-    pub is_page: bool,
+    /// On which host it cannot be seen, and why.
+    pub not_on: Option<(Host, &'static str)>,
+}
+
+/// How a behaviour is shown.
+#[derive(Clone, Copy)]
+pub enum How {
+    /// By `bash`, behind `lib.sh`.
+    Script(&'static str),
+    /// By a page with its commands and what they print.
+    Page(&'static str),
+    /// By what a kubelet asks for.
+    Pods(fn(&Pods<'_>) -> Verdict),
 }
 
 /// What a runtime is known not to do.
@@ -47,13 +62,13 @@ impl Scenario {
         Self {
             engine: "podman",
             name,
-            script,
+            how: How::Script(script),
             who: BOTH,
             controllers: &[],
             peer_needs: &[],
             cannot: &[],
             short: true,
-            is_page: false,
+            not_on: None,
         }
     }
 
@@ -68,7 +83,12 @@ impl Scenario {
 
     /// A page of `docs`, whose lines are run.
     const fn page(name: &'static str, text: &'static str) -> Self {
-        Self { is_page: true, ..Self::podman(name, text).only(ROOT) }
+        Self { how: How::Page(text), ..Self::podman(name, text).only(ROOT) }
+    }
+
+    /// Pods of containerd's CRI plugin.
+    const fn pods(name: &'static str, run: fn(&Pods<'_>) -> Verdict) -> Self {
+        Self { engine: "containerd", how: How::Pods(run), ..Self::podman(name, "").only(ROOT) }
     }
 
     /// The same for these.
@@ -122,6 +142,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         engine: "containerd",
         ..Scenario::docker("ctr", include_str!("scenarios/containerd.sh"))
+    },
+    Scenario::pods("pods", pods::life),
+    Scenario::pods("pods_restart", pods::restart),
+    Scenario::pods("pods_update", pods::update),
+    Scenario {
+        not_on: Some((Host::Trixie, "containerd 1 does not ask the runtime for its features")),
+        ..Scenario::pods("pods_features", pods::features)
     },
     Scenario::page("deployments", include_str!("../../../docs/deployments.md")),
 ];

@@ -18,7 +18,8 @@ else
             "$(command -v "$RUNTIME")" >/etc/docker/daemon.json
 fi
 
-# For --userns=auto.
+# For --userns=auto. Newer shadow knows the ranges of users that there are.
+id -u containers >/dev/null 2>&1 || useradd --system --no-create-home --shell /usr/sbin/nologin containers
 grep -q ^containers: /etc/subuid || {
     echo containers:300000000:65536000 >>/etc/subuid
     echo containers:300000000:65536000 >>/etc/subgid

@@ -1,6 +1,6 @@
-# podman, which has systemd manage the groups, and a systemd in a container.
+# Engines, which have systemd manage the groups, and a systemd in a container.
 
-trials v2 systemd podman_update podman_default systemd_inside
+trials v2 systemd podman_update podman_default podman_user docker_update containerd_limits systemd_inside
 
 IMAGE=localhost/box:latest
 
@@ -68,6 +68,82 @@ podman_default() {
     [ -d "/run/richrun/$(podman inspect --format '{{.Id}}' "$NAME")" ] || fail 'richrun does not know it'
     podman_remove
     rm /etc/containers/containers.conf.d/50-richrun.conf
+}
+
+# An ordinary user, whose own manager was given all controllers.
+podman_user() {
+    mkdir -p /run/keeper
+    cp users.sh /run/keeper/
+    install -D -m 644 50-richrun.conf /etc/containers/containers.conf.d/50-richrun.conf
+    systemctl start user@1500.service
+    tar -C rootfs -c . | runuser -u keeper -- env HOME=/home/keeper bash /run/keeper/users.sh "$NAME"
+    systemctl stop user@1500.service
+    rm -r /run/keeper /etc/containers/containers.conf.d/50-richrun.conf
+}
+
+# By the lines of the README. Its network is not what is looked at.
+docker_up() {
+    mkdir -p /etc/docker
+    jq '. + {bridge: "none", iptables: false, "ip-masq": false}' daemon.json >/etc/docker/daemon.json
+    systemctl start docker
+    docker image inspect box:latest >/dev/null 2>&1 || tar -C rootfs -c . | docker import - box:latest
+}
+
+docker_update() {
+    docker_up
+    same runtime richrun "$(docker info --format '{{.DefaultRuntime}}')"
+    docker run --detach --network none --name "$NAME" --memory 64m --memory-swap 96m --memory-reservation 32m --cpus 0.5 \
+        --cpu-shares 512 --pids-limit 40 --cpuset-cpus 0 --device-read-bps /dev/vdc:2mb \
+        --health-cmd 'test -e /tmp/ok' --health-interval 2s box:latest sleep 100000
+    local dir unit
+    dir=$(sed -n 's/^0:://p' "/proc/$(docker inspect --format '{{.State.Pid}}' "$NAME")/cgroup")
+    unit=$(basename "$dir")
+    same unit "docker-$(docker inspect --format '{{.Id}}' "$NAME").scope" "$unit"
+    dir=/sys/fs/cgroup$dir
+    same memory.max 67108864 "$(cat "$dir/memory.max")"
+    same memory.swap.max 33554432 "$(cat "$dir/memory.swap.max")"
+    same cpu.max '50000 100000' "$(cat "$dir/cpu.max")"
+    same cpu.weight 59 "$(cat "$dir/cpu.weight")"
+    same pids.max 40 "$(cat "$dir/pids.max")"
+    same cpuset.cpus 0 "$(cat "$dir/cpuset.cpus")"
+    same io.max "$SCRATCH rbps=2097152 wbps=max riops=max wiops=max" "$(cat "$dir/io.max")"
+    docker update --memory 128m --memory-swap 128m --cpus 0.25 --pids-limit 50 --cpu-shares 2048 "$NAME"
+    same 'memory.max, changed' 134217728 "$(cat "$dir/memory.max")"
+    same 'cpu.max, changed' '25000 100000' "$(cat "$dir/cpu.max")"
+    same 'cpu.weight, changed' 174 "$(cat "$dir/cpu.weight")"
+    same 'pids.max, changed' 50 "$(cat "$dir/pids.max")"
+    same 'io.max, left' "$SCRATCH rbps=2097152 wbps=max riops=max wiops=max" "$(cat "$dir/io.max")"
+    same TasksMax 50 "$(systemctl show --property TasksMax --value "$unit")"
+    ! docker update --memory 4k "$NAME" || fail 'a limit below what is possible was taken'
+    systemctl daemon-reload
+    same 'memory.max, after a reload' 134217728 "$(cat "$dir/memory.max")"
+    same 'pids.max, after a reload' 50 "$(cat "$dir/pids.max")"
+    has stats 128MiB "$(docker stats --no-stream --format '{{.MemUsage}}' "$NAME")"
+    docker exec "$NAME" touch /tmp/ok
+    is_healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$NAME")" = healthy ]; }
+    until_it is_healthy
+    docker rm --force "$NAME"
+    systemctl stop docker.socket docker.service containerd.service
+}
+
+# By containerd's shim alone: limits, and its own reading of the group.
+containerd_limits() {
+    systemctl start containerd
+    mkdir -p /run/box
+    cp -a rootfs/. /run/box/
+    ctr run --detach --runc-binary "$RUNTIME" --runc-systemd-cgroup --cgroup "system.slice:t:$NAME" --memory-limit 67108864 \
+        --cpu-quota 50000 --cpu-period 100000 --rootfs /run/box "$NAME" sleep 100000
+    PID=$(ctr task ls | awk -v name="$NAME" '$1 == name { print $2 }')
+    knobs memory.max 67108864 cpu.max '50000 100000'
+    shown MemoryMax 67108864
+    has metrics 67108864 "$(ctr task metrics --format json "$NAME")"
+    ctr task kill --signal KILL "$NAME"
+    has_stopped() { ctr task ls | grep "$NAME.*STOPPED"; }
+    until_it has_stopped
+    ctr task rm "$NAME" || true
+    ctr container rm "$NAME"
+    systemctl stop containerd
+    rm -r /run/box
 }
 
 # A systemd in a container manages what was delegated to it: its limits are the kernel's.

@@ -11,7 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::command::{PATIENCE, run};
 use crate::image;
 use crate::sandbox::Sandbox;
-use crate::{Verdict, within};
+use crate::{Verdict, ensure, within};
+
+mod message;
+
+pub use message::Message;
 
 /// Where Debian has the plugins for the networks of pods.
 pub const PLUGINS: &str = "/usr/lib/cni";
@@ -22,11 +26,69 @@ const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
         "type": "host-local", "dataDir": "DIR", "routes": [{"dst": "0.0.0.0/0"}],
         "ranges": [[{"subnet": "10.86.0.0/16"}]]}}]}"#;
 
+/// Where a containerd with the CRI plugin is.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Its socket, as the sandbox sees it.
+    pub socket: PathBuf,
+    /// Where the logs of pods go, as it sees it.
+    pub logs: PathBuf,
+    /// The same, as the sandbox sees it.
+    pub logs_seen: PathBuf,
+    /// The pods' control group, as a kubelet has it by its driver: a path, or a slice.
+    pub parent: String,
+}
+
+impl Site {
+    /// Waits until it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn is_up(&self, sandbox: &Sandbox) -> Verdict {
+        within("containerd's CRI plugin answers", || {
+            self.call(sandbox, "Version", &Message::default()).ok()
+        })
+        .map(drop)
+    }
+
+    /// Calls a method of the service; the answer's fields.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub fn call(
+        &self,
+        sandbox: &Sandbox,
+        method: &str,
+        message: &Message,
+    ) -> Result<Message, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = |kind: &str| sandbox.work.join(format!("cri-{number}.{kind}"));
+        let (asked, answer, headers) = (file("asked"), file("answer"), file("headers"));
+        let told = |error: std::io::Error| format!("{method}: {error}");
+        fs::write(&asked, message.framed()).map_err(told)?;
+        let mut curl = sandbox.command("curl");
+        curl.args(["--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket"]);
+        curl.arg(&self.socket).args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
+        curl.arg("--data-binary").arg(format!("@{}", asked.display()));
+        curl.arg("-o").arg(&answer).arg("-D").arg(&headers);
+        curl.arg(format!("http://localhost/runtime.v1.RuntimeService/{method}"));
+        run(curl, b"", PATIENCE)?.exits(0)?;
+        let said = fs::read_to_string(&headers).map_err(told)?;
+        if !said.lines().any(|line| line.trim() == "grpc-status: 0") {
+            return Err(format!("{method}: {said}"));
+        }
+        // A byte for the compression and four for the length stand first.
+        let bytes = fs::read(&answer).unwrap_or_default();
+        Ok(Message(bytes.get(5..).unwrap_or_default().to_vec()))
+    }
+}
+
 /// A containerd of its own in a sandbox, with the CRI plugin; it ends with the value.
 #[derive(Debug)]
 pub struct PodDaemon {
     daemon: Child,
-    socket: PathBuf,
+    site: Site,
 }
 
 impl PodDaemon {
@@ -77,51 +139,28 @@ impl PodDaemon {
         let mut command = sandbox.command("containerd");
         command.arg("-c").arg(&file).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(told)?).stderr(log);
-        let daemon = Self { daemon: command.spawn().map_err(told)?, socket };
-        within("containerd's CRI plugin answers", || {
-            daemon.call(sandbox, "Version", &Message::default()).ok()
-        })?;
+        let logs = sandbox.private().join("logs");
+        let parent = format!("/{}", sandbox.cgroup);
+        let site = Site { socket, logs_seen: logs.clone(), logs, parent };
+        let daemon = Self { daemon: command.spawn().map_err(told)?, site };
+        daemon.site.is_up(sandbox)?;
         for archive in archives {
             daemon.import(sandbox, archive)?;
         }
         Ok(daemon)
     }
 
-    /// Its socket, inside.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// Where it is.
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Imports an image.
     pub fn import(&self, sandbox: &Sandbox, archive: &Path) -> Verdict {
         let mut import = sandbox.command("ctr");
-        import.arg("--address").arg(&self.socket).args(["--namespace", "k8s.io", "image"]);
+        import.arg("--address").arg(&self.site.socket).args(["--namespace", "k8s.io", "image"]);
         import.args(["import", "--snapshotter", "native"]).arg(archive);
         run(import, b"", PATIENCE)?.exits(0).map(drop)
-    }
-
-    /// Calls a method of the service; the answer's fields.
-    fn call(&self, sandbox: &Sandbox, method: &str, message: &Message) -> Result<Message, String> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let file = |kind: &str| sandbox.work.join(format!("cri-{number}.{kind}"));
-        let (asked, answer, headers) = (file("asked"), file("answer"), file("headers"));
-        let told = |error: std::io::Error| format!("{method}: {error}");
-        fs::write(&asked, message.framed()).map_err(told)?;
-        let mut curl = sandbox.command("curl");
-        curl.args(["--silent", "--show-error", "--http2-prior-knowledge", "--unix-socket"]);
-        curl.arg(&self.socket).args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
-        curl.arg("--data-binary").arg(format!("@{}", asked.display()));
-        curl.arg("-o").arg(&answer).arg("-D").arg(&headers);
-        curl.arg(format!("http://localhost/runtime.v1.RuntimeService/{method}"));
-        run(curl, b"", PATIENCE)?.exits(0)?;
-        let said = fs::read_to_string(&headers).map_err(told)?;
-        if !said.lines().any(|line| line.trim() == "grpc-status: 0") {
-            return Err(format!("{method}: {said}"));
-        }
-        // A byte for the compression and four for the length stand first.
-        let bytes = fs::read(&answer).unwrap_or_default();
-        Ok(Message(bytes.get(5..).unwrap_or_default().to_vec()))
     }
 }
 
@@ -132,114 +171,19 @@ impl Drop for PodDaemon {
     }
 }
 
-/// A protocol-buffers message, as bytes.
-#[derive(Debug, Clone, Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn number(mut self, field: u8, value: u64) -> Self {
-        self.0.push(field << 3);
-        self.varint(value);
-        self
-    }
-
-    fn bytes(mut self, field: u8, value: &[u8]) -> Self {
-        self.0.push((field << 3) | 2);
-        self.varint(value.len() as u64);
-        self.0.extend(value);
-        self
-    }
-
-    fn text(self, field: u8, value: &str) -> Self {
-        self.bytes(field, value.as_bytes())
-    }
-
-    fn texts(self, field: u8, values: &[&str]) -> Self {
-        values.iter().fold(self, |all, value| all.text(field, value))
-    }
-
-    fn pairs(self, field: u8, pairs: &[(&str, &str)]) -> Self {
-        pairs.iter().fold(self, |all, (key, value)| {
-            all.message(field, &Message::default().text(1, key).text(2, value))
-        })
-    }
-
-    fn message(self, field: u8, value: &Message) -> Self {
-        self.bytes(field, &value.0)
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    /// As gRPC sends it: not compressed, and its length.
-    fn framed(&self) -> Vec<u8> {
-        let mut all = vec![0];
-        all.extend((self.0.len() as u32).to_be_bytes());
-        all.extend(&self.0);
-        all
-    }
-
-    /// The last value of a field that is a text or a message.
-    fn part(&self, field: u64) -> Message {
-        Message(self.field(field).map(|found| found.1.to_vec()).unwrap_or_default())
-    }
-
-    /// The last value of a field that is a number; 0 when it is not there.
-    fn value(&self, field: u64) -> u64 {
-        self.field(field).map(|found| found.0).unwrap_or_default()
-    }
-
-    fn string(&self, field: u64) -> String {
-        String::from_utf8_lossy(&self.part(field).0).into_owned()
-    }
-
-    fn field(&self, wanted: u64) -> Option<(u64, &[u8])> {
-        let (mut rest, mut found) = (&self.0[..], None);
-        while !rest.is_empty() {
-            let key = read_varint(&mut rest)?;
-            let value = read_varint(&mut rest)?;
-            let length = if key & 7 == 2 { usize::try_from(value).ok()? } else { 0 };
-            let (bytes, after) = rest.split_at_checked(length)?;
-            rest = after;
-            if key >> 3 == wanted {
-                found = Some((value, bytes));
-            }
-        }
-        found
-    }
-}
-
-fn read_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
 /// Pods with one runtime.
 #[derive(Debug, Clone, Copy)]
 pub struct Cri<'a> {
     /// Where they run.
     pub sandbox: &'a Sandbox,
-    /// The daemon.
-    pub daemon: &'a PodDaemon,
+    /// Where the plugin is.
+    pub site: &'a Site,
     /// The runtime, by the name that a RuntimeClass has for it.
     pub handler: &'a str,
 }
 
-/// What a pod is to be; its network is the sandbox's own.
-#[derive(Debug, Clone, Copy)]
+/// What a pod is to be; its network is its host's own, but for one with users of its own.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Wish<'a> {
     /// The pod's annotations.
     pub annotations: &'a [(&'a str, &'a str)],
@@ -251,6 +195,21 @@ pub struct Wish<'a> {
     pub environment: &'a [(&'a str, &'a str)],
     /// Whether the container shares the pod's pid namespace.
     pub shares_pids: bool,
+    /// The first of the host's 65536 users that are those of the pod, if it has a user namespace.
+    pub users: Option<u64>,
+    /// A directory of the host's that the container has at the same place, where it and what is
+    /// mounted below it is for reading only.
+    pub frozen: Option<&'a str>,
+}
+
+impl Wish<'_> {
+    /// A `NamespaceOption`: network NODE or POD, pid CONTAINER or POD, and a user namespace.
+    fn namespaces(&self) -> Message {
+        let namespaces = Message::default().number(2, u64::from(!self.shares_pids));
+        let Some(first) = self.users else { return namespaces.number(1, 2) };
+        let ids = Message::default().number(1, first).number(2, 0).number(3, 65536);
+        namespaces.message(5, &Message::default().message(2, &ids).message(3, &ids))
+    }
 }
 
 /// A pod with one container; removed when dropped.
@@ -262,21 +221,22 @@ pub struct Pod<'a> {
 }
 
 impl Cri<'_> {
-    fn call(&self, method: &str, message: &Message) -> Result<Message, String> {
-        self.daemon.call(self.sandbox, method, message)
+    /// Calls a method of the service; the answer.
+    ///
+    /// # Errors
+    /// It refuses, or does not answer.
+    pub fn call(&self, method: &str, message: &Message) -> Result<Message, String> {
+        self.site.call(self.sandbox, method, message)
     }
 
     /// Starts a pod and its container.
     pub fn pod(&self, name: &str, wish: Wish<'_>) -> Result<Pod<'_>, String> {
         let name = format!("{}-{name}", self.handler);
-        let pids = u64::from(!wish.shares_pids);
-        // NamespaceOption: network NODE, pid POD or CONTAINER.
-        let namespaces = Message::default().number(1, 2).number(2, pids);
+        let namespaces = wish.namespaces();
         let metadata = Message::default().text(1, &name).text(2, &name).text(3, "default");
         let security = Message::default().message(1, &namespaces);
-        let parent = format!("/{}", self.sandbox.cgroup);
-        let linux = Message::default().text(1, &parent).message(2, &security);
-        let logs = self.sandbox.private().join("logs").join(&name);
+        let linux = Message::default().text(1, &self.site.parent).message(2, &security);
+        let logs = self.site.logs.join(&name);
         let pod = Message::default()
             .message(1, &metadata)
             .text(3, &logs.to_string_lossy())
@@ -286,11 +246,15 @@ impl Cri<'_> {
         let sandbox = self.call("RunPodSandbox", &asked)?.string(1);
         let mut made = Pod { cri: self, sandbox, container: String::new() };
         let security = Message::default().message(3, &namespaces);
+        let frozen = wish.frozen.map(|place| {
+            Message::default().text(1, place).text(2, place).number(3, 1).number(8, 1)
+        });
         let container = Message::default()
             .message(1, &Message::default().text(1, "main"))
             .message(2, &Message::default().text(1, wish.image))
             .texts(3, wish.command)
             .pairs(6, wish.environment)
+            .messages(7, frozen.as_slice())
             .text(11, "main.log")
             .message(15, &Message::default().message(2, &security));
         let asked =
@@ -302,6 +266,32 @@ impl Cri<'_> {
 }
 
 impl Pod<'_> {
+    /// The container's id.
+    pub fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// Sets knobs of the container's group (`UpdateContainerResources`, as for a resize in place).
+    ///
+    /// # Errors
+    /// They are refused.
+    pub fn update(&self, knobs: &[(&str, &str)]) -> Verdict {
+        let resources = Message::default().pairs(9, knobs);
+        let asked = Message::default().text(1, &self.container).message(2, &resources);
+        self.cri.call("UpdateContainerResources", &asked).map(drop)
+    }
+
+    /// The time of the processor that the container has used (nanoseconds), by `ContainerStats`.
+    ///
+    /// # Errors
+    /// There are none of this container.
+    pub fn used(&self) -> Result<u64, String> {
+        let stats = self.cri.call("ContainerStats", &Message::default().text(1, &self.container))?;
+        let id = stats.part(1).part(1).string(1);
+        ensure(id == self.container, || format!("stats of {id:?}, not of {}", self.container))?;
+        Ok(stats.part(1).part(2).part(2).value(1))
+    }
+
     /// Runs a command in the container: its exit status, and what it printed.
     pub fn exec(&self, command: &[&str]) -> Result<(u64, String), String> {
         let asked = Message::default().text(1, &self.container).texts(2, command).number(3, 30);
@@ -313,7 +303,7 @@ impl Pod<'_> {
     pub fn log(&self) -> Result<String, String> {
         let name = self.cri.call("PodSandboxStatus", &Message::default().text(1, &self.sandbox))?;
         let pod = name.part(1).part(2).string(1);
-        let file = self.cri.sandbox.private().join("logs").join(pod).join("main.log");
+        let file = self.cri.site.logs_seen.join(pod).join("main.log");
         let mut cat = self.cri.sandbox.command("cat");
         cat.arg(file);
         run(cat, b"", PATIENCE)?.text()
@@ -333,27 +323,5 @@ impl Drop for Pod<'_> {
         for method in ["StopPodSandbox", "RemovePodSandbox"] {
             let _ = self.cri.call(method, &id);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_read_as_they_were_written() {
-        let inner = Message::default().text(1, "a").number(7, 300);
-        let whole =
-            Message::default().number(1, 5).message(2, &inner).text(2, "").message(2, &inner);
-        assert_eq!(whole.value(1), 5);
-        assert_eq!((whole.part(2).string(1), whole.part(2).value(7)), ("a".to_owned(), 300));
-        assert_eq!((whole.value(9), whole.string(9)), (0, String::new()));
-        assert_eq!(Message::default().text(1, "ab").framed(), b"\0\0\0\0\x04\x0a\x02ab");
-    }
-
-    #[test]
-    fn a_torn_message_has_nothing_more() {
-        assert_eq!(Message(vec![0x0a, 200]).string(1), "");
-        assert_eq!(Message(vec![0xff]).value(1), 0);
     }
 }
