@@ -104,7 +104,7 @@ pub fn life(pods: &Pods<'_>) -> Verdict {
     let group = pods.group(&pod)?;
     let procs = pods.tell("procs", &format!("cat {group}/cgroup.procs"))?;
     ensure(!procs.is_empty(), || format!("nobody is in {group}"))?;
-    within("time that it has used", || pod.used().ok().filter(|used| *used > 0))?;
+    pod.has_stats()?;
     stops(&pod)?;
     drop(pod);
     let left = "systemctl list-units --all --no-legend 'cri-containerd-*'";

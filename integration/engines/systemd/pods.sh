@@ -2,22 +2,36 @@
 # in it, and what is this machine's own.
 program=$(command -v "$RUNTIME")
 called=$program
-# Every pod has shares of the processor and CAP_AUDIT_WRITE. What this machine does not have (runc insists
-# on both) is taken out on the way to the runtime.
-if ! grep -qw cpu /sys/fs/cgroup/cgroup.controllers || [ "$RUNTIME" = runc ]; then
+# Every pod has shares of the processor and CAP_AUDIT_WRITE. What this machine does not have, and the peers
+# insist on, is taken out on the way to the runtime.
+if ! grep -qw cpu /sys/fs/cgroup/cgroup.controllers || [ "$RUNTIME" != richrun ]; then
     called=/usr/local/bin/pod-runtime
     cat >$called <<EOF
 #!/usr/bin/python3
 import json, os, sys
-if "create" in sys.argv:
-    name = sys.argv[sys.argv.index("--bundle") + 1] + "/config.json"
+
+def edit(name, change):
     with open(name) as file:
-        config = json.load(file)
-    config["linux"]["resources"].pop("cpu", None)
-    for some in config["process"]["capabilities"].values():
-        some[:] = [one for one in some if one != "CAP_AUDIT_WRITE"]
+        document = json.load(file)
+    change(document)
     with open(name, "w") as file:
-        json.dump(config, file)
+        json.dump(document, file)
+
+def behind(option):
+    return sys.argv[sys.argv.index(option) + 1]
+
+def process(document):
+    for some in document["capabilities"].values():
+        some[:] = [one for one in some if one != "CAP_AUDIT_WRITE"]
+
+def container(document):
+    document["linux"]["resources"].pop("cpu", None)
+    process(document["process"])
+
+if "create" in sys.argv:
+    edit(behind("--bundle") + "/config.json", container)
+if "exec" in sys.argv:
+    edit(behind("--process"), process)
 os.execv("$program", ["$program"] + sys.argv[1:])
 EOF
     chmod 755 $called

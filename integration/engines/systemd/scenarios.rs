@@ -124,6 +124,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::podman("generate", include_str!("scenarios/generate.sh")),
     Scenario::podman("quadlet", include_str!("scenarios/quadlet.sh")),
     Scenario::podman("kube", include_str!("scenarios/kube.sh")),
+    Scenario {
+        not_on: Some((Host::Trixie, "of a newer podman")),
+        ..Scenario::podman("newest", include_str!("scenarios/newest.sh"))
+    },
     Scenario::podman("build", include_str!("scenarios/build.sh")),
     Scenario::docker("life", include_str!("scenarios/docker-life.sh")),
     Scenario::docker("health", include_str!("scenarios/docker-health.sh")),
@@ -137,6 +141,7 @@ pub const SCENARIOS: &[Scenario] = &[
         }],
         ..Scenario::docker("build", include_str!("scenarios/docker-build.sh"))
     },
+    Scenario::docker("mounts", include_str!("scenarios/docker-mounts.sh")),
     Scenario::docker("compose", include_str!("scenarios/docker-compose.sh")),
     Scenario::docker("live_restore", include_str!("scenarios/docker-live-restore.sh")),
     Scenario {
@@ -145,7 +150,14 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario::pods("pods", pods::life),
     Scenario::pods("pods_restart", pods::restart),
-    Scenario::pods("pods_update", pods::update),
+    Scenario {
+        cannot: &[Cannot {
+            runtime: "crun",
+            who: None,
+            reason: "the only limits that the machine has are in `unified`, which crun's update leaves out",
+        }],
+        ..Scenario::pods("pods_update", pods::update)
+    },
     Scenario {
         not_on: Some((Host::Trixie, "containerd 1 does not ask the runtime for its features")),
         ..Scenario::pods("pods_features", pods::features)

@@ -30,6 +30,6 @@ podman update --memory 128m --memory-swap 128m --cpus 0.25 --pids-limit 50 "$nam
 knobs memory.max 134217728 cpu.max '25000 100000' pids.max 50
 systemctl --user daemon-reload
 knobs memory.max 134217728 cpu.max '25000 100000' pids.max 50
-podman stats --no-stream --format '{{.MemLimit}}' "$name" | grep 134.2MB
+podman stats --no-stream --format '{{.MemUsage}}' "$name" | grep 134.2MB
 podman exec "$name" true
 podman rm --force --time 0 "$name"

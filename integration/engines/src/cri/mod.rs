@@ -281,15 +281,14 @@ impl Pod<'_> {
         self.cri.call("UpdateContainerResources", &asked).map(drop)
     }
 
-    /// The time of the processor that the container has used (nanoseconds), by `ContainerStats`.
+    /// Asks for the container's stats (`ContainerStats`); what they count goes by the controllers.
     ///
     /// # Errors
     /// There are none of this container.
-    pub fn used(&self) -> Result<u64, String> {
+    pub fn has_stats(&self) -> Verdict {
         let stats = self.cri.call("ContainerStats", &Message::default().text(1, &self.container))?;
         let id = stats.part(1).part(1).string(1);
-        ensure(id == self.container, || format!("stats of {id:?}, not of {}", self.container))?;
-        Ok(stats.part(1).part(2).part(2).value(1))
+        ensure(id == self.container, || format!("stats of {id:?}, not of {}", self.container))
     }
 
     /// Runs a command in the container: its exit status, and what it printed.

@@ -93,8 +93,9 @@ docker_update() {
     docker_up
     same runtime richrun "$(docker info --format '{{.DefaultRuntime}}')"
     docker run --detach --network none --name "$NAME" --memory 64m --memory-swap 96m --memory-reservation 32m --cpus 0.5 \
-        --cpu-shares 512 --pids-limit 40 --cpuset-cpus 0 --device-read-bps /dev/vdc:2mb \
-        --health-cmd 'test -e /tmp/ok' --health-interval 2s box:latest sleep 100000
+        --cpu-shares 512 --pids-limit 40 --cpuset-cpus 0 \
+        --health-cmd 'test -e /tmp/ok' --health-interval 2s \
+        box:latest sleep 100000
     local dir unit
     dir=$(sed -n 's/^0:://p' "/proc/$(docker inspect --format '{{.State.Pid}}' "$NAME")/cgroup")
     unit=$(basename "$dir")
@@ -106,13 +107,11 @@ docker_update() {
     same cpu.weight 59 "$(cat "$dir/cpu.weight")"
     same pids.max 40 "$(cat "$dir/pids.max")"
     same cpuset.cpus 0 "$(cat "$dir/cpuset.cpus")"
-    same io.max "$SCRATCH rbps=2097152 wbps=max riops=max wiops=max" "$(cat "$dir/io.max")"
     docker update --memory 128m --memory-swap 128m --cpus 0.25 --pids-limit 50 --cpu-shares 2048 "$NAME"
     same 'memory.max, changed' 134217728 "$(cat "$dir/memory.max")"
     same 'cpu.max, changed' '25000 100000' "$(cat "$dir/cpu.max")"
     same 'cpu.weight, changed' 174 "$(cat "$dir/cpu.weight")"
     same 'pids.max, changed' 50 "$(cat "$dir/pids.max")"
-    same 'io.max, left' "$SCRATCH rbps=2097152 wbps=max riops=max wiops=max" "$(cat "$dir/io.max")"
     same TasksMax 50 "$(systemctl show --property TasksMax --value "$unit")"
     ! docker update --memory 4k "$NAME" || fail 'a limit below what is possible was taken'
     systemctl daemon-reload
@@ -132,7 +131,7 @@ containerd_limits() {
     mkdir -p /run/box
     cp -a rootfs/. /run/box/
     ctr run --detach --runc-binary "$RUNTIME" --runc-systemd-cgroup --cgroup "system.slice:t:$NAME" --memory-limit 67108864 \
-        --cpu-quota 50000 --cpu-period 100000 --rootfs /run/box "$NAME" sleep 100000
+        --cpu-quota 50000 --cpu-period 100000 --rootfs /run/box "$NAME" /bin/sleep 100000
     PID=$(ctr task ls | awk -v name="$NAME" '$1 == name { print $2 }')
     knobs memory.max 67108864 cpu.max '50000 100000'
     shown MemoryMax 67108864
