@@ -146,6 +146,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::docker("live_restore", include_str!("scenarios/docker-live-restore.sh")),
     Scenario {
         engine: "containerd",
+        peer_needs: &[],
         ..Scenario::docker("ctr", include_str!("scenarios/containerd.sh"))
     },
     Scenario::pods("pods", pods::life),

@@ -286,7 +286,8 @@ impl Pod<'_> {
     /// # Errors
     /// There are none of this container.
     pub fn has_stats(&self) -> Verdict {
-        let stats = self.cri.call("ContainerStats", &Message::default().text(1, &self.container))?;
+        let stats =
+            self.cri.call("ContainerStats", &Message::default().text(1, &self.container))?;
         let id = stats.part(1).part(1).string(1);
         ensure(id == self.container, || format!("stats of {id:?}, not of {}", self.container))
     }
