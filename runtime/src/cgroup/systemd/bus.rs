@@ -13,15 +13,17 @@ use rustix::net::{
     send, socket_with, sockopt,
 };
 
+use super::place::{Places, places};
 use crate::error::Error;
 use crate::plan::dbus::{
-    Address, Call, GREETING, Greeted, LONGEST, Message, Sort, Value, addresses, answer_length,
-    frame, greeted,
+    Address, Call, GREETING, Greeted, LONGEST, Message, Sort, Value, answer_length, frame, greeted,
 };
 use crate::sys::interrupt;
 
 /// How long a bus may take to let us in.
 const GREETING_BOUND: Duration = Duration::from_secs(5);
+/// The same where there is another way.
+const IMPATIENT_BOUND: Duration = Duration::from_secs(1);
 /// How long an answer, and the job that it tells of, may take.
 const ANSWER_BOUND: Duration = Duration::from_secs(15);
 /// systemd's name on a bus.
@@ -73,15 +75,18 @@ pub struct Bus {
     /// How much has come since the clock and requests to end were looked at (bytes).
     unseen: usize,
     end: Instant,
+    /// Where else the manager may be reached.
+    others: Places,
 }
 
 impl Bus {
-    /// Connects to the system's manager, or to the `user`'s own.
+    /// Connects to the system's manager, or to the `user`'s own; `again` after an attempt has
+    /// failed.
     ///
     /// # Errors
     /// Nobody is there, or does not answer.
-    pub fn open(user: bool) -> std::result::Result<Bus, Fault> {
-        Bus::knock(user)?.enter()
+    pub fn open(user: bool, again: bool) -> std::result::Result<Bus, Fault> {
+        Bus::knock(user, again)?.enter()
     }
 
     /// The first half: connects, and says who is there. The answer may take a while, in which other
@@ -89,13 +94,18 @@ impl Bus {
     ///
     /// # Errors
     /// Nobody is there.
-    pub fn knock(user: bool) -> std::result::Result<Bus, Fault> {
-        let places = places(user);
-        let mut tried = Vec::with_capacity(places.len());
-        for (address, direct) in &places {
-            match connected(address) {
-                Ok(socket) => return Bus::greeting(socket, *direct),
-                Err(errno) => tried.push(format!("{} {}", shown(address), why(errno))),
+    pub fn knock(user: bool, again: bool) -> std::result::Result<Bus, Fault> {
+        Bus::reach(places(user, again))
+    }
+
+    /// Connects to the first of these that takes a connection.
+    fn reach(places: Places) -> std::result::Result<Bus, Fault> {
+        let (mut places, mut tried) = (places, Vec::new());
+        while let Some((address, direct)) = places.next() {
+            let bound = if places.len() > 0 { IMPATIENT_BOUND } else { GREETING_BOUND };
+            match connected(&address, bound) {
+                Ok(socket) => return Bus::greeting(socket, direct, places, bound),
+                Err(errno) => tried.push(format!("{} {}", shown(&address), why(errno))),
             }
         }
         let tried = if tried.is_empty() { "no address".to_owned() } else { tried.join(", ") };
@@ -104,7 +114,12 @@ impl Bus {
         )))
     }
 
-    fn greeting(socket: OwnedFd, direct: bool) -> std::result::Result<Bus, Fault> {
+    fn greeting(
+        socket: OwnedFd,
+        direct: bool,
+        others: Places,
+        bound: Duration,
+    ) -> std::result::Result<Bus, Fault> {
         let mut bus = Bus {
             socket,
             direct,
@@ -112,27 +127,26 @@ impl Bus {
             to_send: GREETING.to_vec(),
             received: Vec::with_capacity(4096),
             unseen: 0,
-            end: Instant::now() + GREETING_BOUND,
+            end: Instant::now() + bound,
+            others,
         };
         bus.flush()?;
         Ok(bus)
     }
 
-    /// The second half: waits for the answer.
+    /// The second half: waits for the answer. Who is silent or hangs up is let go, where there is
+    /// another way.
     ///
     /// # Errors
     /// There is none, or it is no.
     pub fn enter(self) -> std::result::Result<Bus, Fault> {
         let mut bus = self;
-        loop {
-            match greeted(&bus.received) {
-                Greeted::NotYet => bus.fill()?,
-                Greeted::Refused => {
-                    let what = "the bus does not let this user in";
-                    return Err(Fault::Other(Error::system(what)));
-                }
-                Greeted::Welcome => break,
+        while let Err(fault) = bus.greeted() {
+            let gone = matches!(fault, Fault::Lost(_)) || Instant::now() >= bus.end;
+            if !gone || bus.others.len() == 0 {
+                return Err(fault);
             }
+            bus = Bus::reach(bus.others).map_err(|_| fault)?;
         }
         // systemd's own socket may have told of a unit of somebody else's by now: the beginning
         // of that message must not be lost.
@@ -143,6 +157,19 @@ impl Bus {
         }
         bus.end = Instant::now() + ANSWER_BOUND;
         Ok(bus)
+    }
+
+    fn greeted(&mut self) -> std::result::Result<(), Fault> {
+        loop {
+            match greeted(&self.received) {
+                Greeted::NotYet => self.fill()?,
+                Greeted::Refused => {
+                    let what = "the bus does not let this user in";
+                    return Err(Fault::Other(Error::system(what)));
+                }
+                Greeted::Welcome => return Ok(()),
+            }
+        }
     }
 
     /// Asks for signals of the manager with this word as their argument of this number: over a
@@ -319,91 +346,14 @@ fn event(message: &Message<'_>) -> Option<Event> {
     }
 }
 
-/// Where the manager may be reached, and whether it is itself there.
-///
-/// An address in the environment is the caller's word. Without one: systemd's own socket, which
-/// answers also while the bus restarts or where none is installed, and is one hop less; then the
-/// bus.
-fn places(user: bool) -> Vec<(Address, bool)> {
-    if let Some(told) = told(user) {
-        return addresses(&told).into_iter().map(|address| (address, false)).collect();
-    }
-    let path = |path: String, direct| (Address::Path(path), direct);
-    if !user {
-        return vec![
-            path("/run/systemd/private".to_owned(), true),
-            path("/run/dbus/system_bus_socket".to_owned(), false),
-        ];
-    }
-    let directory = users_directory();
-    vec![
-        path(format!("{directory}/systemd/private"), true),
-        path(format!("{directory}/bus"), false),
-    ]
-}
-
-/// Whether a scope has gone already: its file is there as long as systemd knows it
-/// (`unit_remove_transient`). Where somebody else is asked than this host's systemd, or its files
-/// are elsewhere, that is not known.
-pub fn has_gone(unit: &str, user: bool) -> bool {
-    if told(user).is_some() {
-        return false;
-    }
-    let directory = match user {
-        true => format!("{}/systemd/transient", users_directory()),
-        false => "/run/systemd/transient".to_owned(),
-    };
-    let absent = |path: &str| rustix::fs::stat(path).is_err_and(|errno| errno == Errno::NOENT);
-    rustix::fs::stat(directory.as_str()).is_ok() && absent(&format!("{directory}/{unit}"))
-}
-
-/// The address that the caller's environment names.
-fn told(user: bool) -> Option<String> {
-    let variable = if user { "DBUS_SESSION_BUS_ADDRESS" } else { "DBUS_SYSTEM_BUS_ADDRESS" };
-    std::env::var(variable).ok().filter(|told| !told.is_empty())
-}
-
-/// Where a user's manager has its sockets and files.
-fn users_directory() -> String {
-    let own = std::env::var("XDG_RUNTIME_DIR").ok().filter(|directory| !directory.is_empty());
-    own.unwrap_or_else(|| format!("/run/user/{}", outside_uid()))
-}
-
-/// Whether the manager to be asked is the user's own: for whoever is not root; and for a root of a
-/// user namespace, unless the system's manager is in that namespace, too.
-pub fn is_users() -> bool {
-    if rustix::process::geteuid().as_raw() != 0 {
-        return true;
-    }
-    if outside_uid() == 0 {
-        return false;
-    }
-    rustix::fs::stat("/run/systemd/private").is_ok_and(|stat| stat.st_uid != 0)
-        || rustix::fs::stat("/run/systemd/private").is_err()
-}
-
-/// This user's id in the namespace above, which is the host's but for nested ones.
-fn outside_uid() -> u32 {
-    let own = rustix::process::geteuid().as_raw();
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let outside = map.lines().find_map(|line| {
-        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
-        let (inside, outside) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        let count = numbers.next()?.ok()?;
-        let offset = own.checked_sub(inside).filter(|offset| *offset < count)?;
-        outside.checked_add(offset)
-    });
-    outside.unwrap_or(own)
-}
-
-/// Connects within [`GREETING_BOUND`]: who listens and does not accept is not waited for.
-fn connected(address: &Address) -> std::result::Result<OwnedFd, Errno> {
+/// Connects within this time: who listens and does not accept is not waited for.
+fn connected(address: &Address, bound: Duration) -> std::result::Result<OwnedFd, Errno> {
     let name = match address {
         Address::Path(path) => SocketAddrUnix::new(path.as_str())?,
         Address::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
     };
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(GREETING_BOUND))?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(bound))?;
     rustix::io::retry_on_intr(|| connect(&socket, &name))?;
     Ok(socket)
 }
@@ -428,13 +378,39 @@ fn why(errno: Errno) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    #[test]
+    fn who_is_silent_or_hangs_up_is_let_go_for_another() {
+        let directory = std::env::temp_dir().join(format!("richrun-bus-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let place = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let listen = |name| std::os::unix::net::UnixListener::bind(place(name)).unwrap();
+        let (first, second) = (listen("first"), listen("second"));
+        for hangs_up in [true, false] {
+            let places = ["first", "second"].map(|name| (Address::Path(place(name)), true));
+            let mut bus = Bus::reach(Vec::from(places).into_iter()).unwrap();
+            let taken = first.accept().unwrap();
+            match hangs_up {
+                true => drop(taken),
+                false => bus.end = Instant::now(),
+            }
+            std::thread::scope(|scope| {
+                scope.spawn(|| second.accept().unwrap().0.write_all(b"DATA\r\nOK 0123\r\n"));
+                assert!(bus.enter().is_ok());
+            });
+        }
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 
     /// Without it a bus that says more than can be read would be listened to for ever.
     #[test]
     fn who_never_stops_talking_is_late_as_well() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut bus = Bus::greeting(ours.into(), true).unwrap();
+        let mut bus =
+            Bus::greeting(ours.into(), true, Vec::new().into_iter(), GREETING_BOUND).unwrap();
         bus.end = Instant::now();
         for _ in 0..LONGEST / 4096 - 1 {
             bus.look_up(4096).unwrap();

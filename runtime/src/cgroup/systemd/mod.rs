@@ -4,12 +4,13 @@
 
 mod bus;
 mod holder;
+mod place;
 mod unit;
 
 use serde::{Deserialize, Serialize};
 
-pub use bus::is_users;
 pub(super) use holder::Holder;
+pub use place::is_users;
 
 use super::create;
 use super::layout::memberships_of;

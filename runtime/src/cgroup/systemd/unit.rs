@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 
 use super::Holder;
-use super::bus::{Bus, Event, Fault, MANAGER_PATH, has_gone};
+use super::bus::{Bus, Event, Fault, MANAGER_PATH};
 use super::is_in;
+use super::place::has_gone;
 use crate::cgroup::layout::memberships_of;
 use crate::error::{Error, Kind, Result};
 use crate::plan::cgroup::scope::{Property, ScopePlan, needs_version, version};
@@ -40,7 +41,7 @@ pub(super) type Knocked = Attempt<Bus>;
 
 /// Begins to connect.
 pub(super) fn knock(user: bool) -> Knocked {
-    Bus::knock(user)
+    Bus::knock(user, false)
 }
 
 /// Starts a scope with one process in it; it is there with all its limits then.
@@ -53,7 +54,7 @@ pub(super) fn start(plan: &ScopePlan, knocked: Knocked, holder: &Holder) -> Resu
     let began = Instant::now();
     let (mut knocked, mut lost) = (Some(knocked), false);
     loop {
-        let bus = knocked.take().unwrap_or_else(|| knock(plan.user));
+        let bus = knocked.take().unwrap_or_else(|| Bus::knock(plan.user, true));
         match start_once(plan, bus, holder, lost) {
             Ok(()) => return Ok(()),
             // It was at it when it went away, and goes on with it when it is back.
@@ -250,11 +251,11 @@ pub(super) fn stop(unit: &str, user: bool) -> Result<()> {
     if has_gone(unit, user) {
         return Ok(());
     }
-    patiently("stop", unit, || stop_once(unit, user))
+    patiently("stop", unit, |again| stop_once(unit, user, again))
 }
 
-fn stop_once(unit: &str, user: bool) -> Attempt<()> {
-    let mut bus = Bus::open(user)?;
+fn stop_once(unit: &str, user: bool, again: bool) -> Attempt<()> {
+    let mut bus = Bus::open(user, again)?;
     bus.listen("JobRemoved", 2, unit);
     let asked = bus.ask("StopUnit", vec![Value::text(unit), Value::text("replace")]);
     match job_for(&mut bus, unit, asked).and_then(|job| done(&mut bus, unit, job)) {
@@ -271,8 +272,8 @@ fn stop_once(unit: &str, user: bool) -> Attempt<()> {
 
 /// Changes properties.
 pub(super) fn set(unit: &str, user: bool, properties: &[Property]) -> Result<()> {
-    patiently("change", unit, || {
-        let mut bus = Bus::open(user)?;
+    patiently("change", unit, |again| {
+        let mut bus = Bus::open(user, again)?;
         let known = known_version(&mut bus, properties)?;
         let fitting = properties.iter().filter(|property| property.since <= known);
         let pairs = fitting.map(Property::pair).collect();
@@ -290,8 +291,8 @@ pub(super) fn set(unit: &str, user: bool, properties: &[Property]) -> Result<()>
 
 /// Puts a process into a unit, or a group `below` it.
 pub(super) fn attach(unit: &str, user: bool, below: &str, pid: i32) -> Result<()> {
-    patiently("put a process into", unit, || {
-        let mut bus = Bus::open(user)?;
+    patiently("put a process into", unit, |again| {
+        let mut bus = Bus::open(user, again)?;
         let pids = Value::Array("u".to_owned(), vec![Value::U32(pid.unsigned_abs())]);
         let body = vec![Value::text(unit), Value::text(below), pids];
         let asked = bus.ask("AttachProcessesToUnit", body);
@@ -300,12 +301,13 @@ pub(super) fn attach(unit: &str, user: bool, below: &str, pid: i32) -> Result<()
 }
 
 /// Does something that can be done again, while systemd may come back.
-fn patiently(what: &str, unit: &str, once: impl Fn() -> Attempt<()>) -> Result<()> {
-    let began = Instant::now();
+fn patiently(what: &str, unit: &str, once: impl Fn(bool) -> Attempt<()>) -> Result<()> {
+    let (began, mut again) = (Instant::now(), false);
     loop {
-        match once() {
+        match once(again) {
             Ok(()) => return Ok(()),
             Err(fault) if is_away(&fault) && began.elapsed() < AWAY_BOUND => {
+                again = true;
                 interrupt::pause(LOOK)?;
             }
             Err(fault) => return Err(told(what, unit, fault)),
