@@ -102,7 +102,9 @@ pub fn life(pods: &Pods<'_>) -> Verdict {
     let inside = pod.exec(&["sh", "-c", "echo inside; exit 9"])?;
     ensure(inside == (9, "inside\n".to_owned()), || format!("exec: {inside:?}"))?;
     let group = pods.group(&pod)?;
-    let procs = pods.tell("procs", &format!("cat {group}/cgroup.procs"))?;
+    // crun puts them into a group below.
+    let procs = format!("find {group} -name cgroup.procs -exec cat {{}} +");
+    let procs = pods.tell("procs", &procs)?;
     ensure(!procs.is_empty(), || format!("nobody is in {group}"))?;
     pod.has_stats()?;
     stops(&pod)?;
