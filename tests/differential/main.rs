@@ -2,11 +2,14 @@
 //! under test (`RICHRUN=/path` chooses it), with one expectation for all three.
 //!
 //! - [`seccomp`]: what the loaded filters answer, call by call;
-//! - [`lifecycle`]: what containers, hooks, commands and errors look like.
+//! - [`lifecycle`]: what containers, hooks, commands and errors look like;
+//! - [`generated`]: configurations made from seeds.
 //!
 //! A trial's name ends in the runtime that it looks at: `seccomp::docker::crun`.
 //! `RUNC=/path` and `CRUN=/path` choose the peers.
 
+mod dice;
+mod generated;
 mod lifecycle;
 mod seccomp;
 
@@ -16,6 +19,7 @@ fn main() -> std::process::ExitCode {
     let mut suite = Suite::default();
     seccomp::register(suite.module("seccomp"));
     lifecycle::register(suite.module("lifecycle"));
+    generated::register(suite.module("generated"));
     suite.main()
 }
 

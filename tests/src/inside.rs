@@ -1,7 +1,10 @@
 //! The probe's commands, run inside containers.
 
 mod hostile;
+mod observe;
 mod stress;
+
+pub use observe::CALLS;
 
 use std::io::{IoSlice, Read};
 use std::os::fd::AsFd;
@@ -33,6 +36,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("resctrl") => return crate::resctrl::main(&words[1..]),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
+        Some("observe") => observe::observe(&words[1]),
         Some("idle") => stress::idle(),
         Some("later") => stress::later(&words[1], &words[2]),
         Some("eat") => stress::eat(&words[1]),

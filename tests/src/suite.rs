@@ -60,6 +60,8 @@ enum Under {
     Test,
     /// The runtime under test, in a trial that a peer has too.
     Compared,
+    /// The runtime under test, and its peers beside it.
+    Together,
     /// The peer of this name.
     Peer(&'static str),
 }
@@ -68,7 +70,7 @@ impl Under {
     /// The runtime itself; an error is a reason to ignore a peer's trial.
     fn find(self) -> Result<Runtime, String> {
         match self {
-            Under::Test | Under::Compared => Runtime::under_test(),
+            Under::Test | Under::Compared | Under::Together => Runtime::under_test(),
             Under::Peer(name) => {
                 Runtime::peer(name).ok_or_else(|| format!("{name} is not installed"))
             }
@@ -116,7 +118,21 @@ impl Suite {
         self
     }
 
-    /// The same with another time limit, in seconds.
+    /// Registers a behaviour of the runtime under test that is compared with its peers' on
+    /// one stage, which is as the peers need it.
+    pub fn together(
+        &mut self,
+        cases: &[Case],
+        name: &str,
+        seconds: u64,
+        act: impl Fn(&Trial) + Send + Sync + 'static,
+    ) -> &mut Suite {
+        let patience = Duration::from_secs(seconds);
+        self.add(cases, name, patience, Arc::new(act), Under::Together);
+        self
+    }
+
+    /// As [`Suite::on`], with another time limit, in seconds.
     pub fn long(
         &mut self,
         cases: &[Case],
@@ -177,7 +193,7 @@ impl Suite {
         let runtime = entry.under.find().expect("the trial's runtime");
         let (view, user) = entry.case;
         let view = view.settled(&runtime);
-        let peer = runtime.kind != Kind::Richrun;
+        let peer = runtime.kind != Kind::Richrun || entry.under == Under::Together;
         // crun refuses a hybrid host whose cgroup2 tree has controllers.
         let pure_v1 = runtime.kind == Kind::Crun || entry.under != Under::Test;
         stage::enter((view, user), peer, pure_v1, id, |dir| {

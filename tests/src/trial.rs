@@ -22,6 +22,8 @@ pub struct Trial {
     pub id: String,
     /// The trial's own directory, on a tmpfs.
     pub dir: PathBuf,
+    /// What its files are called, where several runtimes share a stage.
+    word: String,
     mounts: RefCell<BTreeSet<String>>,
     processes: RefCell<BTreeSet<i32>>,
     counter: Cell<u32>,
@@ -36,10 +38,36 @@ impl Trial {
             user,
             id: id.to_owned(),
             dir,
+            word: String::new(),
             mounts: RefCell::default(),
             processes: RefCell::default(),
             counter: Cell::new(0),
         };
+        trial.reachable();
+        trial.accept_mounts();
+        trial
+    }
+
+    /// The same stage for another runtime, with a name, a state directory and bundles of its own.
+    pub fn beside(&self, runtime: Runtime) -> Trial {
+        let word = format!("-{}", runtime.kind);
+        let trial = Trial {
+            view: self.view,
+            user: self.user,
+            id: format!("{}{word}", self.id),
+            dir: self.dir.clone(),
+            mounts: RefCell::default(),
+            processes: RefCell::default(),
+            // Bundles are numbered in one directory.
+            counter: Cell::new(100_000 * (1 + runtime.kind as u32)),
+            runtime,
+            word,
+        };
+        fs::create_dir(trial.root()).expect("make the state directory");
+        if trial.user == User::Ordinary {
+            let owner = Some(crate::stage::USER_ID);
+            std::os::unix::fs::chown(trial.root(), owner, owner).expect("chown it");
+        }
         trial.reachable();
         trial.accept_mounts();
         trial
@@ -65,7 +93,7 @@ impl Trial {
     pub fn runtime_path(&self) -> PathBuf {
         match self.user {
             User::Root => self.runtime.path.clone(),
-            User::Ordinary => self.dir.join("bin/runtime"),
+            User::Ordinary => self.dir.join(format!("bin/runtime{}", self.word)),
         }
     }
 
@@ -116,7 +144,7 @@ impl Trial {
 
     /// The state directory given with `--root`.
     pub fn root(&self) -> PathBuf {
-        self.dir.join("root")
+        self.dir.join(format!("root{}", self.word))
     }
 
     /// A container id of this trial.

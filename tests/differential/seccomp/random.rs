@@ -7,22 +7,7 @@ use serde_json::{Value, json};
 
 use super::compare::EDGES;
 use super::profiles::IDLE_CALLS;
-
-/// A small generator of numbers (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
-    }
-
-    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.roll(list.len() as u64) as usize]
-    }
-}
+use crate::dice::Dice;
 
 /// Actions and what they return.
 const ACTIONS: [(&str, u32); 8] = [
@@ -61,7 +46,7 @@ pub enum Rules {
 
 /// A profile of up to eight rules.
 pub fn profile(seed: u64, rules: Rules) -> Value {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     let mut architectures = Vec::new();
     for (name, _) in ARCHITECTURES {
         if dice.roll(3) > 0 {
@@ -74,13 +59,13 @@ pub fn profile(seed: u64, rules: Rules) -> Value {
         let mut names = Vec::new();
         for _ in 0..1 + dice.roll(6) / 4 {
             names.push(match rules {
-                Rules::Meeting => *dice.pick(&IDLE_CALLS[..8]),
+                Rules::Meeting => dice.pick(&IDLE_CALLS[..8]),
                 Rules::Lone if free.is_empty() => UNKNOWN[0],
                 Rules::Lone => free.swap_remove(dice.roll(free.len() as u64) as usize),
             });
         }
         if dice.roll(8) == 0 {
-            names.insert(0, *dice.pick(&UNKNOWN));
+            names.insert(0, dice.pick(&UNKNOWN));
         }
         let args = arguments(&mut dice, rules);
         let action = dice.pick(&ACTIONS).0;
