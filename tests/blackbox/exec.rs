@@ -263,6 +263,10 @@ fn process_file(t: &Trial) {
     let nobody = json!({"cwd": "/", "user": null, "args": ["id", "-u"], "env": ["PATH=/bin"]});
     fs::write(&file, nobody.to_string()).expect("write process.json");
     t.rt(&["exec", "-p", path, &c.id]).ok().prints("0");
+    // Without a word about them: the container's capabilities, no more and no less.
+    let bare = json!({"cwd": "/", "args": ["cat", "/proc/self/status"], "env": ["PATH=/bin"]});
+    fs::write(&file, bare.to_string()).expect("write process.json");
+    t.rt(&["exec", "-p", path, &c.id]).ok().shows("CapPrm:\t0000000020000420\n");
     fs::write(&file, "{\"args\": [").expect("write process.json");
     let out = t.rt(&["exec", "-p", path, &c.id]).run().fails();
     if t.is_richrun() {

@@ -125,7 +125,8 @@ pub fn remove_groups(id: &str) {
         }
         for group in groups {
             // What crun makes where a hybrid host's cgroup2 tree is not mounted are plain files.
-            let plain = group.starts_with(UNIFIED) && !Path::new(UNIFIED).join("cgroup.procs").exists();
+            let plain =
+                group.starts_with(UNIFIED) && !Path::new(UNIFIED).join("cgroup.procs").exists();
             let _ = if plain { fs::remove_dir_all(group) } else { fs::remove_dir(group) };
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -129,9 +129,10 @@ impl First<'_> {
         self.keep_environment(&root)?;
         restrict::sysctls(root.proc.as_ref(), &plan.sysctls)?;
         identity::enter_directory(root.as_fd(), &plan.process.cwd, true)?;
+        // Mounts first: what covers one of them would hide it.
+        root.make_read_only()?;
         restrict::make_readonly(root.as_fd(), &plan.readonly)?;
         restrict::mask(root.as_fd(), &plan.masked)?;
-        root.make_read_only()?;
         if let Some(callers) = &*callers {
             let _closed_by_arm = ManuallyDrop::new(root.replace(callers.return_to()?));
             identity::enter_directory(root.as_fd(), &plan.process.cwd, false)?;

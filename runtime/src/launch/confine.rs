@@ -48,8 +48,7 @@ pub fn for_plan(plan: &Plan, proc: bool) -> Result<()> {
     let mut all = needed(&plan.process, restricted, proc);
     for script in plan.rich.iter().flat_map(|rich| &rich.scripts) {
         let script = grant::script_process(script, plan.payload())?;
-        let more = needed(&script, restricted, proc);
-        all = all.zip(more).map(|(all, more)| all | more);
+        all |= needed(&script, restricted, proc);
     }
     keep(all).map(drop)
 }
@@ -64,11 +63,11 @@ pub fn to_mounting() -> std::result::Result<(), Errno> {
     process::set_capabilities(CapSets { effective: mask, permitted: mask, inheritable: 0 })
 }
 
-/// The capabilities that a process needs until it is the payload, and as it; `None`: all.
+/// The capabilities that a process needs until it is the payload, and as it.
 /// `restricted`: it gives up more by a filter or by rules, which takes a right where its
 /// privileges may grow.
-fn needed(plan: &ProcessPlan, restricted: bool, proc: bool) -> Option<u64> {
-    let caps = plan.caps.as_ref()?;
+fn needed(plan: &ProcessPlan, restricted: bool, proc: bool) -> u64 {
+    let caps = &plan.caps;
     let sets = [&caps.bounding, &caps.permitted, &caps.effective, &caps.inheritable];
     let labels = plan.apparmor.is_some() || plan.selinux.is_some();
     let admin = restricted && !plan.no_new_privs || labels && !proc;
@@ -80,11 +79,10 @@ fn needed(plan: &ProcessPlan, restricted: bool, proc: bool) -> Option<u64> {
     ];
     let more = more.iter().filter(|(_, needed)| *needed).map(|(cap, _)| cap);
     let own = sets.into_iter().flatten().chain(&BECOMING);
-    Some(own.chain(more).fold(0, |mask, cap| mask | cap.bitmask()))
+    own.chain(more).fold(0, |mask, cap| mask | cap.bitmask())
 }
 
-fn keep(mask: Option<u64>) -> Result<u64> {
-    let Some(mask) = mask else { return Ok(u64::MAX) };
+fn keep(mask: u64) -> Result<u64> {
     let step = || "let go of capabilities";
     let left = match bound(mask) {
         Ok(()) => mask,

@@ -159,7 +159,7 @@ impl Lent {
 /// no right to: that warns (config.md, "capabilities"), with what is `missing` already.
 /// `lend`: and, for now, with CAP_SYS_ADMIN, if this process has it.
 pub fn set_capabilities(
-    caps: Option<&CapPlan>,
+    caps: &CapPlan,
     mut missing: CapsHashSet,
     lend: bool,
 ) -> Result<Option<Lent>> {
@@ -172,13 +172,6 @@ pub fn set_capabilities(
         ..sets
     };
     let lent = |sets: CapSets| (with(sets) != sets).then_some(Lent(sets));
-    let Some(caps) = caps else {
-        let lent = if lend { lent(own()?) } else { None };
-        if let Some(Lent(own)) = &lent {
-            process::set_capabilities(with(*own)).step(step)?;
-        }
-        return Ok(lent);
-    };
     let asked = CapSets {
         effective: mask(&caps.effective),
         permitted: mask(&caps.permitted),

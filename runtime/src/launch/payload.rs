@@ -114,7 +114,7 @@ impl<'a> Payload<'a> {
             .filter(|filter| !plan.no_new_privs || filter.flags.contains(Flags::NEW_LISTENER));
         // Without no_new_privs a filter takes CAP_SYS_ADMIN, and so do Landlock's rules.
         let lend = (early.is_some() || !rules.is_empty()) && !plan.no_new_privs;
-        let lent = identity::set_capabilities(plan.caps.as_ref(), missing, lend)?;
+        let lent = identity::set_capabilities(&plan.caps, missing, lend)?;
         if plan.no_new_privs {
             rustix::thread::set_no_new_privs(true).step(|| "process.noNewPrivileges")?;
         }
@@ -184,9 +184,7 @@ impl<'a> Payload<'a> {
     /// may), and the ids. The capabilities come after: ids take them away.
     fn become_user(&self, root: BorrowedFd<'_>) -> Result<CapsHashSet> {
         let plan = self.process;
-        let missing = plan.caps.as_ref();
-        let missing =
-            missing.map(|caps| identity::bound_capabilities(caps, self.bounded)).transpose()?;
+        let missing = identity::bound_capabilities(&plan.caps, self.bounded)?;
         let entered = identity::enter_directory(root, &plan.cwd, false)?;
         // Before the user changes: how many processes it has is counted then.
         identity::set_limits(&plan.rlimits)?;
@@ -197,7 +195,7 @@ impl<'a> Payload<'a> {
         }
         identity::check_directory()?;
         identity::set_descriptor_limit(&plan.rlimits)?;
-        Ok(missing.unwrap_or_default())
+        Ok(missing)
     }
 }
 

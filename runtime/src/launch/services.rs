@@ -150,9 +150,9 @@ impl Places<'_> {
     /// What PID 1 may become.
     fn runner(&self) -> Runner {
         let sets = self.process().and_then(|process| process.capabilities().as_ref());
-        // Without a word about them root has all.
+        // Without a word about them root has none.
         let has = |cap| {
-            sets.is_none_or(|sets| sets.bounding().as_ref().is_some_and(|set| set.contains(&cap)))
+            sets.is_some_and(|sets| sets.bounding().as_ref().is_some_and(|set| set.contains(&cap)))
         };
         Runner {
             uid: self.process().map_or(0, |process| process.user().uid()),

@@ -141,7 +141,7 @@ pub fn boot(
     let process = spec.process().as_ref().ok_or_else(|| Error::config("process: missing"))?;
     let mut payload = ProcessPlan::new(process)?;
     // It has nothing that its init does not have.
-    payload.caps = payload.caps.map(grant::without_audit);
+    payload.caps = grant::without_audit(payload.caps);
     check(spec, &payload, rich, init, mode)?;
     let groups = payload.user.groups.len();
     if groups > MAX_GROUPS {
@@ -307,7 +307,7 @@ pub fn payload_file(payload: &ProcessPlan, env: &[String], family: Family) -> Bo
     };
     let user = &payload.user;
     let groups: Vec<String> = user.groups.iter().map(u32::to_string).collect();
-    let caps = payload.caps.as_ref().map(masks).unwrap_or_default();
+    let caps = masks(&payload.caps);
     let head = [
         "1".to_owned(),
         payload.cwd.to_string_lossy().into_owned(),

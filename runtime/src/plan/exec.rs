@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use caps::{Capability, CapsHashSet};
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Process, Spec};
 
 use super::namespaces::Namespaces;
 use super::process::{CapPlan, ProcessPlan};
@@ -88,7 +88,7 @@ impl ExecPlan {
             cpus(affinity.and_then(|cpus| cpus.cpu_affinity_final().as_ref()), "final")?;
         let mut warnings = Vec::new();
         let mut process = match &asked.process {
-            Some(process) => ProcessPlan::new(process)?,
+            Some(process) => of_document(process, spec)?,
             None => {
                 let none = || Error::config("process: missing");
                 let own = spec.process().as_ref().ok_or_else(none)?;
@@ -116,6 +116,16 @@ impl ExecPlan {
             warnings,
         })
     }
+}
+
+/// A process of a document of its own. One that says nothing of capabilities has the
+/// container's, as with runc.
+fn of_document(process: &Process, spec: &Spec) -> Result<ProcessPlan> {
+    let mut plan = ProcessPlan::new(process)?;
+    if let (None, Some(own)) = (process.capabilities(), spec.process()) {
+        plan.caps = own.capabilities().as_ref().map(process::cap_plan).unwrap_or_default();
+    }
+    Ok(plan)
 }
 
 fn gives_up_privileges(process: &Process) -> bool {
@@ -164,7 +174,7 @@ fn changed(
 /// has file capabilities would get it back (CVE-2022-29162). It is ambient where the
 /// container has it inheritable already: nothing else can be.
 /// Unknown names come back: as in a document, they are ignored.
-fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Vec<String> {
+fn add_capabilities(plan: &mut CapPlan, names: &[String]) -> Vec<String> {
     let mut added = CapsHashSet::new();
     let mut unknown = Vec::new();
     for name in names {
@@ -176,7 +186,6 @@ fn add_capabilities(caps: &mut Option<CapPlan>, names: &[String]) -> Vec<String>
     if added.is_empty() {
         return unknown;
     }
-    let plan = caps.get_or_insert_default();
     for set in [&mut plan.bounding, &mut plan.permitted, &mut plan.effective] {
         set.extend(&added);
     }
@@ -192,23 +201,36 @@ mod tests {
     fn added_capabilities_are_never_inheritable() {
         let kill = CapsHashSet::from([Capability::CAP_KILL]);
         let names = ["CAP_CHOWN", "CAP_KILL"].map(str::to_owned);
-        let mut plain = Some(CapPlan { bounding: kill.clone(), ..CapPlan::default() });
+        let mut plain = CapPlan { bounding: kill.clone(), ..CapPlan::default() };
         assert!(add_capabilities(&mut plain, &names).is_empty());
-        let plain = plain.unwrap();
         assert_eq!(plain.bounding.len(), 2);
         assert!(plain.inheritable.is_empty() && plain.ambient.is_empty());
 
-        let mut heir = Some(CapPlan { inheritable: kill.clone(), ..CapPlan::default() });
+        let mut heir = CapPlan { inheritable: kill.clone(), ..CapPlan::default() };
         assert!(add_capabilities(&mut heir, &names).is_empty());
-        let heir = heir.unwrap();
         assert_eq!((&heir.inheritable, &heir.ambient), (&kill, &kill));
+    }
+
+    #[test]
+    fn a_document_without_capabilities_has_the_containers() {
+        let document = |caps: &str| -> Process {
+            let text = format!(r#"{{"cwd":"/","args":["x"],"user":{{"uid":0,"gid":0}}{caps}}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let mut spec = Spec::default();
+        spec.set_process(Some(document(r#","capabilities":{"permitted":["CAP_KILL"]}"#)));
+        let of = |text: &str| of_document(&document(text), &spec).unwrap().caps.permitted;
+        assert_eq!(of(""), CapsHashSet::from([Capability::CAP_KILL]));
+        assert!(of(r#","capabilities":{}"#).is_empty());
+        spec.set_process(Some(document("")));
+        assert!(of_document(&document(""), &spec).unwrap().caps.permitted.is_empty());
     }
 
     #[test]
     fn unknown_capabilities_are_told_and_change_nothing() {
         let names = ["CAP_FLY".to_owned()];
-        let mut none = None;
+        let mut none = CapPlan::default();
         assert_eq!(add_capabilities(&mut none, &names), names);
-        assert!(none.is_none());
+        assert_eq!(none, CapPlan::default());
     }
 }

@@ -97,11 +97,9 @@ fn process(plan: &ProcessPlan) -> String {
     let user = &plan.user;
     let words = [(plan.terminal, "; a terminal"), (plan.no_new_privs, "; no_new_privs")];
     let words: String = words.iter().filter(|row| row.0).map(|row| row.1).collect();
-    let caps = plan.caps.as_ref().map_or("as they are".to_owned(), |caps| {
-        let mut names: Vec<String> = caps.permitted.iter().map(ToString::to_string).collect();
-        names.sort();
-        list(names.into_iter())
-    });
+    let mut names: Vec<String> = plan.caps.permitted.iter().map(ToString::to_string).collect();
+    names.sort();
+    let caps = list(names.into_iter());
     let (uid, gid, cwd) = (user.uid, user.gid, plan.cwd.display());
     format!("process: user {uid}:{gid}, directory {cwd}{words}; capabilities: {caps}")
 }

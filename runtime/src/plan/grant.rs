@@ -41,7 +41,7 @@ pub fn script_process(script: &Script, payload: &ProcessPlan) -> Result<ProcessP
     };
     if script.as_root {
         own.user = UserPlan { uid: 0, gid: 0, groups: Vec::new(), keep_groups: false, umask: None };
-        own.caps = payload.caps.as_ref().map(whole);
+        own.caps = whole(&payload.caps);
         (own.scheduler, own.io_priority) = (None, None);
     }
     own.user.umask = Some(0o022);
@@ -147,19 +147,17 @@ pub fn identity_lacks(payload: &ProcessPlan, rich: &RichConfig) -> Vec<Lack> {
             lacks.push(Lack { what, right });
         }
     }
-    if let Some(caps) = &payload.caps {
-        // execve(2) gives root its bounding set, but for no_new_privs (capabilities(7)).
-        let bounding = as_root || !payload.no_new_privs;
-        let (held, set) = match bounding {
-            true => (&caps.bounding, "bounding"),
-            false => (&caps.permitted, "permitted"),
-        };
-        let lacking = NEEDED.iter().filter(|cap| !held.contains(*cap));
-        let names: Vec<String> = lacking.map(ToString::to_string).collect();
-        if !names.is_empty() {
-            let what = format!("{} (process.capabilities.{set})", names.join(" "));
-            lacks.push(Lack { what, right: right.filter(|_| !bounding) });
-        }
+    // execve(2) gives root its bounding set, but for no_new_privs (capabilities(7)).
+    let bounding = as_root || !payload.no_new_privs;
+    let (held, set) = match bounding {
+        true => (&payload.caps.bounding, "bounding"),
+        false => (&payload.caps.permitted, "permitted"),
+    };
+    let lacking = NEEDED.iter().filter(|cap| !held.contains(*cap));
+    let names: Vec<String> = lacking.map(ToString::to_string).collect();
+    if !names.is_empty() {
+        let what = format!("{} (process.capabilities.{set})", names.join(" "));
+        lacks.push(Lack { what, right: right.filter(|_| !bounding) });
     }
     lacks
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use oci_spec::runtime::Mount;
 
 use super::id_ranges::IdMap;
-use super::mount_attr::{FsParam, MountAttr, attr};
+use super::mount_attr::{FsParam, MountAttr, attr, propagation};
 use super::mount_options::{Links, Options};
 use crate::error::{Error, Result};
 
@@ -181,6 +181,11 @@ impl MountStep {
             read_only_late: false,
             links: read.links,
         };
+        if matches!(step.what, What::Cgroup) {
+            // A group that is bound is never the peer of the host's mount, whatever
+            // linux.rootfsPropagation says of the rest.
+            step.attr.propagation = propagation::PRIVATE;
+        }
         let new = matches!(step.what, What::Fs { .. });
         if new && (kind == "tmpfs" || clean == Path::new("/dev")) {
             step.delay_read_only();
@@ -237,7 +242,6 @@ pub fn plain_bind(field: &str, source: PathBuf, destination: &str, attrs: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::mount_attr::propagation;
 
     fn step(json: &str) -> Result<MountStep> {
         let mount: Mount = serde_json::from_str(json).unwrap();
@@ -254,6 +258,14 @@ mod tests {
 
     fn ramfs(options: &str) -> MountStep {
         new("ramfs", "/x", options)
+    }
+
+    #[test]
+    fn a_bound_group_is_nobodys_peer() {
+        for kind in ["cgroup", "cgroup2"] {
+            assert_eq!(new(kind, "/sys/fs/cgroup", "").attr.propagation, propagation::PRIVATE);
+        }
+        assert_eq!(ramfs("").attr.propagation, 0);
     }
 
     #[test]

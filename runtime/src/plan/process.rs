@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use caps::CapsHashSet;
 use oci_spec::runtime::{
-    Capability, IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
-    MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process, Scheduler, Spec,
+    Capability, IOPriorityClass, LinuxCapabilities, LinuxPersonalityDomain, LinuxSchedulerFlag,
+    LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, PosixRlimitType, Process,
+    Scheduler, Spec,
 };
 
 use crate::config::rich::for_the_runtime;
@@ -26,7 +27,7 @@ pub struct ProcessPlan {
     /// Who it is.
     pub user: UserPlan,
     /// The five sets; `None`: those that it has anyway.
-    pub caps: Option<CapPlan>,
+    pub caps: CapPlan,
     /// Whether execve may not grant privileges.
     pub no_new_privs: bool,
     /// Limits: resource number, soft, hard.
@@ -126,7 +127,7 @@ impl ProcessPlan {
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             user: UserPlan { uid: 0, gid: 0, groups: Vec::new(), keep_groups: false, umask: None },
-            caps: Some(CapPlan::default()),
+            caps: CapPlan::default(),
             no_new_privs: true,
             rlimits: Vec::new(),
             oom_score_adj: None,
@@ -159,13 +160,7 @@ impl ProcessPlan {
                 keep_groups: false,
                 umask: process.user().umask(),
             },
-            caps: process.capabilities().as_ref().map(|sets| CapPlan {
-                bounding: cap_set(sets.bounding()),
-                effective: cap_set(sets.effective()),
-                permitted: cap_set(sets.permitted()),
-                inheritable: cap_set(sets.inheritable()),
-                ambient: cap_set(sets.ambient()),
-            }),
+            caps: process.capabilities().as_ref().map(cap_plan).unwrap_or_default(),
             no_new_privs: process.no_new_privileges().unwrap_or(false),
             rlimits: rlimits(process),
             oom_score_adj: process.oom_score_adj(),
@@ -218,6 +213,17 @@ pub fn deduplicated(env: &[String]) -> Vec<String> {
         env.iter().rev().filter(|entry| seen.insert(name(entry))).cloned().collect();
     kept.reverse();
     kept
+}
+
+/// The five sets. Who names none has none, as with runc and crun.
+pub fn cap_plan(sets: &LinuxCapabilities) -> CapPlan {
+    CapPlan {
+        bounding: cap_set(sets.bounding()),
+        effective: cap_set(sets.effective()),
+        permitted: cap_set(sets.permitted()),
+        inheritable: cap_set(sets.inheritable()),
+        ambient: cap_set(sets.ambient()),
+    }
 }
 
 fn cap_set(names: &Option<HashSet<Capability>>) -> CapsHashSet {
@@ -408,6 +414,13 @@ mod tests {
         assert_eq!(home_of(passwd, 1000), Some("/home/app"));
         assert_eq!(home_of(passwd, 5), None);
         assert_eq!(home_of(passwd, 7), None);
+    }
+
+    #[test]
+    fn who_names_no_capabilities_has_none() {
+        let process: Process =
+            serde_json::from_str(r#"{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0}}"#).unwrap();
+        assert_eq!(ProcessPlan::new(&process).unwrap().caps, CapPlan::default());
     }
 
     #[test]

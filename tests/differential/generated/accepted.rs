@@ -93,7 +93,187 @@ const RULES: &[Rule] = &[
         reason: "the source is a word; ours is the configuration's",
         ..RULE
     },
+    Rule {
+        name: "hook * SigIgn",
+        ours: "0000000000000000",
+        theirs: "*00000000",
+        reason: "the same",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "hook * SigBlk",
+        ours: "0000000000000000",
+        theirs: "fffffffe7ffbfeff",
+        reason: "crun's hooks have its own signal mask: what a hook starts cannot be ended by a signal",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "hook * Umask",
+        reason: "crun's hooks have its umask, 0; runc's and ours the caller's",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "hook createContainer * env",
+        ours: "*PWD=BUNDLE/rootfs *",
+        theirs: "*PWD=BUNDLE *",
+        reason: "the directory: crun's child has not left the bundle yet",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "hook createContainer * fds",
+        ours: "0 1 2 3",
+        reason: "runc before 1.2 lets its own descriptors through",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "hook*",
+        theirs: "*",
+        of: |c| !c["hooks"]["poststop"].is_null(),
+        ours: "*poststop*",
+        reason: "crun runs no poststop hooks where no container came to be",
+    },
+    Rule {
+        peers: &[Runc],
+        name: "io priority",
+        theirs: "0",
+        of: |c| c["process"]["ioPriority"].is_object(),
+        reason: "runc before 1.2 does not know the field",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "nice",
+        theirs: "0",
+        of: |c| c["process"]["scheduler"].is_object(),
+        reason: "runc before 1.2 does not know the field",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "policy",
+        theirs: "0",
+        of: |c| c["process"]["scheduler"].is_object(),
+        reason: "runc before 1.2 does not know the field",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "/proc/self/personality",
+        theirs: "00000000",
+        of: |c| c["linux"]["personality"].is_object(),
+        reason: "runc before 1.2 does not know the field",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "/proc/sys/kernel/domainname",
+        theirs: "(none)",
+        of: |c| c["domainname"].is_string(),
+        reason: "runc before 1.2 does not know the field",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "exit",
+        theirs: "1 (*seccomp flags are not yet supported by runc*",
+        of: |c| c["linux"]["seccomp"]["flags"].is_array(),
+        reason: "runc before 1.2 knows no flags",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "exit",
+        theirs: "1 (*/proc/self/attr/keycreate*",
+        of: |c| c["process"]["selinuxLabel"] == "",
+        reason: "crun takes an empty label for one",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "exit",
+        ours: "1 (*bind on /*: operation not permitted*",
+        reason: "a flag that the kernel has locked is passed over by crun, not by runc",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "exit",
+        theirs: "1 (*via /proc/self/fd/*operation not permitted*",
+        reason: "runc before 1.2 takes away flags that the source has locked, and fails",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "cgroup devices/devices.list",
+        ours: "*c 5:0 rwm; c 5:2 rwm*",
+        theirs: "*c 5:0 rwm; c 5:1 rwm; c 5:2 rwm*",
+        reason: "crun also allows the console",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "mount /dev/*",
+        ours: "* | rw,nosuid,noexec,relatime |  | devpts *",
+        theirs: "* | rw,relatime |  | devpts *",
+        reason: "crun's console may be executed: ours has the flags of devpts",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "mount /dev/*",
+        ours: "* | rw,relatime |  | *",
+        theirs: "* | rw,nosuid,noexec,relatime |  | *",
+        reason: "crun's device nodes that are bound cannot be executed, which devices never can",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "mount /*",
+        ours: "/bin/null | rw,relatime |  | tmpfs trial *",
+        theirs: "/bin/null | ro,relatime |  | tmpfs trial *",
+        reason: "a masked file is the null device; what is written to it is nowhere",
+        ..RULE
+    },
+    Rule {
+        name: "mount * #1",
+        ours: "-",
+        of: |c| c["linux"]["maskedPaths"].as_array().is_some_and(|paths| twice(paths)),
+        reason: "a path that is masked twice is masked once",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "place /m",
+        ours: "directory 755 *",
+        theirs: "directory 700 *",
+        reason: "parents of a mount point are made by crun for their owner alone",
+        ..RULE
+    },
+    Rule {
+        name: "* /sys/fs/cgroup",
+        of: |c| mounts_cgroup(c),
+        ours: "*",
+        theirs: "*",
+        peers: BOTH,
+        reason: "v1: the tmpfs over the hierarchies has options of each runtime's own; read-only here when the mount says so",
+    },
 ];
+
+fn twice(paths: &[Value]) -> bool {
+    paths.iter().enumerate().any(|(at, path)| paths[..at].contains(path))
+}
+
+fn mounts_cgroup(c: &Value) -> bool {
+    // The v2 view has a cgroup namespace, or a mount that is compared as a whole.
+    !c["linux"]["namespaces"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one["type"] == "cgroup"))
+}
 
 /// Whether a rule allows a difference.
 pub fn explains(one: &Difference, config: &Value) -> bool {

@@ -23,7 +23,7 @@ use richrun_tests::suite::ALL;
 use richrun_tests::{Kind, Suite, Trial, View};
 
 use generator::{Choice, Place};
-use run::{ERROR, EXIT, Observation, SAID, WHOLE};
+use run::{ERROR, EXIT, Observation, SAID, STARTED};
 
 /// How many seeds each view and user has in every run: a number, not a time, so that the
 /// result does not depend on how busy the machine is.
@@ -161,7 +161,7 @@ fn names(found: &[Difference]) -> BTreeSet<(u32, String)> {
 
 /// Everything that differs. Where only one of the two had a container, only how it ended.
 fn compare(ours: &Observation, theirs: &Observation, peer: Kind) -> Vec<Difference> {
-    let both_ran = ours.contains_key(WHOLE) == theirs.contains_key(WHOLE);
+    let both_ran = ours.contains_key(STARTED) == theirs.contains_key(STARTED);
     let all: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let get =
         |seen: &Observation, name: &str| seen.get(name).map_or("-", String::as_str).to_owned();
@@ -170,7 +170,7 @@ fn compare(ours: &Observation, theirs: &Observation, peer: Kind) -> Vec<Differen
         _ => get(seen, name),
     };
     all.into_iter()
-        .filter(|name| *name != SAID && (both_ran || [EXIT, WHOLE].contains(&name.as_str())))
+        .filter(|name| *name != SAID && (both_ran || *name == EXIT))
         .filter(|name| get(ours, name) != get(theirs, name))
         .map(|name| Difference {
             peer,

@@ -14,8 +14,8 @@ use super::generator::ID;
 /// What was seen, by name.
 pub type Observation = BTreeMap<String, String>;
 
-/// The payload's last line.
-pub const WHOLE: &str = "whole";
+/// The payload's first line.
+pub const STARTED: &str = "pid 1";
 /// The exit status of `run`.
 pub const EXIT: &str = "exit";
 /// The words of an error that engines look for.
@@ -130,7 +130,7 @@ fn read(out: &Output, bundle: &Bundle) -> Observation {
     }
     seen.insert(EXIT.into(), out.code.to_string());
     seen.insert(SAID.into(), out.err.clone());
-    if !seen.contains_key(WHOLE) {
+    if !seen.contains_key(STARTED) {
         let said = out.err.to_lowercase();
         let words = WORDS.into_iter().filter(|word| said.contains(word));
         seen.insert(ERROR.into(), words.collect::<Vec<_>>().join(", "));

@@ -130,7 +130,7 @@ pub fn observe(status: &str) -> ! {
     for (name, number) in CALLS {
         show(&format!("call {name}"), crate::sys::call(number).to_string());
     }
-    println!("whole\tyes");
+    show("whole", "yes");
     std::process::exit(status.parse().expect("an exit status"))
 }
 

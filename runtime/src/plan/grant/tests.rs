@@ -31,7 +31,7 @@ fn an_administrators_script_is_the_containers_root_and_no_more() {
     let plan = script(true);
     assert_eq!((plan.user.uid, plan.user.groups.len(), plan.cwd.to_str()), (0, 0, Some("/")));
     assert!(plan.no_new_privs && plan.env == ["A=1"] && plan.rlimits.len() == 1);
-    let caps = plan.caps.unwrap();
+    let caps = plan.caps;
     assert_eq!(caps.effective, caps.bounding);
     assert!(caps.ambient.is_empty() && caps.effective.len() == 2);
 }

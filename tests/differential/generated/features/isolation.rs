@@ -125,7 +125,7 @@ pub const ALL: &[Feature] = &[
         c["linux"]["cgroupsPath"] = match dice.roll(3) {
             0 => json!(format!("/{ID}/inner")),
             1 => json!(format!("{ID}/relative/./path")),
-            _ => json!(format!("//{ID}/../{ID}-up")),
+            _ => json!(format!("//{ID}//twice")),
         };
     }),
     as_root("device rules", |dice, _, c| {

@@ -3,7 +3,7 @@
 use richrun_tests::bundle::{mounts, without_mount};
 use serde_json::{Value, json};
 
-use super::{Feature, anywhere, as_root};
+use super::{Feature, anywhere};
 use crate::dice::Dice;
 use crate::generated::generator::Place;
 
@@ -52,10 +52,6 @@ pub const ALL: &[Feature] = &[
     anywhere("read-only paths", |dice, _, c| {
         let paths = ["/proc/sys", "/proc/bus", "/etc", "/etc/group", "/none", "/tmp", "/dev/shm"];
         c["linux"]["readonlyPaths"] = json!(dice.some(&paths));
-    }),
-    as_root("another proc", |dice, _, c| {
-        let options = dice.some(&["ro", "nosuid", "noexec", "nodev", "hidepid=2"]);
-        push(c, "/m/0", "proc", "proc", &options);
     }),
     anywhere("mount label", |dice, _, c| {
         if dice.once_in(2) {
@@ -108,7 +104,7 @@ fn bind(dice: &mut Dice, c: &mut Value, source: &str, place: &str) {
     push(c, place, dice.pick(&["bind", "none"]), source, &options);
 }
 
-fn stock_otherwise(dice: &mut Dice, place: Place, c: &mut Value) {
+fn stock_otherwise(dice: &mut Dice, _: Place, c: &mut Value) {
     let list = [
         ("/proc", vec!["nosuid", "noexec", "nodev"]),
         ("/sys", vec!["nosuid", "noexec", "nodev"]),
@@ -117,7 +113,6 @@ fn stock_otherwise(dice: &mut Dice, place: Place, c: &mut Value) {
         ("/dev/pts", vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0600"]),
         ("/sys/fs/cgroup", vec!["nosuid", "noexec", "nodev", "relatime"]),
     ];
-    let _ = place;
     for (name, options) in list {
         if dice.once_in(2) {
             for mount in mounts(c).iter_mut().filter(|mount| mount["destination"] == name) {
