@@ -27,9 +27,9 @@ use run::{ERROR, EXIT, Observation, SAID, STARTED};
 
 /// How many seeds each view and user has in every run: a number, not a time, so that the
 /// result does not depend on how busy the machine is.
-const COUNT: u64 = 150;
+const COUNT: u64 = 130;
 /// How many seeds a trial has.
-const BATCH: u64 = 25;
+const BATCH: u64 = 26;
 /// Seconds for a trial: a bound against hanging.
 const PATIENCE: u64 = 1800;
 

@@ -131,7 +131,8 @@ fn read(out: &Output, bundle: &Bundle) -> Observation {
     seen.insert(EXIT.into(), out.code.to_string());
     seen.insert(SAID.into(), out.err.clone());
     if !seen.contains_key(STARTED) {
-        let said = out.err.to_lowercase();
+        let errors = out.err.lines().filter(|line| !line.contains("level=warning"));
+        let said = errors.collect::<String>().to_lowercase();
         let words = WORDS.into_iter().filter(|word| said.contains(word));
         seen.insert(ERROR.into(), words.collect::<Vec<_>>().join(", "));
     }
