@@ -154,11 +154,19 @@ impl Trial {
 
     /// Checks that nothing is left behind; panics with the list otherwise.
     pub fn finish(&self) {
-        let (mounts, stay) = (self.mounts.borrow(), self.processes.borrow());
-        let before = (&*mounts, &*stay);
-        if let Err(left) = leftovers::check(self.kind(), &self.id, &self.root(), before) {
+        if let Err(left) = self.left_behind() {
             panic!("{left}");
         }
+    }
+
+    /// What is left behind, if anything.
+    ///
+    /// # Errors
+    /// The list.
+    pub fn left_behind(&self) -> Result<(), String> {
+        let (mounts, stay) = (self.mounts.borrow(), self.processes.borrow());
+        let before = (&*mounts, &*stay);
+        leftovers::check(self.kind(), &self.id, &self.root(), before)
     }
 
     /// The cgroup directories of a container whose `cgroupsPath` is `/<name>`.

@@ -130,13 +130,6 @@ const RULES: &[Rule] = &[
         ..RULE
     },
     Rule {
-        peers: &[Crun],
-        name: "hook poststop *",
-        theirs: "-",
-        reason: "crun runs no poststop hooks where no container came to be",
-        ..RULE
-    },
-    Rule {
         peers: &[Runc],
         name: "io priority",
         theirs: "0",
@@ -247,14 +240,6 @@ const RULES: &[Rule] = &[
     },
     Rule {
         peers: &[Crun],
-        name: "hooks",
-        ours: "*poststop*",
-        of: |c| !c["hooks"]["poststop"].is_null(),
-        reason: "crun runs no poststop hooks where no container came to be",
-        ..RULE
-    },
-    Rule {
-        peers: &[Crun],
         name: "error",
         reason: "crun has its own words; ours are those of runc, which engines look for",
         ..RULE
@@ -297,22 +282,6 @@ const RULES: &[Rule] = &[
         ours: "1 (*linux.rootfsPropagation: unknown word*",
         theirs: "0 (*",
         reason: "crun passes over a word that it does not know",
-        ..RULE
-    },
-    Rule {
-        peers: &[Runc],
-        name: "hook* poststop *",
-        theirs: "-",
-        of: |c| c["root"]["path"] == "gone",
-        reason: "runc looks for the root before it makes anything",
-        ..RULE
-    },
-    Rule {
-        peers: &[Runc],
-        name: "hooks",
-        ours: "*poststop*",
-        of: |c| c["root"]["path"] == "gone",
-        reason: "runc looks for the root before it makes anything",
         ..RULE
     },
     Rule {
@@ -364,6 +333,101 @@ const RULES: &[Rule] = &[
     },
     Rule {
         peers: &[Crun],
+        name: "exit",
+        ours: "1 (*bind on /m/3: invalid argument*",
+        reason: "without what is mounted below it a directory cannot be bound from within a user namespace; crun binds it from outside, runc does not",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "exit",
+        ours: "1 (*mount mqueue on /dev/mqueue: operation not permitted*",
+        of: has_users,
+        reason: "the joined ipc namespace is not the user namespace's; crun mounts it from outside, runc does not",
+        ..RULE
+    },
+    Rule { peers: &[Runc], name: "exit", theirs: "2 (panic: *", reason: "runc 1.1 panics", ..RULE },
+    Rule {
+        peers: &[Runc],
+        name: "hook * fds",
+        ours: "0 1 2 3",
+        of: |c| c["process"]["terminal"] == true,
+        reason: "runc before 1.2 lets the terminal through to hooks",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "error",
+        ours: "invalid argument (*process.user.gid*",
+        theirs: "*unmapped user in user namespace*",
+        reason: "an id that is not mapped: the same, in other words",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "error",
+        ours: " (*private UTS namespace*",
+        reason: "two mistakes: which is found first",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "error",
+        ours: "operation not permitted (*bind on *",
+        theirs: "permission denied (*mkdir *",
+        reason: "two mistakes: which is found first",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "error",
+        ours: "not a directory, is a directory (*",
+        theirs: "not a directory (*",
+        reason: "ours says which of the two is",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "mount /*",
+        ours: "* |  | *",
+        theirs: "* | shared | *",
+        of: |c| c["linux"]["rootfsPropagation"] == "rshared",
+        reason: "the word is of the root; crun takes it to be of all below as well",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
+        name: "mount /*",
+        ours: "* | shared | *",
+        theirs: "* |  | *",
+        reason: "crun forgets the propagation of a mount in options",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "mount /*",
+        ours: "*| tmpfs tmpfs *,mode=755*",
+        theirs: "*| tmpfs tmpfs *",
+        reason: "a file system of memory without a mode has that of the directory it covers; runc 1.1 says so afterwards",
+        ..RULE
+    },
+    Rule {
+        peers: &[Runc],
+        name: "device /dev/shm",
+        ours: "directory 1700 *",
+        theirs: "directory 1777 *",
+        reason: "runc before 1.2 gives a file system of memory the rights of the directory that it covers",
+        ..RULE
+    },
+    Rule {
+        name: "environment",
+        ours: "*HOME=/ *",
+        theirs: "*HOME= *",
+        reason: "an account without a directory: it is not the empty word",
+        ..RULE
+    },
+    Rule {
+        peers: &[Crun],
         name: "place /m",
         ours: "directory 755 *",
         theirs: "directory 1755 *",
@@ -397,15 +461,16 @@ fn mounts_cgroup(c: &Value) -> bool {
         .is_some_and(|all| all.iter().any(|one| one["type"] == "cgroup"))
 }
 
-/// Whether a rule allows a difference.
-pub fn explains(one: &Difference, config: &Value) -> bool {
-    RULES.iter().any(|rule| {
+/// Why a difference may be, if it may.
+pub fn explains(one: &Difference, config: &Value) -> Option<&'static str> {
+    let found = RULES.iter().find(|rule| {
         rule.peers.contains(&one.peer)
             && fits(rule.name, &one.name)
             && fits(rule.ours, &one.ours)
             && fits(rule.theirs, &one.theirs)
             && (rule.of)(config)
-    })
+    });
+    found.map(|rule| rule.reason)
 }
 
 /// Whether a text fits a pattern, in which each `*` stands for anything.
@@ -419,4 +484,20 @@ fn fits(pattern: &str, text: &str) -> bool {
         text = &text[at + part.len()..];
     }
     text.ends_with(last)
+}
+
+/// Every rule has a reason, and a pattern is not taken for something else.
+pub fn self_test() {
+    assert!(RULES.iter().all(|rule| !rule.reason.is_empty()));
+    for (pattern, text, wanted) in [
+        ("a", "a", true),
+        ("a", "ab", false),
+        ("a*", "ab", true),
+        ("*b", "ab", true),
+        ("a*c*e", "abcde", true),
+        ("a*c*e", "abde", false),
+        ("a*a", "a", false),
+    ] {
+        assert_eq!(fits(pattern, text), wanted, "{pattern} {text}");
+    }
 }
