@@ -21,7 +21,7 @@ export CARGO_TARGET_DIR RICHRUN_COMMIT
 
 .DEFAULT_GOAL := all
 .PHONY: all help build pages demo test test-unit test-blackbox test-differential test-engines test-systemd test-kubernetes test-vm test-long \
-	fuzz audit dist deb bench install install-documents uninstall fmt lint doc clean
+	fuzz mutants audit dist deb bench install install-documents uninstall fmt lint doc clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -72,6 +72,9 @@ test-long: build ## 10 000 runs, and all that takes minutes
 
 fuzz: ## the readers of foreign bytes under libFuzzer, FUZZ_SECONDS each (60); needs g++
 	@integration/fuzz.sh
+
+mutants: ## small changes of plan and config, which unit tests must notice (cargo-mutants; MUTANTS_FILES, MUTANTS_SECONDS)
+	@integration/mutants.sh
 
 audit: ## licences, sources and advisories of everything linked in (cargo-deny)
 	@integration/audit.sh

@@ -104,6 +104,9 @@ for name in "${suites[@]}"; do
         ;;
     long)
         suite long cargo test --locked --package richrun-tests --test long
+        # Other configurations than those of every run: half an hour of them, another range each day.
+        suite generated env RICHRUN_SEEDS="$((10000 * ($(date +%s) / 86400))):${GENERATED_SEEDS:-1300}" \
+            cargo test --locked --package richrun-tests --test differential -- generated::
         RICHRUN_EVERY_CASE=1 suite hostile cargo test --locked --package richrun-tests --test blackbox -- well_known
         suite storm env STORM_SECONDS=600 cargo test --locked --package richrun-tests --test direct -- storm::
         ;;

@@ -109,7 +109,7 @@ impl Stage {
         }
         let wanted = names(&found);
         let mut number = 0;
-        while number < chosen.len() && std::env::var_os("RICHRUN_NOSHRINK").is_none() {
+        while number < chosen.len() {
             let mut fewer = chosen.clone();
             fewer.remove(number);
             let still = self.differences(&fewer);
