@@ -1,9 +1,10 @@
-//! What becomes read-only last, what becomes the root, and where mount points are made.
+//! What becomes read-only last, what becomes the root, where mount points are made, and whose
+//! peers bound control groups are.
 
 use std::fs;
 
 use richrun_tests::bundle::{bind, mounts, sh};
-use richrun_tests::suite::{BOTH, ONE};
+use richrun_tests::suite::{BOTH, ONE, V1};
 use richrun_tests::{Kind, Suite, Trial};
 use serde_json::json;
 
@@ -15,6 +16,8 @@ pub fn register(suite: &mut Suite) {
         .on(BOTH, "mount_points_in_a_read_only_tmpfs", mount_points_in_a_read_only_tmpfs)
         .on(ONE, "read_only_binds_stay_so", read_only_binds_stay_so)
         .on(ONE, "covered_read_only_tmpfs", covered_read_only_tmpfs)
+        .on(BOTH, "read_only_below_a_read_only_path", read_only_below_a_read_only_path)
+        .on(V1, "bound_groups_are_nobodys_peers", bound_groups_are_nobodys_peers)
         .on(BOTH, "mount_on_root", mount_on_root)
         .on(BOTH, "root_in_the_destination", root_in_the_destination);
 }
@@ -67,6 +70,31 @@ fn covered_read_only_tmpfs(t: &Trial) {
         tmpfs(c, "/x/y", &[]);
     });
     out.ok().says("covered").prints("made");
+}
+
+/// The mount itself is read-only, and not only what covers it.
+fn read_only_below_a_read_only_path(t: &Trial) {
+    let out = t.sh_with("cat /proc/self/mountinfo", |c| {
+        tmpfs(c, "/x", &["ro"]);
+        c["linux"]["readonlyPaths"] = json!(["/x"]);
+    });
+    let out = out.ok();
+    let lines: Vec<Vec<&str>> = out.out.lines().map(|line| line.split(' ').collect()).collect();
+    let mut on = lines.iter().filter(|line| line[4] == "/x").peekable();
+    assert!(on.peek().is_some() && on.all(|line| line[5].starts_with("ro")), "{}", out.out);
+    assert!(!out.err.contains("writable"), "{}", out.err);
+}
+
+/// Otherwise what is mounted there would show on the host, whose mounts are shared under systemd.
+fn bound_groups_are_nobodys_peers(t: &Trial) {
+    t.only(&[Kind::Richrun], "mounts each hierarchy anew");
+    let out = t.sh_with("cat /proc/self/mountinfo", |c| {
+        c["linux"]["rootfsPropagation"] = json!("shared");
+    });
+    let out = out.ok();
+    let groups: Vec<&str> = out.out.lines().filter(|line| line.contains(" - cgroup ")).collect();
+    assert!(groups.len() > 1, "{}", out.out);
+    assert!(groups.iter().all(|line| !line.contains("shared:")), "{}", out.out);
 }
 
 fn mount_on_root(t: &Trial) {
