@@ -7,7 +7,7 @@
 #   MUTANTS_SECONDS=N         ends after that time, with what was found until then (3600)
 #
 # cargo-mutants is installed below target/tools where it is missing. Works on a copy of the tree; the
-# lists are in build/mutants/mutants.out. What survived when is in docs/design.md, "Trials".
+# lists are in build/mutants/mutants.out. What was tried is in docs/design.md, "Where things stand".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=${CARGO_TARGET_DIR:-target}/tools

@@ -1,27 +1,11 @@
 //! From a seed to a configuration: pure, so that a seed can be repeated anywhere.
 
 use richrun_tests::bundle::{args, stock};
-use richrun_tests::{User, View};
 use serde_json::{Value, json};
 
 use super::features::{self, Feature};
+use super::place::{ID, Place};
 use crate::dice::Dice;
-
-/// Stands for the container's id.
-pub const ID: &str = "@ID@";
-
-/// Where a configuration will be run.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    pub view: View,
-    pub user: User,
-}
-
-impl Place {
-    pub fn is_root(self) -> bool {
-        self.user == User::Root
-    }
-}
 
 /// A feature, and the seed of what it is like.
 #[derive(Clone, Copy)]

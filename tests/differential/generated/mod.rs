@@ -11,6 +11,7 @@
 mod accepted;
 mod features;
 mod generator;
+mod place;
 mod run;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,8 @@ use richrun_tests::runtime::Runtime;
 use richrun_tests::suite::ALL;
 use richrun_tests::{Kind, Suite, Trial, User, View};
 
-use generator::{Choice, Place};
+use generator::Choice;
+use place::Place;
 use run::{ERROR, EXIT, Observation, SAID, STARTED};
 
 /// How many seeds each view and user has in every run: a number, not a time, so that the

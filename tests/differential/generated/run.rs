@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 use richrun_tests::{Bundle, Kind, Output, Trial, leftovers, terminal};
 use serde_json::Value;
 
-use super::generator::ID;
+use super::place::ID;
 
 /// What was seen, by name.
 pub type Observation = BTreeMap<String, String>;

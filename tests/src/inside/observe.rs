@@ -112,7 +112,7 @@ pub fn observe(status: &str) -> ! {
     descriptors();
     links();
     for path in FILES {
-        show(path, fs::read_to_string(path).map_or_else(|error| word(&error), |text| text));
+        show(path, fs::read_to_string(path).unwrap_or_else(|error| word(&error)));
     }
     for name in KNOBS {
         if let Ok(text) = fs::read_to_string(Path::new("/sys/fs/cgroup").join(name)) {

@@ -7,6 +7,14 @@ use super::{RULE, Rule, has_relative_group, has_users};
 pub const RULES: &[Rule] = &[
     Rule {
         peers: &[Crun],
+        name: "mount * #*",
+        ours: "* | ro,* |  | *",
+        theirs: "* | ro,relatime |  | *",
+        of: |c| c["linux"]["readonlyPaths"].is_array(),
+        reason: "what crun makes read-only loses the other flags of the mount that it covers",
+    },
+    Rule {
+        peers: &[Crun],
         name: "mount *",
         ours: "/null | rw,nosuid* |  | tmpfs tmpfs *",
         theirs: "/bin/null | ro,relatime |  | tmpfs trial rw,mode=755",
@@ -158,7 +166,6 @@ pub const RULES: &[Rule] = &[
         theirs: "* | shared | *",
         of: |c| c["linux"]["rootfsPropagation"] == "rshared",
         reason: "the word is of the root; crun takes it to be of all below as well",
-        ..RULE
     },
     Rule {
         peers: &[Crun],

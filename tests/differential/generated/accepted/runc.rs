@@ -112,7 +112,6 @@ pub const RULES: &[Rule] = &[
         theirs: "* r errno 1 w errno 1",
         of: |c| c["linux"]["devices"].to_string().contains("/dev/zero"),
         reason: "the same",
-        ..RULE
     },
     Rule {
         peers: &[Runc],

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Feature, anywhere, as_root};
 use crate::dice::Dice;
-use crate::generated::generator::{ID, Place};
+use crate::generated::place::{ID, Place};
 
 const fn on_v1(name: &'static str, edit: fn(&mut Dice, Place, &mut Value)) -> Feature {
     Feature { name, fits: |place| place.is_root() && place.view == View::V1, edit }

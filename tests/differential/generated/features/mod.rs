@@ -7,7 +7,7 @@ mod process;
 
 use serde_json::Value;
 
-use super::generator::Place;
+use super::place::Place;
 use crate::dice::Dice;
 
 /// One thing that a configuration may ask for.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Feature, anywhere};
 use crate::dice::Dice;
-use crate::generated::generator::Place;
+use crate::generated::place::Place;
 
 pub const ALL: &[Feature] = &[
     anywhere("read-only root", |_, _, c| c["root"]["readonly"] = json!(true)),
@@ -79,7 +79,13 @@ fn flags(dice: &mut Dice) -> Vec<&'static str> {
         ["noatime", "relatime"],
         ["nodiratime", "diratime"],
     ];
-    pairs.iter().filter_map(|pair| (!dice.once_in(3)).then(|| dice.pick(pair))).collect()
+    let mut chosen = Vec::new();
+    for pair in pairs {
+        if !dice.once_in(3) {
+            chosen.push(dice.pick(&pair));
+        }
+    }
+    chosen
 }
 
 fn tmpfs(dice: &mut Dice, c: &mut Value, place: &str) {

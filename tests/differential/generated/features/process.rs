@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Feature, anywhere, as_root};
 use crate::dice::Dice;
-use crate::generated::generator::Place;
+use crate::generated::place::Place;
 
 pub const ALL: &[Feature] = &[
     anywhere("user", user),
