@@ -252,4 +252,12 @@ pub const RULES: &[Rule] = &[
         reason: "crun makes parents of a mount point with the sticky bit",
         ..RULE
     },
+    Rule {
+        peers: &[Crun],
+        name: "exit",
+        ours: "1 (*mount mqueue on /dev/mqueue: operation not permitted*",
+        of: has_users,
+        reason: "the joined ipc namespace is not the user namespace's; crun mounts it from outside, runc does not",
+        ..RULE
+    },
 ];

@@ -128,14 +128,6 @@ pub const RULES: &[Rule] = &[
         reason: "a group that is bound is no peer here, whatever linux.rootfsPropagation says",
         ..RULE
     },
-    Rule {
-        peers: &[Crun],
-        name: "exit",
-        ours: "1 (*mount mqueue on /dev/mqueue: operation not permitted*",
-        of: has_users,
-        reason: "the joined ipc namespace is not the user namespace's; crun mounts it from outside, runc does not",
-        ..RULE
-    },
     Rule { peers: &[Runc], name: "exit", theirs: "2 (panic: *", reason: "runc 1.1 panics", ..RULE },
     Rule {
         peers: &[Runc],
