@@ -2,7 +2,7 @@
 
 use richrun_tests::Kind::Runc;
 
-use super::{RULE, Rule, has_users};
+use super::{RULE, Rule};
 
 pub const RULES: &[Rule] = &[
     Rule {
