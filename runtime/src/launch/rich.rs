@@ -35,7 +35,7 @@ pub fn services_option(services: Option<(i32, i32)>) -> Vec<CString> {
 pub fn may_record(plan: &Plan) -> bool {
     let traces = |caps: &CapPlan| caps.bounding.contains(&Capability::CAP_SYS_PTRACE);
     plan.rich.as_ref().is_some_and(|rich| rich.mode == RichMode::DumbInit)
-        && plan.process.caps.as_ref().is_some_and(|caps| !traces(caps))
+        && !traces(&plan.process.caps)
 }
 
 /// What tells it of the descriptor of its record.
