@@ -48,10 +48,13 @@ pub fn register(suite: &mut Suite) {
     interface::register(suite);
 }
 
-/// The Debian with this init that `integration/peers.sh` makes.
+/// The Debian with this init that `integration/peers.sh` makes; for systemd the one that
+/// `RICHRUN_SYSTEMD` names, so that other versions of it can be tried.
 fn image(t: &Trial, init: &str) -> PathBuf {
     t.only(&[Kind::Richrun], "has no rich containers");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/rootfs").join(init);
+    let named = std::env::var_os("RICHRUN_SYSTEMD").filter(|_| init == "systemd");
+    let made = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/rootfs").join(init);
+    let root = named.map_or_else(made, PathBuf::from);
     if !root.join("usr/sbin/init").exists() {
         t.skip(&format!("no root file system with {init}: run integration/peers.sh {init}"));
     }

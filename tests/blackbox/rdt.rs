@@ -24,7 +24,9 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "a_failed_create_leaves_nothing", a_failed_create_leaves_nothing)
         .on(ROOT, "an_entering_process_is_in_the_class", an_entering_process)
         .on(ROOT, "other_schemas_for_a_running_container", other_schemas)
-        .on(ROOT, "hooks_and_init_scripts_find_it_there", hooks_find_it_there);
+        .on(ROOT, "hooks_and_init_scripts_find_it_there", hooks_find_it_there)
+        .on(ROOT, "events_tell_what_the_groups_count", events_tell_what_the_groups_count)
+        .on(ROOT, "without_a_readable_state_it_goes_too", without_a_readable_state_it_goes_too);
 }
 
 fn with(t: &Trial, rdt: Value) -> Bundle {
@@ -284,6 +286,56 @@ fn other_schemas(t: &Trial) {
     let out = out.shows("--mem-bw-schema: one line that starts with MB:");
     let out = out.shows(r#"{"l3CacheSchema":"L3:0=3","memBwSchema":"MB:1=40"}"#);
     assert!(!out.out.contains('<'), "{}", out.out);
+}
+
+fn events_tell_what_the_groups_count(t: &Trial) {
+    let own = with(t, json!({"l3CacheSchema": "L3:0=f"}));
+    let monitored = with(t, json!({"closID": "gold", "enableMonitoring": true}));
+    let (one, other) = (t.name("counted"), t.name("monitored"));
+    let script = format!(
+        "mkdir $R/gold
+         RUN run -d -b {own} {one}; RUN run -d -b {monitored} {other}
+         RUN events --stats {one} | jq -c .data.intel_rdt
+         RUN events --stats {other} | jq -c .data.intel_rdt.cmt_stats
+         RUN delete -f {one}; RUN delete -f {other}",
+        own = own.path(),
+        monitored = monitored.path(),
+    );
+    let out = beside_resctrl(t, &script).exits(0);
+    let lines: Vec<&str> = out.out.lines().collect();
+    let [told, counted] = lines[..] else { panic!("{lines:?}") };
+    let told: Value = serde_json::from_str(told).expect("JSON");
+    let wanted = json!({
+        "l3_cache_schema_root": "L3:0=fffff;1=fffff", "l3_cache_schema": "L3:0=  f;1=fffff",
+        "mem_bw_schema_root": "MB:0=100;1=100", "mem_bw_schema": "MB:0=100;1=100",
+        "cmt_stats": [{"llc_occupancy": 4096}, {"llc_occupancy": 4096}],
+    });
+    assert_eq!(told, wanted);
+    // Those of the monitoring group, which are the container's alone.
+    assert_eq!(counted, r#"[{"llc_occupancy":8192},{"llc_occupancy":8192}]"#);
+}
+
+fn without_a_readable_state_it_goes_too(t: &Trial) {
+    let own = with(t, json!({"l3CacheSchema": "L3:0=f", "enableMonitoring": true}));
+    let named = with(t, json!({"closID": "gold", "enableMonitoring": true}));
+    let (one, other) = (t.name("own"), t.name("named"));
+    let script = format!(
+        "mkdir $R/gold
+         RUN run -d -b {own} {one}; RUN run -d -b {named} {other}
+         for id in {one} {other}; do
+             echo '{{' > {root}/$id/state.json
+             RUN delete -f $id
+         done
+         groups",
+        own = own.path(),
+        named = named.path(),
+        root = t.root().display(),
+    );
+    let out = beside_resctrl(t, &script).exits(0);
+    assert_eq!(out.out, "<gold>\n", "{}", out.err);
+    for name in [one, other] {
+        assert!(!t.root().join(&name).exists(), "a state is left");
+    }
 }
 
 /// Whatever is started for a container before its payload is started by who is in the class.

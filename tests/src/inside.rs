@@ -34,6 +34,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Some("take") => hostile::take(&words[1]),
         Some("follow") => return crate::follow::main(&words[1..]),
         Some("resctrl") => return crate::resctrl::main(&words[1..]),
+        Some("headless") => stress::headless(),
         Some("notify") => notify(&words[1..]),
         Some("ask") => ask(&words[1..]),
         Some("observe") => observe::observe(&words[1]),

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, unlinkat};
+use rustix::fs::{self, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, mkdirat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,12 @@ use super::walk::open_dir;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::plan::rdt::{Act, Class, RdtPlan, mount_point, text};
+use crate::plan::rdt_stats::IntelRdt;
 
 /// The tasks of a class or monitoring group.
 const TASKS: &str = "tasks";
+/// What a class or monitoring group counts.
+const DATA: &str = "mon_data";
 /// What a class may use.
 const SCHEMATA: &str = "schemata";
 /// How long others may keep resctrl locked (flock(2) on its root, as the kernel's documentation
@@ -69,6 +72,14 @@ impl Resctrl {
         Ok(Resctrl { root, path })
     }
 
+    /// What [`Resctrl::make`] has made by this plan, where nobody has kept it. A class that
+    /// `closID` names may have been there: that is left, and its monitoring group is not.
+    pub fn made_by(&self, plan: &RdtPlan) -> RdtRecord {
+        let (class, shared) = place(&plan.class);
+        let monitoring = plan.monitoring.clone();
+        RdtRecord { root: self.path.clone(), class, made: !shared, shared, monitoring }
+    }
+
     /// Makes what is asked for, or sees that it is there. What is to be made is given to `keep`
     /// before it is, and whenever that changes: after a failure that is what is to be removed.
     ///
@@ -90,11 +101,7 @@ impl Resctrl {
         plan: &RdtPlan,
         keep: &mut dyn FnMut(&RdtRecord) -> Result<()>,
     ) -> Result<()> {
-        let (class, shared) = match &plan.class {
-            Class::Default => (String::new(), true),
-            Class::Own(name) => (name.clone(), false),
-            Class::Named(name) => (name.clone(), true),
-        };
+        let (class, shared) = place(&plan.class);
         let mut record =
             RdtRecord { root: self.path.clone(), class, made: false, shared, monitoring: None };
         let there = self.schemata(&record.class)?;
@@ -186,10 +193,29 @@ impl Resctrl {
     }
 }
 
+/// The names in a directory, in their order; none where it cannot be read.
+fn names(root: &OwnedFd, directory: &str) -> Vec<String> {
+    let entries = open_dir(root, directory).ok().and_then(|dir| Dir::new(dir).ok());
+    let names = entries.into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        names.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
 /// Whether a task is there and has not ended: one that nobody has waited for is still listed.
 fn lives(task: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{task}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// The directory of a class, and whether others may be in it.
+fn place(class: &Class) -> (String, bool) {
+    match class {
+        Class::Default => (String::new(), true),
+        Class::Own(name) => (name.clone(), false),
+        Class::Named(name) => (name.clone(), true),
+    }
 }
 
 /// A file of a class, from the root.
@@ -272,6 +298,17 @@ impl RdtRecord {
             return Ok(());
         }
         remove(&self.class)
+    }
+
+    /// What the container's class may use and its groups count, for `events`; nothing of what
+    /// cannot be read (resctrl is mounted no longer).
+    pub fn stats(&self) -> IntelRdt {
+        let Ok(resctrl) = Resctrl::at(self.root.clone()) else { return IntelRdt::default() };
+        let counted = self.groups().last().unwrap_or_default();
+        let domains = names(&resctrl.root, &below(&counted, DATA));
+        let read = |name: &str| resctrl.get(name).ok();
+        let schemata = read(&below(&self.class, SCHEMATA)).unwrap_or_default();
+        IntelRdt::new(&read, &schemata, &below(&counted, DATA), &domains)
     }
 
     /// Writes other lines into the class's `schemata`; returns what it had.

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use super::create::planned;
 use crate::cgroup::CgroupRecord;
+use crate::cgroup::rdt::{RdtRecord, Resctrl};
 use crate::cli::{DeleteArgs, Global};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::life::delete::{destroy, end_unreadable, settled};
 use crate::life::end::wait_for_end;
 use crate::life::{Entry, Store};
+use crate::plan::rdt::RdtPlan;
 use crate::{host, log, plan};
 
 /// Removes a stopped or created container, with `--force` any, and none too.
@@ -37,11 +39,11 @@ pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
         }
         Err(error) if args.force => {
             log::warn(error);
-            let groups = groups_by_configuration(global, &entry).unwrap_or_else(|error| {
+            let made = made_by_configuration(global, &entry).unwrap_or_else(|error| {
                 log::warn(error.within("its cgroups are left"));
-                None
+                Made::default()
             });
-            end_unreadable(&entry, groups.as_ref())?;
+            end_unreadable(&entry, made.groups.as_ref(), made.class.as_ref())?;
             return Ok(0);
         }
         state => state?,
@@ -58,11 +60,20 @@ pub fn run(global: &Global, args: &DeleteArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The groups of a container whose state cannot be read, as its configuration has them: that is
-/// saved when they are the container's.
-fn groups_by_configuration(global: &Global, entry: &Entry) -> Result<Option<CgroupRecord>> {
+/// What was made for a container beside its processes.
+#[derive(Debug, Default)]
+struct Made {
+    groups: Option<CgroupRecord>,
+    class: Option<RdtRecord>,
+}
+
+/// That of a container whose state cannot be read, as its configuration has it: that is
+/// saved when all of it is the container's.
+fn made_by_configuration(global: &Global, entry: &Entry) -> Result<Made> {
     let config = Config::from_saved(Path::new("/"), entry.read_config()?)?;
+    let class = RdtPlan::new(&config.spec, entry.id());
+    let class = class.and_then(|plan| Resctrl::find().ok().map(|found| found.made_by(&plan)));
     let host = host::probe(global)?;
     let plan = plan::cgroup::plan(&config.spec, entry.id(), &host.cgroups, host.unprivileged)?;
-    Ok(planned(&plan))
+    Ok(Made { groups: planned(&plan), class })
 }

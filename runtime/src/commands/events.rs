@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::output::{line, print};
 use super::service::{Document, health_word};
+use crate::cgroup::rdt::RdtRecord;
 use crate::cgroup::{Cgroup, OomWatch};
 use crate::cli::{EventsArgs, Global};
 use crate::error::{Error, Kind, Result};
@@ -40,6 +41,7 @@ struct Sources<'a> {
     id: &'a str,
     /// The container's groups; without them there are no statistics.
     cgroup: Option<Cgroup>,
+    class: Option<RdtRecord>,
     init: i32,
     oom: Option<OomWatch>,
     control: Option<Control>,
@@ -59,7 +61,11 @@ pub fn run(global: &Global, args: &EventsArgs) -> Result<u8> {
     let cgroup = signal::cgroup(&state)?;
     if args.stats {
         let none = || Error::system(format!("events {}: the container has no cgroup", args.id));
-        tell(&args.id, "stats", Some(statistics(&cgroup.ok_or_else(none)?, init.pid)))?;
+        tell(
+            &args.id,
+            "stats",
+            Some(statistics(&cgroup.ok_or_else(none)?, state.rdt.as_ref(), init.pid)),
+        )?;
         return Ok(0);
     }
     let pidfd = init.pidfd().map_err(|error| error.if_gone(gone))?;
@@ -73,7 +79,8 @@ pub fn run(global: &Global, args: &EventsArgs) -> Result<u8> {
         control.ask(Op::Events, 0, &[], true)?;
     }
     let oom = cgroup.as_ref().map_or(Ok(None), Cgroup::watch_oom)?;
-    let sources = Sources { id: &args.id, cgroup, init: init.pid, oom, control, health: None };
+    let (id, class) = (&args.id, state.rdt);
+    let sources = Sources { id, cgroup, class, init: init.pid, oom, control, health: None };
     sources.listen(pidfd.as_fd(), args.interval)
 }
 
@@ -95,7 +102,11 @@ impl Sources<'_> {
             if Instant::now() >= due {
                 due = Instant::now() + interval;
                 if let Some(cgroup) = &self.cgroup {
-                    tell(self.id, "stats", Some(statistics(cgroup, self.init)))?;
+                    tell(
+                        self.id,
+                        "stats",
+                        Some(statistics(cgroup, self.class.as_ref(), self.init)),
+                    )?;
                 }
             }
         }
@@ -158,8 +169,9 @@ impl Sources<'_> {
     }
 }
 
-fn statistics(cgroup: &Cgroup, init: i32) -> Stats {
+fn statistics(cgroup: &Cgroup, class: Option<&RdtRecord>, init: i32) -> Stats {
     let mut stats = cgroup.stats();
+    stats.intel_rdt = class.map(RdtRecord::stats).unwrap_or_default();
     let text = std::fs::read_to_string(format!("/proc/{init}/net/dev"));
     stats.network_interfaces = text.ok().map(|text| interfaces(&text));
     stats

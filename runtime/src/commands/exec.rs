@@ -10,6 +10,7 @@ use crate::cgroup::{Cgroup, CgroupRecord};
 use crate::cli::{ExecArgs, Global};
 use crate::config::annotations::{KEEP_GROUPS, SECCOMP_BPF_DATA};
 use crate::config::file::Settings;
+use crate::config::rich::RichMode;
 use crate::config::{Config, load_process};
 use crate::error::{Error, Kind, Result};
 use crate::launch::exec::{ExecOrder, enter, meeting_the_end};
@@ -130,10 +131,13 @@ pub(super) fn planned(
     if state.extras.no_core_dumps {
         plan.process.without_core_dumps();
     }
+    // The init of an image gives its payload the groups of config.json.
+    let own_init = state.rich.as_ref().is_some_and(|rich| rich.mode != RichMode::DumbInit);
     if [KEEP_GROUPS, SECCOMP_BPF_DATA].iter().any(|name| state.annotations.contains_key(*name)) {
         let allowed = Settings::load()?.annotations.allow;
         // What is to be told was told by who made the container.
-        plan.process.user.keep_groups = annotations::keeps_groups(&config.spec, &allowed).0;
+        plan.process.user.keep_groups =
+            annotations::keeps_groups(&config.spec, &allowed).0 && !own_init;
         if let (Some(filter), _) = annotations::raw_filter(&config.spec, &allowed)? {
             plan.seccomp = Some(filter);
         }

@@ -348,6 +348,10 @@ impl First<'_> {
         }
         self.channel.report(&News::Mounted)?;
         self.channel.expect(Word::HooksDone)?;
+        if last::early(&plan.namespaces) {
+            // The runtime had them run: a child of this process is born among others.
+            return Ok(());
+        }
         let cwd = Some(plan.root.path.as_path());
         let tell = |line| self.tell(line);
         let place = Place { cwd, tell: self.teller(&tell), ..Place::default() };

@@ -24,7 +24,7 @@ use super::{
     Launched, confine, console, core_scheduling, identity, intermediate, join, listener, streams,
 };
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result, Step};
+use crate::error::{Error, Kind as Sort, Result, Step};
 use crate::life::{ProcessId, State, signal};
 use crate::log;
 use crate::plan::exec::ExecPlan;
@@ -78,6 +78,10 @@ pub fn enter(order: &ExecOrder<'_>, cgroup: &Cgroup) -> Result<Launched> {
 pub fn meeting_the_end(init: ProcessId, pidfd: BorrowedFd<'_>, error: Error) -> Error {
     match interrupt::status() {
         None if ends(init, pidfd, &error) => signal::not_running(),
+        None if init.has_lost_its_first_thread() => Error::new(
+            Sort::WrongState,
+            "cannot exec in the container: the first thread of its init has ended, and with it the way into its namespaces",
+        ),
         _ => error,
     }
 }

@@ -11,9 +11,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::{First, hear_of_the_end, join_groups};
-use super::host_path;
 use super::join::{self, Joins, Open};
 use super::sync::{ChildEnd, Conversation, News, RuntimeEnd};
+use super::{host_path, last};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind as Sort, Result, Step};
 use crate::plan::namespaces::{Namespaces, flag};
@@ -52,6 +52,9 @@ pub fn spawn<'a>(
         let place = joins.namespaces.iter().position(|open| open.kind == Kind::Pid);
         joins.last = place.map(|at| joins.namespaces.remove(at));
         joins.last.iter().try_for_each(Open::is_of_its_kind)?;
+    }
+    if last::early(namespaces) {
+        return spawn_in_place(at_clone, joins, cgroup, conversation, make);
     }
     if namespaces.needs_intermediate() {
         return spawn_by_intermediate(at_clone, joins, cgroup, conversation, make);
@@ -172,6 +175,57 @@ fn spawn_by_intermediate<'a>(
             see_the_end_of(&between)?;
             born(&channel).map(|(pid, pidfd)| Spawned { pid, pidfd, channel })
         }
+    }
+}
+
+/// The first process makes its new namespaces itself, once it has joined the others with the
+/// host's rights: what is joined for its children holds in them.
+fn spawn_in_place<'a>(
+    at_clone: u64,
+    mut joins: Joins,
+    cgroup: &Cgroup,
+    conversation: Conversation,
+    make: impl FnOnce(ChildEnd, Joins) -> First<'a>,
+) -> Result<Spawned> {
+    let (cloned, outside) = into_cgroup(0, cgroup, &mut joins.groups)?;
+    match cloned {
+        Cloned::Child => {
+            let attach = || if outside { attach_self(cgroup) } else { Ok(()) };
+            live_in_place(make(conversation.of_child(), joins), at_clone, &attach)
+        }
+        Cloned::Parent(pid, pidfd) => {
+            let spawned = Spawned { pid, pidfd, channel: conversation.of_runtime() };
+            // Its ids are mapped when it is there.
+            let there = match spawned.channel.listen() {
+                Ok(News::Born(_)) => Ok(()),
+                Ok(News::Failed(error)) => Err(error),
+                Ok(_) => Err(Error::system("the process that joins namespaces died")),
+                Err(error) => Err(error),
+            };
+            there.inspect_err(|_| spawned.end())?;
+            Ok(spawned)
+        }
+    }
+}
+
+fn live_in_place(mut first: First<'_>, at_clone: u64, attach: &dyn Fn() -> Result<()>) -> ! {
+    crate::log::collect();
+    interrupt::ignore();
+    let last = first.joins.last.take();
+    let Joins { groups, namespaces, .. } = std::mem::take(&mut first.joins);
+    let made = (|| {
+        hear_of_the_end()?;
+        attach()?;
+        join_groups(&groups)?;
+        join::all(&namespaces)?;
+        last.iter().try_for_each(Open::join)?;
+        process::unshare(at_clone).map_err(|errno| not_cloned(at_clone, errno))?;
+        first.channel.report(&News::Born(0))
+    })();
+    first.joins.last = last;
+    match made {
+        Ok(()) => first.live(),
+        Err(error) => tell_and_end(&first.channel, &News::Failed(error)),
     }
 }
 

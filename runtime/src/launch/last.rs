@@ -5,15 +5,28 @@
 //! nothing of the host's any more it clones the one who becomes the payload into the pid
 //! namespace, as a child of the runtime, and ends. A crowd of one has nobody who could
 //! look: a new pid namespace is entered at the first clone.
+//!
+//! From a new user namespace nobody may join the pid namespace of another one. So who sets up a
+//! container that has both joins it first, which counts for its children only, and makes
+//! the user namespace by unshare(2), in which it stays outside. Whatever it started would be born inside
+//! with what is the host's: it starts nothing, and the runtime has createContainer hooks run.
 
 use std::os::fd::OwnedFd;
+
+use oci_spec::runtime::LinuxNamespaceType as Kind;
 
 use super::confine;
 use super::join::Open;
 use crate::error::{Result, Step};
 use crate::plan::Plan;
+use crate::plan::namespaces::Namespaces;
 use crate::sys::clone::{Cloned, clone3, flags};
-use crate::sys::process;
+use crate::sys::{mount, process};
+
+/// Whether it is joined before anything else, for the sake of a new user namespace.
+pub fn early(namespaces: &Namespaces) -> bool {
+    namespaces.born_last() && namespaces.has_new(Kind::User) && mount::has_api()
+}
 
 /// The pid namespace that the container's procfs is to show.
 pub fn shown(namespace: &Open) -> Result<OwnedFd> {
@@ -26,7 +39,9 @@ pub fn shown(namespace: &Open) -> Result<OwnedFd> {
 /// # Errors
 /// What failed, in the process that stays outside.
 pub fn go_inside(namespace: &Open, plan: &Plan, keep: &[i32], proc: bool) -> Result<()> {
-    namespace.join()?;
+    if !early(&plan.namespaces) {
+        namespace.join()?;
+    }
     let first = 3 + plan.descriptors;
     process::close_except(first as i32, keep).step(|| "close descriptors")?;
     confine::for_plan(plan, proc)?;

@@ -14,6 +14,7 @@ mod child;
 mod confine;
 pub mod console;
 pub mod container_files;
+mod container_hooks;
 mod copy_up;
 mod core_scheduling;
 pub mod criu;
@@ -218,6 +219,9 @@ fn set_up(order: &Order<'_>, cgroup: &mut Cgroup, launched: &mut Launched) -> Re
                 }
                 for phase in [Phase::Prestart, Phase::CreateRuntime] {
                     hooks::run(phase, &plan.hooks, &state, init.pid)?;
+                }
+                if last::early(&plan.namespaces) {
+                    container_hooks::run(order, cgroup, launched, &state)?;
                 }
                 launched.channel.tell(Word::HooksDone)?;
             }

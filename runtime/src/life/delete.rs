@@ -53,12 +53,16 @@ pub fn destroy(entry: &Entry, state: &State) -> Result<()> {
     in_one(failures)
 }
 
-/// Removes a container whose state cannot be read: whoever is in its groups, these, and its
-/// directory.
+/// Removes a container whose state cannot be read: whoever is in its groups, these, its class of
+/// cache and memory bandwidth, and its directory.
 ///
 /// # Errors
 /// What is left.
-pub fn end_unreadable(entry: &Entry, groups: Option<&CgroupRecord>) -> Result<()> {
+pub fn end_unreadable(
+    entry: &Entry,
+    groups: Option<&CgroupRecord>,
+    class: Option<&RdtRecord>,
+) -> Result<()> {
     if let Some(groups) = groups {
         let cgroup = Cgroup::open(groups)?;
         cgroup.thaw_to_die()?;
@@ -67,6 +71,7 @@ pub fn end_unreadable(entry: &Entry, groups: Option<&CgroupRecord>) -> Result<()
         }
         stop_scope(groups, false);
     }
+    class.map_or(Ok(()), RdtRecord::remove)?;
     entry.remove()
 }
 

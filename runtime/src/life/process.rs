@@ -2,6 +2,7 @@
 //! so that a recycled pid is never taken for it.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -87,10 +88,31 @@ impl ProcessId {
 
     /// Whether KILL waits for it, or its end has begun: then it ends, however long that takes.
     pub fn is_ending(&self) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
-        status.map_or(true, |status| is_killed(&status))
-            || read_stat(self.pid).is_none_or(|stat| stat.flags & EXITING != 0)
+        if self.has_lost_its_first_thread() {
+            // The end of the first one says nothing of the others.
+            let tasks = format!("/proc/{}/task", self.pid);
+            let others = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+            return others.map(|task| task.path()).all(|task| task_is_ending(&task));
+        }
+        task_is_ending(Path::new(&format!("/proc/{}", self.pid)))
     }
+
+    /// Whether its first thread has ended and others have not. Such a process has none of its
+    /// namespaces and no root any more that others could enter.
+    pub fn has_lost_its_first_thread(&self) -> bool {
+        read_stat(self.pid).is_some_and(|stat| stat.state == b'Z' && !stat.has_ended())
+    }
+}
+
+/// Whether KILL waits for the thread or process whose directory of procfs this is, or its end has
+/// begun.
+fn task_is_ending(directory: &Path) -> bool {
+    let status = std::fs::read_to_string(directory.join("status"));
+    status.map_or(true, |status| is_killed(&status))
+        || look_at_file(&directory.join("stat"))
+            .ok()
+            .flatten()
+            .is_none_or(|stat| stat.flags & EXITING != 0)
 }
 
 /// `PF_EXITING` of proc_pid_stat(5)'s flags.
@@ -148,16 +170,19 @@ fn read_stat(pid: i32) -> Option<Stat> {
 
 /// `None`: there is no such process.
 fn look_at(pid: i32) -> Result<Option<Stat>> {
-    let path = format!("/proc/{pid}/stat");
+    look_at_file(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn look_at_file(path: &Path) -> Result<Option<Stat>> {
     // The kernel gives the whole line at once, and it has some 50 numbers.
     let mut line = [0; 1024];
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let read = rustix::fs::open(path.as_str(), flags, Mode::empty())
+    let read = rustix::fs::open(path, flags, Mode::empty())
         .and_then(|file| rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut line)));
     match read {
         Ok(length) => Ok(parse_stat(&line[..length])),
         Err(Errno::NOENT | Errno::SRCH) => Ok(None),
-        Err(errno) => Err(Error::os(format!("read {path}"), errno)),
+        Err(errno) => Err(Error::os(format!("read {}", path.display()), errno)),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod net_devices;
 pub mod problems;
 pub mod process;
 pub mod rdt;
+pub mod rdt_stats;
 pub mod rich;
 pub mod seccomp;
 pub mod services;

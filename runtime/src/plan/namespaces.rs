@@ -117,10 +117,9 @@ impl Namespaces {
     }
 
     /// Whether the first process is to be born last: in a pid namespace in which there are others,
-    /// who may see all that it has. Not in a new user namespace, from which nobody may enter
-    /// the pid namespace of another.
+    /// who may see all that it has.
     pub fn born_last(&self) -> bool {
-        self.joins(Kind::Pid) && !self.has_new(Kind::User)
+        self.joins(Kind::Pid)
     }
 
     /// Whether a process must stand between the runtime and the container's

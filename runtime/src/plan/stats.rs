@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::rdt_stats::IntelRdt;
+
 /// One moment's statistics.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -157,10 +159,6 @@ pub struct RdmaEntry {
     pub hca_handles: u32,
     pub hca_objects: u32,
 }
-
-/// Nothing yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct IntelRdt {}
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]

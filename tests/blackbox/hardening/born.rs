@@ -20,6 +20,7 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "watched_while_others_are_born_in_a_user_namespace", |t| {
             watched(t, &["user", "pid"], &runs);
         })
+        .on(ROOT, "watched_while_others_get_a_user_namespace", watched_with_a_new_user_namespace)
         .on(ONE, "watched_before_linux_6_17", |t| watched(t, &["pid"], &runs_on_an_old_kernel))
         .on(ROOT, "born_with_few_rights", born_with_few_rights)
         .on(ROOT, "born_into_a_pid_namespace", born_into_a_pid_namespace);
@@ -51,6 +52,20 @@ type Runs = dyn Fn(&Trial, u32, &Bundle, &dyn Fn(Cmd<'_>));
 
 /// Whoever is born among others shows nothing of the host's, to whoever has every right there.
 fn watched(t: &Trial, kinds: &[&str], runs: &Runs) {
+    watched_also(t, kinds, runs, false);
+}
+
+fn watched_with_a_new_user_namespace(t: &Trial) {
+    watched_also(t, &["pid"], &runs, true);
+}
+
+fn without_procfs(config: &mut Value) {
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    mounts.retain(|mount| mount["type"] != "proc");
+}
+
+/// `new_user`: they have a user namespace each that is made for them.
+fn watched_also(t: &Trial, kinds: &[&str], runs: &Runs, new_user: bool) {
     let canary = Canary::new(t);
     let marks = ["CALLERS-SECRET", "SECRET-OF-AN-OPTION"];
     let words = ["/probe", "watch", "/tmp/report", canary.path(), marks[0], marks[1]];
@@ -67,6 +82,16 @@ fn watched(t: &Trial, kinds: &[&str], runs: &Runs) {
     while rounds < 10 || (seen() < 10 && rounds < 200) {
         rounds += 1;
         let bundle = guest(t, &c, kinds, |config| {
+            if new_user {
+                // Nobody mounts a procfs of another user namespace's.
+                args(config, &["/probe", "name"]);
+                without_procfs(config);
+                user_namespace(config);
+                if rounds.is_multiple_of(2) {
+                    hooked(config);
+                }
+                return;
+            }
             // Its procfs shows those who are there.
             let script = "grep -q sh /proc/$$/comm && exec /probe name";
             args(config, &["/bin/sh", "-c", script]);

@@ -22,6 +22,7 @@ pub fn register(suite: &mut Suite) {
         .on(ROOT, "killed_on_the_way", killed_on_the_way)
         .on(ROOT, "races_with_the_end", races_with_the_end)
         .on(ONE, "what_is_missing_is_told_at_once", what_is_missing_is_told_at_once)
+        .on(ROOT, "headless_is_told_at_once", headless_is_told_at_once)
         .on(ROOT, "asked_to_end_while_frozen", asked_to_end_while_frozen)
         .on(ONE, "asked_to_end_during_hooks", asked_to_end_during_hooks)
         .on(ONE, "a_caller_that_ignores_its_children", a_caller_that_ignores_its_children);
@@ -140,6 +141,34 @@ fn what_is_missing_is_told_at_once(t: &Trial) {
     let text = fs::read_to_string(&trace).expect("the trace");
     let waits = |line: &&str| line.contains("(Timeout)") && !line.contains("tv_sec=0, tv_nsec=0}");
     assert_eq!(text.lines().filter(waits).collect::<Vec<_>>(), Vec::<&str>::new());
+    c.remove();
+}
+
+/// A process whose first thread has ended lives on with the others, for as long as it likes, and
+/// cannot be entered: who asks hears so without waiting for an end.
+fn headless_is_told_at_once(t: &Trial) {
+    t.only(&[Kind::Richrun], "takes it for an ended one");
+    let bundle = t.bundle(|c| args(c, &["/probe", "headless"])).with_probe();
+    let c = t.detach(&bundle);
+    let stat = format!("/proc/{}/stat", c.pid());
+    wait_until("the end of the first thread", || {
+        fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z "))
+    });
+    let trace = t.dir.join("run/trace");
+    let words = [trace.to_str().expect("utf-8"), "-e", "trace=poll,ppoll"];
+    let refused = [
+        (vec!["exec", &c.id, "/probe", "name"], "the first thread of its init has ended"),
+        (vec!["delete", &c.id], "that is not stopped: running"),
+    ];
+    for (line, why) in refused {
+        let out = traced(t, &words, &line).run();
+        assert!(out.code != 0 && out.err.contains(why), "{out:?}");
+        let text = fs::read_to_string(&trace).expect("the trace");
+        let long = |line: &&str| line.contains("(Timeout)") && !line.contains("tv_sec=0");
+        assert_eq!(text.lines().filter(long).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+    c.verb("kill", &["KILL"]).ok();
+    c.wait("stopped");
     c.remove();
 }
 

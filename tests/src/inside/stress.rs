@@ -162,3 +162,13 @@ pub fn catch(with_child: bool) -> ! {
         }
     }
 }
+
+/// Its first thread ends, and another one does not.
+pub fn headless() {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    crate::sys::call(libc::SYS_exit);
+}

@@ -72,6 +72,13 @@ impl Model {
         if ["info/last_cmd_status", "info/L3_MON/mon_features", "info/log"].contains(&path) {
             return Some(Entry::File);
         }
+        if let Some(counter) = self.counter(path) {
+            return match counter {
+                "" | "mon_L3_00" | "mon_L3_01" => Some(Entry::Directory),
+                "mon_L3_00/llc_occupancy" | "mon_L3_01/llc_occupancy" => Some(Entry::File),
+                _ => None,
+            };
+        }
         let (directory, name) = split(path);
         let group = self.groups.get(directory)?;
         match name {
@@ -80,6 +87,13 @@ impl Model {
             "mon_groups" => group.schemata.as_ref().map(|_| Entry::Directory),
             _ => None,
         }
+    }
+
+    /// What is asked of a group's counters.
+    fn counter<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let (group, counter) = path.split_once("mon_data")?;
+        let group = group.trim_end_matches('/');
+        self.groups.contains_key(group).then(|| counter.trim_start_matches('/'))
     }
 
     fn note(&mut self, what: &str, path: &str, text: &str) {
@@ -142,6 +156,11 @@ impl Model {
             "info/L3_MON/mon_features" => return Ok("llc_occupancy\n".to_owned()),
             "info/log" => return Ok(self.log.clone()),
             _ => {}
+        }
+        if self.counter(path).is_some() {
+            // A monitoring group's are not its class's.
+            let bytes = if path.contains("mon_groups/") { 8192 } else { 4096 };
+            return Ok(format!("{bytes}\n"));
         }
         let (directory, name) = split(path);
         let group = self.groups.get(directory).ok_or(libc::ENODEV)?;
@@ -219,10 +238,13 @@ impl Model {
 
     /// The names in a directory.
     pub fn names(&self, path: &str) -> Vec<String> {
+        if self.counter(path) == Some("") {
+            return ["mon_L3_00", "mon_L3_01"].map(str::to_owned).to_vec();
+        }
         let groups = self.groups.keys().filter(|name| !name.is_empty() && split(name).0 == path);
         let mut names: Vec<String> = groups.map(|name| split(name).1.to_owned()).collect();
         if let Some(group) = self.groups.get(path) {
-            names.push("tasks".to_owned());
+            names.extend(["tasks".to_owned(), "mon_data".to_owned()]);
             if group.schemata.is_some() {
                 names.extend(["schemata".to_owned(), "mon_groups".to_owned()]);
             }
