@@ -195,7 +195,9 @@ impl Resctrl {
 
 /// The names in a directory, in their order; none where it cannot be read.
 fn names(root: &OwnedFd, directory: &str) -> Vec<String> {
-    let entries = open_dir(root, directory).ok().and_then(|dir| Dir::read_from(dir).ok());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let listing = fs::openat(root, directory, flags, Mode::empty());
+    let entries = listing.ok().and_then(|dir| Dir::new(dir).ok());
     let names = entries.into_iter().flatten().flatten();
     let mut names: Vec<String> =
         names.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
