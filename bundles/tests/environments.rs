@@ -37,6 +37,7 @@ const TRIALS: &[(&str, Act, &[&str])] = &[
     ("env::ends", pages::ends, &[]),
     ("env::apart", pages::apart, &[]),
     ("env::content", pages::content, &[]),
+    ("env::restarts", pages::restarts, &[]),
 ];
 
 fn missing(programs: &[&str], user: Option<&Option<User>>) -> Option<String> {

@@ -319,18 +319,9 @@ fn port(word: &str) -> Result<Port> {
 }
 
 fn restart(word: &str) -> Result<Restart> {
-    match word.split_once(':') {
-        None if word == "no" => Ok(Restart::No),
-        None if word == "on-failure" => Ok(Restart::OnFailure(None)),
-        None if word == "always" => Ok(Restart::Always),
-        None if word == "unless-stopped" => Ok(Restart::UnlessStopped),
-        Some(("on-failure", number)) if number.parse::<u32>().is_ok() => {
-            Ok(Restart::OnFailure(number.parse().ok()))
-        }
-        _ => Err(Error::usage(format!(
-            "--restart {word}: no, on-failure[:N], always or unless-stopped"
-        ))),
-    }
+    Restart::parse(word).ok_or_else(|| {
+        Error::usage(format!("--restart {word}: no, on-failure[:N], always or unless-stopped"))
+    })
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub use logs::{LogFilter, Logs};
 pub use prepare::prepare;
 pub use request::{LogRequest, Request};
 pub use stats::{Stats, stats};
-pub use supervise::Started;
+pub use supervise::{Started, begin, look, until_unheld};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -198,7 +198,7 @@ impl Containers {
             }
             self.stop(record, None, Some(0))?;
         }
-        self.until_unheld(&dirs);
+        until_unheld(&dirs);
         // One with --rm has gone by itself.
         if !dirs.data.join("record.json").exists() {
             return Ok(());

@@ -33,7 +33,7 @@ impl Containers {
         }
         // The monitor of a run that has just ended is still writing its last word.
         if !matches!(dirs.life()?.phase, Phase::Running | Phase::Restarting) {
-            self.until_unheld(&dirs);
+            until_unheld(&dirs);
         }
         let more: &[&str] = if attach { &["--attach"] } else { &[] };
         begin(&dirs, more).map_err(|error| Error {
@@ -47,24 +47,7 @@ impl Containers {
     /// # Errors
     /// Files that are not what a monitor writes.
     pub fn look(&self, record: &Record) -> Result<Life> {
-        let dirs = self.store.dirs(record);
-        let life = dirs.life()?;
-        if !matches!(life.phase, Phase::Running | Phase::Restarting) || monitor::is_held(&dirs) {
-            return Ok(life);
-        }
-        // It may have ended between the two looks.
-        let life = dirs.life()?;
-        if !matches!(life.phase, Phase::Running | Phase::Restarting) {
-            return Ok(life);
-        }
-        eprintln!("richctl: container {} had lost its monitor: a new one takes over", record.name);
-        match begin(&dirs, &["--take-over"]) {
-            Ok(_) => {}
-            // Somebody else was faster.
-            Err(_) if monitor::is_held(&dirs) => {}
-            Err(error) => return Err(error),
-        }
-        dirs.life()
+        look(&self.store.dirs(record), &record.name)
     }
 
     /// A connection to a container's monitor.
@@ -74,18 +57,45 @@ impl Containers {
     pub fn connect(&self, record: &Record) -> Result<Connection> {
         Connection::open(&self.store.dirs(record))
     }
+}
 
-    /// Waits until the last monitor has gone.
-    pub(super) fn until_unheld(&self, dirs: &Dirs) {
-        let until = Instant::now() + Duration::from_secs(10);
-        while monitor::is_held(dirs) && Instant::now() < until {
-            sleep(Duration::from_millis(2));
-        }
+/// Waits until the last monitor has gone.
+pub fn until_unheld(dirs: &Dirs) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while monitor::is_held(dirs) && Instant::now() < until {
+        sleep(Duration::from_millis(2));
     }
 }
 
+/// How the container of this name is, with another monitor where it had lost its own.
+///
+/// # Errors
+/// Files that are not what a monitor writes.
+pub fn look(dirs: &Dirs, name: &str) -> Result<Life> {
+    let life = dirs.life()?;
+    if !matches!(life.phase, Phase::Running | Phase::Restarting) || monitor::is_held(dirs) {
+        return Ok(life);
+    }
+    // It may have ended between the two looks.
+    let life = dirs.life()?;
+    if !matches!(life.phase, Phase::Running | Phase::Restarting) {
+        return Ok(life);
+    }
+    eprintln!("richctl: container {name} had lost its monitor: a new one takes over");
+    match begin(dirs, &["--take-over"]) {
+        Ok(_) => {}
+        // Somebody else was faster.
+        Err(_) if monitor::is_held(dirs) => {}
+        Err(error) => return Err(error),
+    }
+    dirs.life()
+}
+
 /// Starts a monitor and waits for its word.
-fn begin(dirs: &Dirs, more: &[&str]) -> Result<Started> {
+///
+/// # Errors
+/// What it says, or the runtime.
+pub fn begin(dirs: &Dirs, more: &[&str]) -> Result<Started> {
     std::fs::create_dir_all(&dirs.run).at("make", dirs.run.display())?;
     let (ours, theirs) = UnixStream::pair().at("make", "a connection")?;
     let path = program("rich-monitor".into())?;

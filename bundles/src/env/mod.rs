@@ -5,7 +5,8 @@
 //! place      which work tree, and whether a command of its user runs inside or on the host
 //! read       -> template    what the environment is made of; options: podman's words in it
 //! engine     what can be done in an environment, whoever does it
-//! native     -> pod, document   by richrun: a pod's namespaces, containers that join them
+//! native     -> pod, document, service   by richrun: a pod's namespaces, containers that join
+//!            them, and services under rich-monitor
 //! podman     the same by podman
 //! foreground a command in front, and services restarted meanwhile when their content
 //!            changes (watch)
@@ -26,6 +27,7 @@ pub mod place;
 mod pod;
 pub mod podman;
 pub mod read;
+mod service;
 mod sys;
 pub mod template;
 pub mod watch;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::document::Document;
 use super::engine::{Engine, Job};
 use super::pod::{Notes, Started};
+use super::service::{self, Supervised};
 use super::template::{Bind, Published, Service};
 use super::watch::Watcher;
 use super::{Environment, foreground, forward};
@@ -17,13 +18,13 @@ use crate::error::{At, Error, Kind, Result};
 use crate::image::digest::{Digest, hex};
 use crate::image::fetch::{self, Options};
 use crate::image::rootfs::{self, Rootfs};
-use crate::image::store::{Record, Store};
+use crate::image::store::{Record as Image, Store};
 use crate::image::userns;
 use crate::pasta::{self, Of};
 use crate::runtime::program;
 use crate::source::{Reference, SourceKind};
 use crate::spec::{Identity, Ids};
-use crate::store::Place;
+use crate::store::{Format, LogOptions, Phase, Place, Record};
 use crate::users;
 
 /// Environments of the caller, by the OCI runtime `runtime`.
@@ -40,6 +41,10 @@ pub struct Native {
 
 /// How long a service may take to end, or to listen.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Where services' logs are rotated, in bytes, and how many files are kept.
+const LOG_SIZE: u64 = 64 << 20;
+const LOG_FILES: u32 = 4;
 
 /// What a container is made of, beside its document.
 struct Made {
@@ -244,7 +249,7 @@ impl Native {
     }
 
     /// The image of a name, found once for each start of the pod.
-    fn image(&self, name: &str) -> Result<Record> {
+    fn image(&self, name: &str) -> Result<Image> {
         let path = self.notes.dir().join("images.json");
         let known = fs::read(&path).unwrap_or_default();
         let mut known: BTreeMap<String, String> =
@@ -292,7 +297,7 @@ impl Native {
     }
 
     /// The root of a container, and what the image says.
-    fn root(&self, image: Option<&str>, dir: &Path) -> Result<(Rootfs, Option<Record>)> {
+    fn root(&self, image: Option<&str>, dir: &Path) -> Result<(Rootfs, Option<Image>)> {
         let template = &self.of.template;
         if let Some(name) = image.or(template.image.as_deref()) {
             if let Ok(SourceKind::Rootfs(path)) = SourceKind::parse(name)
@@ -438,6 +443,46 @@ impl Native {
     fn log_path(&self, service: &Service) -> PathBuf {
         self.data.join(format!("{}.log", service.name))
     }
+
+    /// The container of a service that was started last, and its monitor's.
+    fn supervised(&self, service: &Service) -> Option<(String, Supervised)> {
+        let name = service_note(service);
+        let id: String = self.notes.read(&name)?;
+        let run = self.notes.dir().join(&name);
+        let supervised = Supervised::of(&service.name, &self.data.join("c").join(&id), run);
+        Some((id, supervised))
+    }
+
+    /// What its monitor is told of a service.
+    fn record(&self, service: &Service, made: &Made) -> Record {
+        let image = service.image.as_deref().or(self.of.template.image.as_deref());
+        let image = image.and_then(|name| self.image(name).ok());
+        Record {
+            id: made.id.clone(),
+            name: service.name.clone(),
+            created: jiff::Timestamp::now(),
+            command: service.command.0.clone(),
+            runtime: self.runtime.clone(),
+            runtime_root: self.notes.dir().join("runtime"),
+            bundle: made.dir.clone(),
+            restart: service.restart.policy,
+            stop_signal: image.and_then(|image| image.config.settings().stop_signal),
+            stop_timeout: Some(GRACE.as_secs() as u32),
+            log: LogOptions {
+                format: Format::Plain,
+                path: self.log_path(service),
+                max_size: LOG_SIZE,
+                max_files: LOG_FILES,
+                ..LogOptions::default()
+            },
+            ..Record::default()
+        }
+    }
+}
+
+/// Under which name a service is noted.
+fn service_note(service: &Service) -> String {
+    format!("service-{}", service.name)
 }
 
 /// Variables with values: a bare name's is the caller's.
@@ -471,9 +516,11 @@ impl Engine for Native {
     }
 
     fn running(&self, service: &Service) -> Result<Option<String>> {
-        let up = self.notes.running("pod").is_some();
-        let started = self.notes.running(&format!("service-{}", service.name));
-        Ok(started.filter(|_| up).map(|started| started.id))
+        if self.notes.running("pod").is_none() {
+            return Ok(None);
+        }
+        let Some((id, service)) = self.supervised(service) else { return Ok(None) };
+        Ok(service.is_running()?.then_some(id))
     }
 
     fn start(&self, service: &Service) -> Result<String> {
@@ -482,10 +529,11 @@ impl Engine for Native {
             return Ok(id);
         }
         let pid = self.pod()?;
-        let name = format!("service-{}", service.name);
-        if let Some(old) = self.notes.started(&name) {
-            let _ = self.quiet(&["delete", "--force", &old.id]);
-            let _ = self.drop(&old.id);
+        if let Some((old, supervised)) = self.supervised(service) {
+            // It may be of a pod that is gone.
+            supervised.stop()?;
+            let _ = self.quiet(&["delete", "--force", &old]);
+            let _ = self.drop(&old);
         }
         let made = self.make()?;
         let directory = service.directory.clone().unwrap_or_default();
@@ -497,26 +545,28 @@ impl Engine for Native {
             directory: self.of.top.join(directory).display().to_string(),
         };
         self.write(&made, &self.document(&made, pid, &job, false)?)?;
-        let path = self.log_path(service);
-        let log =
-            File::options().create(true).append(true).open(&path).at("open", path.display())?;
-        let again = log.try_clone().at("open", path.display())?;
-        let started = self.launch(&made, &[], log.into(), again.into())?;
-        self.notes.note(&name, &started)?;
+        let name = service_note(service);
+        self.notes.write(&name, &made.id)?;
+        let supervised = Supervised::of(&service.name, &made.dir, self.notes.dir().join(&name));
+        if let Err(error) = supervised.begin(&self.record(service, &made)) {
+            self.notes.forget(&name);
+            let _ = self.quiet(&["delete", "--force", &made.id]);
+            let _ = self.drop(&made.id);
+            return Err(error);
+        }
         Ok(made.id)
     }
 
     fn ready(&self, service: &Service) -> Result<()> {
-        let Some(started) = self.notes.started(&format!("service-{}", service.name)) else {
-            return Ok(());
-        };
+        let Some((_, supervised)) = self.supervised(service) else { return Ok(()) };
         let mut ports = Vec::new();
         for port in &service.ports {
             ports.push(port.published()?.inside);
         }
         let began = Instant::now();
         while !ports.is_empty() && began.elapsed() < GRACE {
-            if !started.is_running() {
+            let life = supervised.life()?;
+            if !matches!(life.phase, Phase::Running | Phase::Restarting) {
                 let log = fs::read_to_string(self.log_path(service)).unwrap_or_default();
                 let last = log.lines().last().unwrap_or("it said nothing").to_owned();
                 return Err(Error::new(
@@ -524,7 +574,7 @@ impl Engine for Native {
                     format!("service {}: it has ended at once: {last}", service.name),
                 ));
             }
-            let listening = listening(started.pid);
+            let listening = life.pid.map(listening).unwrap_or_default();
             ports.retain(|port| !listening.contains(port));
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -540,41 +590,15 @@ impl Engine for Native {
 
     fn stop(&self, service: &Service) -> Result<()> {
         let _lock = self.notes.lock()?;
-        let name = format!("service-{}", service.name);
-        let Some(started) = self.notes.started(&name) else { return Ok(()) };
-        if started.is_running() {
-            let signal = service.image.as_deref().or(self.of.template.image.as_deref());
-            let signal = signal.and_then(|name| self.image(name).ok());
-            let signal = signal.and_then(|record| record.config.settings().stop_signal);
-            let _ = self.quiet(&["kill", &started.id, signal.as_deref().unwrap_or("TERM")]);
-            let began = Instant::now();
-            while started.is_running() && began.elapsed() < GRACE {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
-        self.quiet(&["delete", "--force", &started.id])?;
-        self.notes.forget(&name);
-        self.drop(&started.id)
+        let Some((id, supervised)) = self.supervised(service) else { return Ok(()) };
+        supervised.stop()?;
+        self.quiet(&["delete", "--force", &id])?;
+        self.notes.forget(&service_note(service));
+        self.drop(&id)
     }
 
     fn logs(&self, service: &Service, follow: bool) -> Result<()> {
-        let path = self.log_path(service);
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            file => file.at("read", path.display())?,
-        };
-        let mut out = io::stdout().lock();
-        loop {
-            if io::copy(&mut file, &mut out).and_then(|_| out.flush()).is_err() || !follow {
-                return Ok(());
-            }
-            // Whoever truncates the log begins anew.
-            let length = file.metadata().map_or(0, |metadata| metadata.len());
-            if file.stream_position().unwrap_or(0) > length {
-                let _ = file.rewind();
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        service::print(&self.log_path(service), follow)
     }
 
     fn is_up(&self) -> Result<bool> {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Result};
@@ -94,6 +95,12 @@ impl Notes {
     /// What was started under this name.
     #[must_use]
     pub fn started(&self, name: &str) -> Option<Started> {
+        self.read(name)
+    }
+
+    /// What was noted under this name.
+    #[must_use]
+    pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(&fs::read(self.path(name)).ok()?).ok()
     }
 

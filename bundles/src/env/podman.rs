@@ -161,7 +161,11 @@ impl Engine for Podman {
             environment: variables.map(|(name, value)| format!("{name}={value}")).collect(),
             directory: self.of.top.join(directory).display().to_string(),
         };
-        let options = ["-d", "--replace", "--name", &self.container(service)].map(str::to_owned);
+        let mut options =
+            ["-d", "--replace", "--name", &self.container(service)].map(str::to_owned).to_vec();
+        if !service.restart.word.is_empty() {
+            options.extend(["--restart".to_owned(), service.restart.word.clone()]);
+        }
         let words = self.run_words(&job, &options)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.ask(self.command(&words))

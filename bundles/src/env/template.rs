@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::store::Restart;
 
 /// A template; the names are those of QPOD's JSON, and of the same in TOML.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -173,6 +174,30 @@ pub struct Service {
     /// Where it starts, relative to the work tree.
     #[serde(default)]
     pub directory: Option<PathBuf>,
+    /// When it is started anew, as of `richctl run --restart`.
+    #[serde(default)]
+    pub restart: RestartWord,
+}
+
+/// A restart policy by its word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RestartWord {
+    /// As it is written; empty where it is not.
+    pub word: String,
+    /// What that is.
+    pub policy: Restart,
+}
+
+impl TryFrom<String> for RestartWord {
+    type Error = String;
+
+    fn try_from(word: String) -> std::result::Result<RestartWord, String> {
+        let policy = Restart::parse(&word);
+        let wrong = || format!("restart {word}: no, on-failure[:N], always or unless-stopped");
+        let policy = policy.ok_or_else(wrong)?;
+        Ok(RestartWord { word, policy })
+    }
 }
 
 /// A command: words, or a line for `/bin/sh`.

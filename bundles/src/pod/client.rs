@@ -26,6 +26,17 @@ const LOOK: Duration = Duration::from_millis(2);
 /// # Errors
 /// [`Kind::Exists`]; what the supervisor says.
 pub fn begin(setup: &Setup) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::new(
+            Kind::Refused,
+            format!(
+                "pod {}: holding a pod's namespaces and volumes takes root: run it as root, or as \
+                 an ordinary user its containers each by 'richctl run', or several in one network \
+                 by 'richctl env'",
+                setup.pod.name
+            ),
+        ));
+    }
     let dirs = setup.dirs();
     if let Some(parent) = dirs.data.parent() {
         fs::create_dir_all(parent).at("make", parent.display())?;

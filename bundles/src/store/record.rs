@@ -85,6 +85,21 @@ pub enum Restart {
     UnlessStopped,
 }
 
+impl Restart {
+    /// `no`, `on-failure[:N]`, `always` or `unless-stopped`.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Restart> {
+        match word.split_once(':') {
+            None if word == "no" => Some(Restart::No),
+            None if word == "on-failure" => Some(Restart::OnFailure(None)),
+            None if word == "always" => Some(Restart::Always),
+            None if word == "unless-stopped" => Some(Restart::UnlessStopped),
+            Some(("on-failure", number)) => Some(Restart::OnFailure(Some(number.parse().ok()?))),
+            _ => None,
+        }
+    }
+}
+
 /// Where output goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -324,3 +324,21 @@ pub fn content(stage: &Stage) {
     stage.ok(&top, &["env", "rm"]);
     assert_gone(stage);
 }
+
+/// A service that fails is started anew, as often as its template says.
+pub fn restarts(stage: &Stage) {
+    let image = stage.image(&json!({}), &[]);
+    let template = json!({
+        "image": format!("oci:{}", image.display()),
+        "services": [{
+            "name": "web", "command": "echo run; exit 3", "start": "manual",
+            "restart": "on-failure:2",
+        }],
+    });
+    let top = stage.work_tree("tree", &template.to_string());
+    stage.ok(&top, &["env", "service", "start", "web"]);
+    let stopped = "services:\n  web (stopped)\n";
+    wait_until("its last end", || stage.ok(&top, &["env", "service", "list"]) == stopped);
+    assert_eq!(stage.ok(&top, &["env", "service", "logs", "web"]), "run\nrun\nrun\n");
+    stage.ok(&top, &["env", "rm"]);
+}
