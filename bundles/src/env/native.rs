@@ -24,7 +24,7 @@ use crate::pasta::{self, Of};
 use crate::runtime::program;
 use crate::source::{Reference, SourceKind};
 use crate::spec::{Identity, Ids};
-use crate::store::{Format, LogOptions, Phase, Place, Record};
+use crate::store::{Format, LogOptions, Phase, Place, Record, Restart};
 use crate::users;
 
 /// Environments of the caller, by the OCI runtime `runtime`.
@@ -50,6 +50,14 @@ const LOG_FILES: u32 = 4;
 struct Made {
     id: String,
     dir: PathBuf,
+}
+
+/// How a container is run.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    terminal: bool,
+    /// It is never started anew: what it writes need not last.
+    once: bool,
 }
 
 impl Native {
@@ -297,21 +305,21 @@ impl Native {
     }
 
     /// The root of a container, and what the image says.
-    fn root(&self, image: Option<&str>, dir: &Path) -> Result<(Rootfs, Option<Image>)> {
+    fn root(&self, image: Option<&str>, dir: &Path, once: bool) -> Result<(Rootfs, Option<Image>)> {
         let template = &self.of.template;
         if let Some(name) = image.or(template.image.as_deref()) {
             if let Ok(SourceKind::Rootfs(path)) = SourceKind::parse(name)
                 && name.starts_with('/')
             {
-                return Ok((rootfs::over(&self.images, vec![path], dir, true)?, None));
+                return Ok((rootfs::over(&self.images, vec![path], dir, once)?, None));
             }
             let record = self.image(name)?;
-            let root = rootfs::prepare(&self.images, &record, dir, true, &self.options)?;
+            let root = rootfs::prepare(&self.images, &record, dir, once, &self.options)?;
             return Ok((root, Some(record)));
         }
         let path = self.of.top.join(template.rootfs.as_deref().unwrap_or(Path::new("")));
         let path = path.canonicalize().at("find the root file system", path.display())?;
-        Ok((rootfs::over(&self.images, vec![path], dir, true)?, None))
+        Ok((rootfs::over(&self.images, vec![path], dir, once)?, None))
     }
 
     fn binds(&self) -> Result<Vec<Bind>> {
@@ -356,9 +364,10 @@ impl Native {
     }
 
     /// A container that joins the pod.
-    fn document(&self, made: &Made, pid: i32, job: &Job, terminal: bool) -> Result<Document> {
+    fn document(&self, made: &Made, pid: i32, job: &Job, how: How) -> Result<Document> {
+        let How { terminal, once } = how;
         let options = self.of.run_options()?;
-        let (root, record) = self.root(job.image.as_deref(), &made.dir)?;
+        let (root, record) = self.root(job.image.as_deref(), &made.dir, once)?;
         let settings = record.map(|record| record.config.settings()).unwrap_or_default();
         let user = options.user.as_deref().or(self.of.template.user.as_deref());
         let user = user.filter(|_| userns::is_root()).or(settings.user.as_deref());
@@ -412,7 +421,7 @@ impl Native {
         let terminal = terminal && io::stdin().is_terminal() && io::stdout().is_terminal();
         let made = self.make()?;
         let run = || {
-            self.write(&made, &self.document(&made, pid, job, terminal)?)?;
+            self.write(&made, &self.document(&made, pid, job, How { terminal, once: true })?)?;
             let mut command = self.command();
             command.arg("run").arg("--bundle").arg(&made.dir).arg(&made.id);
             let restart = |name: &str| {
@@ -544,7 +553,9 @@ impl Engine for Native {
             environment: variables.map(|(name, value)| format!("{name}={value}")).collect(),
             directory: self.of.top.join(directory).display().to_string(),
         };
-        self.write(&made, &self.document(&made, pid, &job, false)?)?;
+        let once = service.restart.policy == Restart::No;
+        let how = How { terminal: false, once };
+        self.write(&made, &self.document(&made, pid, &job, how)?)?;
         let name = service_note(service);
         self.notes.write(&name, &made.id)?;
         let supervised = Supervised::of(&service.name, &made.dir, self.notes.dir().join(&name));
