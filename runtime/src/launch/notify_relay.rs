@@ -63,7 +63,7 @@ pub fn directory(state: &Path) -> PathBuf {
 
 /// Whether a container was made with one.
 pub fn has_directory(state: &Path) -> bool {
-    super::host_path::stat(&directory(state)).is_ok()
+    super::host_path::stat(directory(state)).is_ok()
 }
 
 /// For `create`: makes the directory that is bound, read-only, at

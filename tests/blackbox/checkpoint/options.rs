@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
 
 use richrun_tests::suite::{ONE, V1};
 use richrun_tests::{Suite, Trial};
 use serde_json::json;
 
-use super::{checkpoint, count, counting, criu, goes_on, images, restore, restored, rt};
+use super::{checkpoint, count, counting, criu, goes_on, restore, restored, rt};
 
 pub fn register(suite: &mut Suite) {
     suite

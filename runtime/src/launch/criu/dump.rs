@@ -139,7 +139,7 @@ impl Dump<'_> {
             Ok(new) if new == files => Ok(()),
             Ok(new) => self.replace(FILES, &new),
             // What restores from it will say so, if it cannot.
-            Err(()) => {
+            Err(_) => {
                 log::warn(format!("{}: it is in a form that is not known", step()));
                 Ok(())
             }

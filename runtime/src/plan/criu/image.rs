@@ -6,7 +6,7 @@
 //! - A standard stream that is a file outside comes from who restores: that file has another size
 //!   and mode, and its own place to go on at, while CRIU would insist on the old ones.
 
-use super::wire::{Message, Value, fields};
+use super::wire::{Malformed, Message, Value, fields};
 
 /// The image that lists open files.
 pub const FILES: &str = "files.img";
@@ -29,13 +29,13 @@ const NOWHERE: u64 = u64::MAX;
 ///
 /// # Errors
 /// It is in a form that is not known.
-pub fn changed(files: &[u8]) -> Result<Vec<u8>, ()> {
-    let (head, mut rest) = files.split_at_checked(HEAD).ok_or(())?;
+pub fn changed(files: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let (head, mut rest) = files.split_at_checked(HEAD).ok_or(Malformed)?;
     let mut new = head.to_vec();
     while !rest.is_empty() {
-        let (size, after) = rest.split_first_chunk::<4>().ok_or(())?;
-        let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| ())?;
-        let (entry, after) = after.split_at_checked(size).ok_or(())?;
+        let (size, after) = rest.split_first_chunk::<4>().ok_or(Malformed)?;
+        let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| Malformed)?;
+        let (entry, after) = after.split_at_checked(size).ok_or(Malformed)?;
         rest = after;
         let fields = fields(entry)?;
         push(&mut new, outside(&fields)?.as_ref().map_or(entry, Message::encoded));
@@ -59,7 +59,7 @@ fn number(fields: &[(u32, Value<'_>)], wanted: u32) -> Option<u64> {
 }
 
 /// The entry of a file outside, without what it was there.
-fn outside(entry: &[(u32, Value<'_>)]) -> Result<Option<Message>, ()> {
+fn outside(entry: &[(u32, Value<'_>)]) -> Result<Option<Message>, Malformed> {
     if number(entry, 1) != Some(REG) {
         return Ok(None);
     }

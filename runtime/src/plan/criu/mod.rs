@@ -5,7 +5,7 @@ pub mod externals;
 pub mod image;
 pub mod wire;
 
-use wire::{Message, Value, fields};
+use wire::{Malformed, Message, Value, fields};
 
 use crate::config::annotations::CRIU_CONFIG;
 use crate::error::{Error, Result};
@@ -334,10 +334,10 @@ pub enum Answer {
 /// # Errors
 /// It is none.
 pub fn answer(bytes: &[u8]) -> Result<Answer> {
-    read(bytes).map_err(|()| Error::system("criu: its answer cannot be read"))
+    read(bytes).map_err(|Malformed| Error::system("criu: its answer cannot be read"))
 }
 
-fn read(bytes: &[u8]) -> std::result::Result<Answer, ()> {
+fn read(bytes: &[u8]) -> std::result::Result<Answer, Malformed> {
     let (mut kind, mut success, mut errno) = (0, false, 0);
     let (mut text, mut pid, mut notify, mut features) = (String::new(), None, None, None);
     for field in fields(bytes)? {
@@ -348,7 +348,7 @@ fn read(bytes: &[u8]) -> std::result::Result<Answer, ()> {
             (5, Value::Bytes(bytes)) => notify = Some((text_of(bytes, 1)?, number_of(bytes, 2)?)),
             (7, Value::Number(number)) => errno = number as i32,
             (8, Value::Bytes(bytes)) => {
-                let has = |field| Ok::<_, ()>(number_of(bytes, field)? == Some(1));
+                let has = |field| Ok::<_, Malformed>(number_of(bytes, field)? == Some(1));
                 features = Some((has(1)?, has(2)?));
             }
             (9, Value::Bytes(bytes)) => text = String::from_utf8_lossy(bytes).into_owned(),
@@ -376,7 +376,7 @@ fn name(kind: u64) -> &'static str {
     }
 }
 
-fn number_of(bytes: &[u8], wanted: u32) -> std::result::Result<Option<i32>, ()> {
+fn number_of(bytes: &[u8], wanted: u32) -> std::result::Result<Option<i32>, Malformed> {
     let found = fields(bytes)?.into_iter().find_map(|field| match field {
         (field, Value::Number(number)) if field == wanted => i32::try_from(number).ok(),
         _ => None,
@@ -384,7 +384,7 @@ fn number_of(bytes: &[u8], wanted: u32) -> std::result::Result<Option<i32>, ()> 
     Ok(found)
 }
 
-fn text_of(bytes: &[u8], wanted: u32) -> std::result::Result<String, ()> {
+fn text_of(bytes: &[u8], wanted: u32) -> std::result::Result<String, Malformed> {
     let found = fields(bytes)?.into_iter().find_map(|field| match field {
         (field, Value::Bytes(text)) if field == wanted => {
             Some(String::from_utf8_lossy(text).into_owned())

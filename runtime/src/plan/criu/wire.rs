@@ -65,6 +65,10 @@ impl Message {
     }
 }
 
+/// Bytes that are no message, or none of the form that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
 /// What a field of a message that is read holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -80,41 +84,41 @@ pub enum Value<'a> {
 ///
 /// # Errors
 /// It ends within a field, or has a form that the encoding does not.
-pub fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, ()> {
+pub fn fields(mut bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Malformed> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
         let key = varint(&mut bytes)?;
-        let field = u32::try_from(key >> 3).map_err(|_| ())?;
+        let field = u32::try_from(key >> 3).map_err(|_| Malformed)?;
         let value = match key & 7 {
             0 => Value::Number(varint(&mut bytes)?),
             1 => Value::Fixed(take(&mut bytes, 8)?),
             2 => {
-                let length = usize::try_from(varint(&mut bytes)?).map_err(|_| ())?;
+                let length = usize::try_from(varint(&mut bytes)?).map_err(|_| Malformed)?;
                 Value::Bytes(take(&mut bytes, length)?)
             }
             5 => Value::Fixed(take(&mut bytes, 4)?),
-            _ => return Err(()),
+            _ => return Err(Malformed),
         };
         fields.push((field, value));
     }
     Ok(fields)
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, ()> {
+fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(())?;
+        let (&byte, rest) = bytes.split_first().ok_or(Malformed)?;
         *bytes = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Ok(value);
         }
     }
-    Err(())
+    Err(Malformed)
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], ()> {
-    let (taken, rest) = bytes.split_at_checked(length).ok_or(())?;
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(Malformed)?;
     *bytes = rest;
     Ok(taken)
 }
