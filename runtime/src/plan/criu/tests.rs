@@ -51,7 +51,8 @@ fn every_option_has_its_field() {
         change(&mut options);
         options
     };
-    let rows: [(u32, fn(&mut Options)); 10] = [
+    type Row = (u32, fn(&mut Options));
+    let rows: [Row; 10] = [
         (3, |o| o.leave_running = true),
         (4, |o| o.ext_unix_sk = true),
         (5, |o| o.tcp_established = true),
