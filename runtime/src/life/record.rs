@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, openat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -212,6 +212,12 @@ pub fn for_init(entry: &Entry) -> Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(entry.dir(), WORD, flags, Mode::from_raw_mode(0o600));
     file.step(|| format!("make {}/{WORD}", entry.path().display()))
+}
+
+/// The file that [`for_init`] has made, if it is there.
+#[must_use]
+pub fn made_for_init(entry: &Entry) -> Option<Stat> {
+    statat(entry.dir(), WORD, AtFlags::SYMLINK_NOFOLLOW).ok()
 }
 
 fn modified(stat: &Stat) -> Option<SystemTime> {

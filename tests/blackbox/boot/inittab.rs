@@ -32,7 +32,8 @@ pub fn register(suite: &mut Suite) {
         .on(ONE, "sysv_in_a_user_namespace", sysv_in_a_user_namespace)
         .on(USER, "sysv_rootless", sysv_rootless)
         .on(ROOT, "sysv_restarts_and_pauses", sysv_restarts_and_pauses)
-        .on(ONE, "sysv_is_the_command", sysv_is_the_command);
+        .on(ONE, "sysv_is_the_command", sysv_is_the_command)
+        .on(ROOT, "nobody_keeps_groups_beside_it", nobody_keeps_groups);
 }
 
 /// The images whose init is SysV's.
@@ -239,4 +240,31 @@ fn sysv_is_the_command(t: &Trial) {
     for image in IMAGES {
         ends_with_zero(t, &rooted(t, image, "true"), "runlevel | grep -q 2");
     }
+}
+
+/// Beside an init of the image the groups are those of config.json, for who enters, too.
+fn nobody_keeps_groups(t: &Trial) {
+    let bundle = busybox(t, "sleep 1000");
+    bundle.edit(|config| {
+        config["process"]["user"]["additionalGids"] = json!([9]);
+        config["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    });
+    let settings = t.dir.join("settings.toml");
+    let text = "[annotations]\nallow = [\"run.oci.keep_original_groups\"]\n";
+    fs::write(&settings, text).expect("write");
+    let script = format!(
+        "set -e
+         run() {{ setpriv --groups 5,7 {runtime} --root {root} \"$@\"; }}
+         run run -d --rich --rich-mode sbin-init -b {bundle} {name}
+         run exec {name} grep Groups: /proc/self/status
+         run delete -f {name}",
+        runtime = t.runtime_path().display(),
+        root = t.root().display(),
+        bundle = bundle.path(),
+        name = t.name("groups"),
+    );
+    let path = settings.to_str().expect("a path");
+    let out = t.cmd("sh", &["-c", &script]).env("RICHRUN_CONFIG", path).run().exits(0);
+    let out = out.says("ignored beside an init of the image");
+    assert_eq!(out.out.trim(), "Groups:\t9");
 }

@@ -29,6 +29,8 @@ fn init(t: &Trial) {
     // It forwards, as before.
     c.kill("TERM");
     c.wait("stopped");
+    // And leaves how its payload ended, in a file of the restored container's.
+    assert_eq!(c.verb("inspect", &[]).ok().json()["exit"]["code"], 5);
     c.remove();
 }
 

@@ -14,7 +14,7 @@ use crate::config::rich::RichConfig;
 use crate::error::{Error, Result, Step};
 use crate::launch::{host_path, notify_relay};
 use crate::life::services::SOCKET;
-use crate::life::{Entry, ProcessId, State};
+use crate::life::{Entry, ProcessId, State, record};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::cgroup::layout::Membership;
@@ -37,6 +37,9 @@ pub struct Own {
     /// Its PID 1's control socket, as CRIU names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
+    /// The file for its PID 1's word on the end, by CRIU's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
     /// It has a socket for its readiness.
     pub notifies: bool,
 }
@@ -84,7 +87,9 @@ impl Dump<'_> {
         if act == Act::Dump {
             external.extend(externals::dumped(self.plan, &mounts));
             self.save(STREAMS, &streams)?;
-            self.save(OWN, &self.own())?;
+            let own = self.own(&mounts);
+            external.extend(own.record.clone());
+            self.save(OWN, &own)?;
         }
         external.extend(externals::namespaces(&self.plan.namespaces.joined, |kind| {
             self.namespace(kind)
@@ -221,10 +226,11 @@ impl Dump<'_> {
         host_path::stat(path.as_str()).map(|stat| stat.st_ino).step(|| format!("stat {path}"))
     }
 
-    fn own(&self) -> Own {
+    fn own(&self, mounts: &[Mounted]) -> Own {
         Own {
             rich: self.state.rich.clone(),
             control: self.state.rich.as_ref().and_then(|_| self.control()),
+            record: self.state.rich.as_ref().and_then(|_| self.record(mounts)),
             notifies: notify_relay::has_directory(&self.entry.path()),
         }
     }
@@ -247,6 +253,18 @@ impl Dump<'_> {
             let link = host_path::link(format!("/proc/{}/fd/{fd}", self.init.pid)).ok()?;
             let link = link.to_string_lossy().into_owned();
             own.contains(&link).then_some(link)
+        })
+    }
+
+    /// The file in which PID 1 leaves how its payload ended.
+    fn record(&self, mounts: &[Mounted]) -> Option<String> {
+        let made = record::made_for_init(self.entry)?;
+        (3..64).find_map(|fd| {
+            let path = format!("/proc/{}/fd/{fd}", self.init.pid);
+            let stat = host_path::stat(path.as_str()).ok()?;
+            let name = host_path::link(&path).ok()?;
+            ((stat.st_dev, stat.st_ino) == (made.st_dev, made.st_ino))
+                .then(|| self.outside(fd, &name.to_string_lossy(), mounts))?
         })
     }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rich_hooks::Phase;
 use rustix::event::Timespec;
+use rustix::fs::OFlags;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::Signal;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result, Step};
 use crate::launch::join::{self, Open};
 use crate::launch::services::control_socket;
 use crate::launch::{console, host_path, rich};
-use crate::life::{Entry, ProcessId, State, hooks};
+use crate::life::{Entry, ProcessId, State, hooks, record};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::criu::externals::{self, namespace_key};
@@ -147,6 +148,14 @@ impl Restore<'_> {
         if self.own.rich.is_some() {
             let image = rich::image(self.own.control.is_some())?;
             passed.all.push((PROGRAM.to_owned(), image));
+        }
+        if let Some(name) = &self.own.record {
+            // Only where a launch would let it have one.
+            let file = match rich::may_record(self.plan) {
+                true => record::for_init(self.entry)?,
+                false => host_path::open("/dev/null", OFlags::WRONLY).step(|| "open /dev/null")?,
+            };
+            passed.all.push((name.clone(), file));
         }
         if let Some(name) = &self.own.control {
             let control = control_socket(self.entry.dir())?;
