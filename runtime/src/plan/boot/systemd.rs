@@ -93,8 +93,10 @@ pub fn files(
         let wants = format!("{units}/default.target.wants/{UNIT}");
         files.push(file(wants, BootWhat::Link(format!("../{UNIT}"))));
         for (unit, status) in ENDS {
-            let fetch =
-                format!("{END}[Service]\nType=oneshot\nExecStart={INIT} --exit-as {status}\n");
+            // Up to 252 some have a command of their own, by which systemd would end without it.
+            let fetch = format!(
+                "{END}[Service]\nType=oneshot\nExecStart=\nExecStart={INIT} --exit-as {status}\n"
+            );
             files.push(text(format!("{units}/{unit}.d/richrun.conf"), fetch));
         }
         files.push(text(REBOOT.to_owned(), "129".to_owned()));
