@@ -351,9 +351,11 @@ fn job_control() {
 }
 
 fn kept_terminal() {
-    let script =
-        "setsid sh -c 'trap \"\" HUP; while :; do echo y || exit; done' & sleep 0.2; exit 4";
-    let mut child = start("terminal", script).stdout(Stdio::piped()).spawn().unwrap();
+    let begun = std::env::temp_dir().join(format!("richrun-kept-{}", std::process::id()));
+    let script = "setsid sh -c 'trap \"\" HUP; echo y; : > BEGUN; while :; do echo y || exit; done' & \
+                  while [ ! -e BEGUN ]; do sleep 0.05; done; exit 4";
+    let script = script.replace("BEGUN", begun.to_str().expect("utf-8"));
+    let mut child = start("terminal", &script).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -361,4 +363,5 @@ fn kept_terminal() {
     });
     assert_eq!(status_within(&mut child, 10), 4);
     assert!(reader.join().unwrap().unwrap() > 0);
+    std::fs::remove_file(begun).unwrap();
 }
