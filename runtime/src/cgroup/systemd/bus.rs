@@ -398,8 +398,14 @@ mod tests {
                 false => bus.end = Instant::now(),
             }
             std::thread::scope(|scope| {
-                scope.spawn(|| second.accept().unwrap().0.write_all(b"DATA\r\nOK 0123\r\n"));
+                let greets = scope.spawn(|| {
+                    let mut stream = second.accept().unwrap().0;
+                    stream.write_all(b"DATA\r\nOK 0123\r\n").unwrap();
+                    stream
+                });
                 assert!(bus.enter().is_ok());
+                // Open until then: who hangs up at once would be another case.
+                drop(greets.join());
             });
         }
         std::fs::remove_dir_all(directory).unwrap();
