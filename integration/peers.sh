@@ -11,6 +11,7 @@
 #   integration/peers.sh criu       Debian forky's CRIU, into PEERS_DIR/criu: for checkpoint and restore
 #   integration/peers.sh user       the ordinary user TEST_USER, with a subuid and subgid range
 #   integration/peers.sh systemd    a Debian with systemd, into build/rootfs/systemd
+#   integration/peers.sh systemd-others   Debians with other versions of it, into build/rootfs/systemd-*
 #   integration/peers.sh nspawn     Debian trixie's systemd-nspawn, into PEERS_DIR/bin/systemd-nspawn
 #   integration/peers.sh inits      what runs as PID 1 elsewhere, into build/rootfs/inits
 #   integration/peers.sh docker     Debian trixie's Docker, unpacked into PEERS_DIR/docker: nothing starts
@@ -260,7 +261,8 @@ install_root() {
     name=$1
     shift
     root=$here/build/rootfs/$name
-    if [ -e "$root/usr/sbin/init" ]; then
+    # Its own link need not lead anywhere here.
+    if [ -e "$root/usr/sbin/init" ] || [ -L "$root/sbin/init" ]; then
         say "$name: in $root"
         return
     fi
@@ -278,6 +280,12 @@ install_root() {
 }
 
 install_systemd() { install_root systemd systemd systemd-sysv dbus; }
+# Other releases' systemd: 247, 252, and the newest. What cannot be had is left out.
+install_systemd_others() {
+    for other in bullseye bookworm forky; do
+        (suite=$other && install_root "systemd-$other" systemd systemd-sysv dbus) || true
+    done
+}
 install_sysv() { install_root sysv sysvinit-core initscripts sysv-rc insserv orphan-sysvinit-scripts; }
 
 # The host of the systemd tests: engines with their packages' defaults. Nothing starts with
@@ -431,6 +439,7 @@ case $what in
     docker) install_docker ;;
     user) install_user ;;
     systemd) install_systemd ;;
+    systemd-others) install_systemd_others ;;
     sysv) install_sysv ;;
     openrc) install_openrc ;;
     host) install_host host trixie ;;
@@ -448,5 +457,5 @@ case $what in
     youki) install_youki ;;
     kubernetes) install_kubernetes ;;
     check) check ;;
-    *) fail "unknown part $what: all, bench, packages, crun, criu, docker, user, systemd, sysv, openrc, host, host-forky, nspawn, inits, youki, kubernetes, vm or check" ;;
+    *) fail "unknown part $what: all, bench, packages, crun, criu, docker, user, systemd, systemd-others, sysv, openrc, host, host-forky, nspawn, inits, youki, kubernetes, vm or check" ;;
 esac

@@ -41,6 +41,7 @@ prepare() {
     elif [ "${INSTALL:-yes}" = yes ]; then
         integration/peers.sh
         # Where it cannot be had, its trials are ignored, with the reason.
+        case " ${suites[*]} " in *' long '*) integration/peers.sh systemd-others || true ;; esac
         case " ${suites[*]} " in *' kubernetes '*) integration/peers.sh kubernetes || true ;; esac
         case " ${SYSTEMD_HOSTS:-} " in *' forky '*) integration/peers.sh host-forky || true ;; esac
         case " ${suites[*]} " in *' vm '* | *' vm-short '*) integration/peers.sh vm || true ;; esac
@@ -108,6 +109,10 @@ for name in "${suites[@]}"; do
         suite generated env RICHRUN_SEEDS="$((10000 * ($(date +%s) / 86400))):${GENERATED_SEEDS:-1300}" \
             cargo test --locked --package richrun-tests --test differential -- generated::
         RICHRUN_EVERY_CASE=1 suite hostile cargo test --locked --package richrun-tests --test blackbox -- well_known
+        for root in build/rootfs/systemd-*/; do
+            [ ! -L "$root/sbin/init" ] || suite "$(basename "$root")" env RICHRUN_SYSTEMD="$PWD/$root" cargo test --locked \
+                --package richrun-tests --test blackbox -- boot::systemd
+        done
         suite storm env STORM_SECONDS=600 cargo test --locked --package richrun-tests --test direct -- storm::
         ;;
     *)

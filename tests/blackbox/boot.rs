@@ -55,10 +55,33 @@ fn image(t: &Trial, init: &str) -> PathBuf {
     let named = std::env::var_os("RICHRUN_SYSTEMD").filter(|_| init == "systemd");
     let made = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/rootfs").join(init);
     let root = named.map_or_else(made, PathBuf::from);
-    if !root.join("usr/sbin/init").exists() {
+    if root.join("sbin/init").symlink_metadata().is_err() {
         t.skip(&format!("no root file system with {init}: run integration/peers.sh {init}"));
     }
     root.canonicalize().expect("the root file system")
+}
+
+/// The version of the image's systemd; its shared library has it in its name.
+fn version(t: &Trial) -> u32 {
+    let root = image(t, "systemd");
+    let of = |directory: &str| {
+        fs::read_dir(root.join(directory)).into_iter().flatten().flatten().find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let rest = name.strip_prefix("libsystemd-shared-")?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        })
+    };
+    let places = ["usr/lib/x86_64-linux-gnu/systemd", "usr/lib/systemd", "lib/systemd"];
+    let more = ["usr/lib/aarch64-linux-gnu/systemd"];
+    places.iter().chain(&more).find_map(|place| of(place)).expect("a version of systemd")
+}
+
+/// For what older ones than this have not, or do otherwise.
+fn since(t: &Trial, oldest: u32, what: &str) {
+    let version = version(t);
+    if version < oldest {
+        t.skip(&format!("the image's systemd is {version}: {what}"));
+    }
 }
 
 /// Waits as long as a boot may take on a busy machine.
@@ -81,6 +104,9 @@ fn ready(running: &Running) {
 
 /// A bundle with systemd in its root, and a shell script as its payload.
 pub fn systemd(t: &Trial, script: &str) -> Bundle {
+    if t.view == View::V1 && version(t) >= 258 {
+        t.skip(&format!("systemd {} runs on cgroup v2 only", version(t)));
+    }
     rooted(t, "systemd", script)
 }
 

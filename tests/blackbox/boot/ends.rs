@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use richrun_tests::suite::V2;
 use richrun_tests::{Bundle, Suite, Trial};
 
-use super::{PAYLOAD, boot, ready, systemd};
+use super::{PAYLOAD, boot, ready, since, systemd};
 
 pub fn register(suite: &mut Suite) {
     suite
@@ -61,6 +61,7 @@ fn systemd_units_for_every_service(t: &Trial) {
 }
 
 fn systemd_soft_reboot_is_an_end(t: &Trial) {
+    since(t, 254, "it knows no soft-reboot");
     let bundle = systemd(t, &format!("echo ready; {PAYLOAD}"));
     let running = boot(t, &bundle, &[]).spawn();
     ready(&running);
@@ -70,6 +71,7 @@ fn systemd_soft_reboot_is_an_end(t: &Trial) {
 
 /// What comes to no payload and to no emergency has an end too; the image shortens the time.
 fn systemd_never_waits_for_ever(t: &Trial) {
+    since(t, 257, "it comes to the payload without a masked sysinit.target");
     let soon = "[Timer]\nOnActiveSec=\nOnActiveSec=1\n";
     let bundle = systemd(t, "exit 5");
     unit(&bundle, "richrun-late.timer.d/soon.conf", soon);
