@@ -18,6 +18,7 @@ system_calls! {
     lseek64 = SYS_lseek(fd: c_int, offset: i64, whence: c_int) -> i64;
     stat64 = SYS_stat(path: *const c_char, stat: *mut libc::stat64) -> c_int;
     lstat64 = SYS_lstat(path: *const c_char, stat: *mut libc::stat64) -> c_int;
+    fstat = SYS_fstat(fd: c_int, stat: *mut libc::stat) -> c_int;
     fstat64 = SYS_fstat(fd: c_int, stat: *mut libc::stat64) -> c_int;
     fstatat64 = SYS_newfstatat(dir: c_int, path: *const c_char, stat: *mut libc::stat64, flags: Flags) -> c_int;
     readlink = SYS_readlink(path: *const c_char, buffer: *mut c_char, size: usize) -> isize;
