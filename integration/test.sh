@@ -27,6 +27,9 @@
 # counted as ignored, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
+# make's own word for another thing: the package's trials run make.
+installs=${INSTALL:-yes}
+unset INSTALL
 suites=("$@")
 [ $# -gt 0 ] || suites=(unit blackbox glibc inits differential package direct pods engines systemd vm-short)
 logs=build/test
@@ -38,7 +41,7 @@ prepare() {
     if [ "$(id -u)" != 0 ]; then
         echo "not root: nothing is installed, and tests that need the superuser are ignored"
         integration/peers.sh check || true
-    elif [ "${INSTALL:-yes}" = yes ]; then
+    elif [ "$installs" = yes ]; then
         integration/peers.sh
         # Where it cannot be had, its trials are ignored, with the reason.
         case " ${suites[*]} " in *' long '*) integration/peers.sh systemd-others || true ;; esac
