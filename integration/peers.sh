@@ -53,6 +53,8 @@ strace                      /usr/bin/strace
 jq                          /usr/bin/jq
 gdb                         /usr/bin/gdb
 uidmap                      /usr/bin/newuidmap
+skopeo                      /usr/bin/skopeo
+docker-registry             /usr/bin/docker-registry
 podman                      /usr/bin/podman
 conmon                      /usr/bin/conmon
 containerd                  /usr/bin/containerd
