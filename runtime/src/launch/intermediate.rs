@@ -196,14 +196,13 @@ fn spawn_in_place<'a>(
         Cloned::Parent(pid, pidfd) => {
             let spawned = Spawned { pid, pidfd, channel: conversation.of_runtime() };
             // Its ids are mapped when it is there.
-            let there = match spawned.channel.listen() {
-                Ok(News::Born(_)) => Ok(()),
-                Ok(News::Failed(error)) => Err(error),
-                Ok(_) => Err(Error::system("the process that joins namespaces died")),
-                Err(error) => Err(error),
+            let error = match spawned.channel.listen() {
+                Ok(News::Born(_)) => return Ok(spawned),
+                Ok(News::Failed(error)) | Err(error) => error,
+                Ok(_) => Error::system("the process that joins namespaces died"),
             };
-            there.inspect_err(|_| spawned.end())?;
-            Ok(spawned)
+            spawned.end();
+            Err(error)
         }
     }
 }
@@ -211,22 +210,26 @@ fn spawn_in_place<'a>(
 fn live_in_place(mut first: First<'_>, at_clone: u64, attach: &dyn Fn() -> Result<()>) -> ! {
     crate::log::collect();
     interrupt::ignore();
-    let last = first.joins.last.take();
-    let Joins { groups, namespaces, .. } = std::mem::take(&mut first.joins);
     let made = (|| {
-        hear_of_the_end()?;
-        attach()?;
-        join_groups(&groups)?;
-        join::all(&namespaces)?;
-        last.iter().try_for_each(Open::join)?;
+        join_first(&mut first, attach)?;
+        first.joins.last.iter().try_for_each(Open::join)?;
         process::unshare(at_clone).map_err(|errno| not_cloned(at_clone, errno))?;
         first.channel.report(&News::Born(0))
     })();
-    first.joins.last = last;
     match made {
         Ok(()) => first.live(),
         Err(error) => tell_and_end(&first.channel, &News::Failed(error)),
     }
+}
+
+/// Joins, with the rights of the host, all that is joined before there are new namespaces.
+fn join_first(first: &mut First<'_>, attach: &dyn Fn() -> Result<()>) -> Result<()> {
+    hear_of_the_end()?;
+    let last = first.joins.last.take();
+    let joins = std::mem::replace(&mut first.joins, Joins { last, ..Joins::default() });
+    attach()?;
+    join_groups(&joins.groups)?;
+    join::all(&joins.namespaces)
 }
 
 /// How a process that is not born in the unified group gets there.
@@ -302,12 +305,7 @@ fn live_between(mut first: First<'_>, at_clone: u64, attach: &dyn Fn() -> Result
     crate::log::collect();
     interrupt::ignore();
     let cloned = (|| {
-        hear_of_the_end()?;
-        let last = first.joins.last.take();
-        let joins = std::mem::replace(&mut first.joins, Joins { last, ..Joins::default() });
-        attach()?;
-        join_groups(&joins.groups)?;
-        join::all(&joins.namespaces)?;
+        join_first(&mut first, attach)?;
         clone3(at_clone | flags::PARENT, None).map_err(|errno| not_cloned(at_clone, errno))
     })();
     match cloned {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType as Kind;
-use rustix::fs::{Mode, OFlags, fstat, openat, renameat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,7 @@ impl Dump<'_> {
     /// Makes of CRIU's list of open files what a restore needs.
     fn change_files(&self) -> Result<()> {
         let step = || format!("change {FILES} of the images");
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&self.images, FILES, flags, Mode::empty()).step(step)?;
         let mut files = Vec::new();
         std::fs::File::from(file).read_to_end(&mut files).step(step)?;
@@ -278,8 +278,12 @@ impl Dump<'_> {
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let step = || format!("write {name} beside the images");
         let new = format!(".{name}.new");
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Others may write to the directory: what they have put there is not opened.
+        match unlinkat(&self.images, new.as_str(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::os(step(), errno)),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
         let file = openat(&self.images, new.as_str(), flags, mode).step(step)?;
         std::fs::File::from(file).write_all(bytes).step(step)?;
