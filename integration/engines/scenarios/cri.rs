@@ -1,9 +1,9 @@
 //! Kubernetes' way: pods of containerd's CRI plugin, the runtime chosen by its handler.
 
-use richrun_engines::cri::{Cri, Pod, Wish};
+use richrun_engines::cri::{Cri, OBEDIENT, Pod, Wish};
 use richrun_engines::runtimes;
 use richrun_engines::system::System;
-use richrun_engines::{Verdict, ensure, image, within};
+use richrun_engines::{Verdict, ensure, within};
 
 use crate::containerd::NEEDS;
 use crate::{CriScenario, Scenario};
@@ -29,17 +29,6 @@ pub const RICH: &[CriScenario] = &[
 ];
 
 const RICH_POD: (&str, &str) = ("io.richrun.rich", "true");
-
-/// A pod of the small image whose payload ends with 3 when TERM comes.
-const OBEDIENT: Wish<'static> = Wish {
-    annotations: &[],
-    image: image::NAME,
-    command: &["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"],
-    environment: &[],
-    shares_pids: false,
-    users: None,
-    frozen: None,
-};
 
 /// Waits for the payload's word.
 fn ready(pod: &Pod<'_>) -> Verdict {

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use richrun_engines::cri::{Cri, Message, Pod, Site, Wish};
+use richrun_engines::cri::{Cri, Message, OBEDIENT, Pod, Site, Wish};
 use richrun_engines::machine::{Machine, Who};
 use richrun_engines::sandbox::Sandbox;
 use richrun_engines::view::View;
-use richrun_engines::{Verdict, ensure, image, within};
+use richrun_engines::{Verdict, ensure, within};
 
 /// Where a machine's containerd writes the pods' logs.
 const LOGS: &str = "/run/pod-logs";
@@ -21,17 +21,6 @@ pub struct Pods<'a> {
     runtime: &'a str,
     site: Site,
 }
-
-/// A pod whose payload ends with 3 when TERM comes.
-const OBEDIENT: Wish<'static> = Wish {
-    annotations: &[],
-    image: image::NAME,
-    command: &["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"],
-    environment: &[],
-    shares_pids: false,
-    users: None,
-    frozen: None,
-};
 
 impl<'a> Pods<'a> {
     /// Sees to it that containerd runs, with these images.

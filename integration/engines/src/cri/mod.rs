@@ -202,6 +202,17 @@ pub struct Wish<'a> {
     pub frozen: Option<&'a str>,
 }
 
+/// A pod of the small image whose payload ends with 3 when TERM comes.
+pub const OBEDIENT: Wish<'static> = Wish {
+    annotations: &[],
+    image: image::NAME,
+    command: &["sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"],
+    environment: &[],
+    shares_pids: false,
+    users: None,
+    frozen: None,
+};
+
 impl Wish<'_> {
     /// A `NamespaceOption`: network NODE or POD, pid CONTAINER or POD, and a user namespace.
     fn namespaces(&self) -> Message {
